@@ -1,0 +1,11 @@
+"""A name or a folder in, `tf.data` batches for (split, seed, epoch) out; and one user's picture to one model input.
+
+Importing this package loads neither TensorFlow nor TensorFlow Datasets: they come with the first use.
+"""
+
+from kerasref.data.augmentation import Augmentation
+from kerasref.data.dataset import ImageDataset, MemorySplit, Split
+from kerasref.data.loading import load_dataset
+from kerasref.data.preprocessing import Preprocessing
+
+__all__ = ["Augmentation", "ImageDataset", "MemorySplit", "Preprocessing", "Split", "load_dataset"]

@@ -1,0 +1,133 @@
+"""What a data set is to the rest: three splits, each a source of batches for (seed, epoch, first step)."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from kerasref.errors import UserError
+
+
+def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
+    """The order in which an epoch visits the examples, int64 [n]: the same on every machine, and epoch 7's without
+    replaying the seven before it."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_examples)
+
+
+def order_of(num_examples: int, shuffle_seed: int | None, epoch: int) -> np.ndarray:
+    """`epoch_order`, or the stored order for seed None."""
+    return np.arange(num_examples) if shuffle_seed is None else epoch_order(num_examples, shuffle_seed, epoch)
+
+
+class Split(ABC):
+    """`num_examples` pictures with their labels, int64 [n] (None where they are streamed and not known beforehand)."""
+
+    num_examples: int
+    image_shape: tuple[int, int, int]
+    labels: np.ndarray | None
+
+    @abstractmethod
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step):
+        """A tf.data.Dataset of (uint8 images [b, H, W, C], int64 labels [b]) from `first_step` to the epoch's end."""
+
+    def batches(
+        self, batch_size, *, shuffle_seed=None, epoch=0, first_step=0, augmentation=None, preprocessing=None
+    ):
+        """A tf.data.Dataset of (float32 images [b, H, W, C], int64 labels [b]), its cardinality known.
+
+        shuffle_seed: None reads in stored order, without the last batch being dropped either
+        first_step: the batches before it are left out; what follows is bit for bit what a whole epoch would give
+        augmentation: an `Augmentation`, drawn from (shuffle_seed or 0, epoch, position in the epoch)
+        preprocessing: a `Preprocessing`; None leaves the pixels at 0 to 255
+        Raises UserError for a batch size below 1.
+        """
+        import tensorflow as tf
+
+        if batch_size < 1:
+            raise UserError(f"batch size {batch_size}: expected at least 1")
+        draws = augmentation.draws(shuffle_seed or 0, epoch, self.num_examples) if augmentation else np.empty((0, 0))
+        with tf.device("cpu:0"):
+            draws = tf.constant(draws)
+
+        def finish(step, batch):
+            images, labels = batch
+            if augmentation:
+                images = augmentation(images, draws[step * batch_size : (step + 1) * batch_size])
+            return preprocessing(images) if preprocessing else tf.cast(images, tf.float32), labels
+
+        raw = self.raw_batches(batch_size, shuffle_seed, epoch, first_step)
+        steps = max(0, math.ceil(self.num_examples / batch_size) - first_step)
+        dataset = raw.enumerate(first_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+
+
+@dataclass(frozen=True)
+class MemorySplit(Split):
+    """Rows `indices` of uint8 images [n, H, W, C] and int64 labels [n]; the arrays are shared, not copied."""
+
+    all_images: np.ndarray
+    all_labels: np.ndarray
+    indices: np.ndarray
+
+    @classmethod
+    def of(cls, images: np.ndarray, labels: np.ndarray) -> "MemorySplit":
+        """All of uint8 images [n, H, W, C] with their labels [n]."""
+        labels = np.asarray(labels, np.int64)
+        if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(labels):
+            raise ValueError(f"expected uint8 [n, H, W, C] and n labels, got {images.dtype} {images.shape}")
+        return cls(images, labels, np.arange(len(labels)))
+
+    @property
+    def num_examples(self) -> int:
+        return len(self.indices)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.all_images.shape[1:]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        return self.all_labels[self.indices]
+
+    def examples(self, indices) -> np.ndarray:
+        """uint8 images [len(indices), H, W, C]."""
+        return self.all_images[self.indices[indices]]
+
+    def select(self, indices) -> "MemorySplit":
+        """The split of these rows of this one."""
+        return MemorySplit(self.all_images, self.all_labels, self.indices[indices])
+
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step):
+        import tensorflow as tf
+
+        order = self.indices[order_of(self.num_examples, shuffle_seed, epoch)]
+        with tf.device("cpu:0"):
+            order, images, labels = tf.constant(order), tf.constant(self.all_images), tf.constant(self.all_labels)
+
+        def fetch(step):
+            rows = order[step * batch_size : (step + 1) * batch_size]
+            return tf.gather(images, rows), tf.gather(labels, rows)
+
+        return tf.data.Dataset.range(first_step, math.ceil(self.num_examples / batch_size)).map(fetch)
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """A data set ready for training.
+
+    image_shape: (height, width, channels) of the uint8 pictures before any `Preprocessing`
+    validation, test: None where the split has no examples
+    notes: sentences for the user, such as files that were left out
+    picture: how one user's picture becomes an input: "digit", "garment" or "photo" (see `kerasref.data.pictures`)
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    train: Split
+    validation: Split | None
+    test: Split | None
+    notes: tuple[str, ...] = ()
+    picture: str = "photo"

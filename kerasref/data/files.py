@@ -1,0 +1,87 @@
+"""Pictures that stay files: a split that decodes on demand, or all at once into memory."""
+
+import math
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from kerasref.data.dataset import MemorySplit, Split, order_of
+from kerasref.data.pictures import PHOTO_FORMATS, prepare_photo, read_picture
+from kerasref.errors import UserError
+
+MEMORY_LIMIT = 2 * 2**30  # bytes of uint8 pixels up to which a data set is decoded once and kept
+CHUNK = 64  # pictures a task of the pool
+SMALL_FILE = 16 * 1024  # bytes; see `decode`
+
+
+@dataclass(frozen=True)
+class FileSplit(Split):
+    """Picture files with their labels, int64 [n]; every epoch decodes them again."""
+
+    paths: np.ndarray
+    labels: np.ndarray
+    image_shape: tuple[int, int, int]
+
+    @property
+    def num_examples(self) -> int:
+        return len(self.paths)
+
+    def examples(self, indices) -> np.ndarray:
+        """uint8 images [len(indices), H, W, C]. Raises UserError for a file that cannot be decoded."""
+        images, failed = decode(self.paths[indices], self.image_shape)
+        if failed:
+            raise next(iter(failed.values()))
+        return images
+
+    def select(self, indices) -> "FileSplit":
+        return FileSplit(self.paths[indices], self.labels[indices], self.image_shape)
+
+    def in_memory(self) -> tuple[MemorySplit, dict[str, UserError]]:
+        """The split decoded, without the files that could not be, and what was wrong with those."""
+        images, failed = decode(self.paths, self.image_shape)
+        good = np.array([path not in failed for path in self.paths], bool)
+        return MemorySplit.of(images, self.labels).select(np.flatnonzero(good)), failed
+
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step):
+        import tensorflow as tf
+
+        order = order_of(self.num_examples, shuffle_seed, epoch)
+
+        def fetch(step):
+            rows = order[step * batch_size : (step + 1) * batch_size]
+            return self.examples(rows), self.labels[rows]
+
+        def fetch_in_tensorflow(step):
+            images, labels = tf.numpy_function(fetch, [step], (tf.uint8, tf.int64))
+            return tf.ensure_shape(images, (None, *self.image_shape)), tf.ensure_shape(labels, (None,))
+
+        steps = tf.data.Dataset.range(first_step, math.ceil(self.num_examples / batch_size))
+        return steps.map(fetch_in_tensorflow, num_parallel_calls=2, deterministic=True)
+
+
+def decode(sources: Iterable, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, dict]:
+    """Files, or their contents as bytes, -> uint8 [n, H, W, C] (`prepare_photo`) and {source: UserError} for those
+    that could not be decoded, whose rows stay black.
+
+    One thread a core. For files of a few kilobytes one thread in all: there the threads would only wait for each
+    other, since Pillow holds the interpreter's lock for most of so short a work (measured: half as fast with two).
+    """
+    sources = list(sources)
+    images, failed = np.zeros((len(sources), *image_shape), np.uint8), {}
+
+    def work(start):
+        for row, source in enumerate(sources[start : start + chunk], start):
+            try:
+                images[row] = prepare_photo(read_picture(source, PHOTO_FORMATS), image_shape[:2], image_shape[2])
+            except UserError as error:
+                failed[source] = error
+
+    probe = sources[:: max(1, len(sources) // 50)]
+    small = np.mean([len(s) if isinstance(s, bytes) else os.path.getsize(s) for s in probe] or [0]) < SMALL_FILE
+    chunk = CHUNK if small else max(1, min(CHUNK, len(sources) // 16))
+    with ThreadPoolExecutor(1 if small else os.cpu_count()) as pool:
+        list(pool.map(work, range(0, len(sources), chunk)))
+    return images, failed

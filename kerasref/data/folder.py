@@ -1,0 +1,137 @@
+"""An image folder: `train/CLASS/*` with `val` and `test` beside it, or plain class folders that are split."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kerasref.data.files import MEMORY_LIMIT, FileSplit
+from kerasref.data.pictures import PHOTO_FORMATS, open_picture
+from kerasref.data.splitting import Parts
+from kerasref.errors import UserError
+
+VALIDATION_NAMES = ("val", "validation", "valid")
+NAMED = 5  # files left out that are named one by one
+EXIF_ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # the orientations in which width and height change places
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The picture files of a folder by split ("train", "validation", "test"), found by their content, not their name.
+
+    sizes: the set of (height, width), upright; left_out: files that are no photograph, with the reason
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    splits: dict[str, tuple[list[Path], list[int]]]
+    sizes: set[tuple[int, int]]
+    left_out: dict[Path, str]
+
+
+def scan_folder(root) -> ImageFolder:
+    """Reads the headers of all files under `root`.
+
+    The folder is `train/CLASS/*` with `val` (or `validation`, `valid`) and `test` beside it where they exist, or
+    `CLASS/*`. Hidden files and folders are passed over. Raises UserError: no folder, no class folders, one class
+    only, a class without pictures, a class in another split that train does not have.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; expected train/CLASS/* or CLASS/* with pictures")
+    folders = {"train": root / "train" if (root / "train").is_dir() else root, "test": root / "test"}
+    folders["validation"] = next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), Path())
+    if folders["train"] == root:
+        folders = {"train": root}
+    class_names = tuple(_visible(folders["train"], folders_only=True))
+    if len(class_names) < 2:
+        found = f"one class folder only ({class_names[0]})" if class_names else "no class folders"
+        raise UserError(f"{folders['train']}: {found}; expected at least two folders CLASS/ with pictures")
+    folder = ImageFolder(root, class_names, {}, set(), {})
+    for split in ("train", "validation", "test"):
+        if folders.get(split, Path()) != Path() and folders[split].is_dir():
+            folder.splits[split] = _scan_split(folder, folders[split])
+    paths, labels = folder.splits["train"]
+    empty = [name for label, name in enumerate(class_names) if label not in set(labels)]
+    if not paths:
+        raise UserError(f"{folders['train']}: no pictures in it; expected {', '.join(PHOTO_FORMATS)}{_leaving(folder)}")
+    if empty:
+        raise UserError(f"{folders['train'] / empty[0]}: a class without pictures{_leaving(folder)}")
+    return folder
+
+
+def load_folder(root, image_size: int | None) -> Parts:
+    """The folder's splits, in memory where they fit (`MEMORY_LIMIT`), else decoded batch by batch.
+
+    image_size: pictures are scaled to it on the short side (antialiased) and cut square from the centre; None keeps
+    the size that all share, and is a UserError when they share none. Channels are always R, G, B. A lone `val` serves
+    as the test split: validation then comes out of train, as everywhere.
+    """
+    folder = scan_folder(root)
+    if image_size is None and len(folder.sizes) > 1:
+        (height, width), (height2, width2) = min(folder.sizes), max(folder.sizes)
+        raise UserError(
+            f"{folder.root}: pictures of {len(folder.sizes)} sizes, from {width}x{height} to {width2}x{height2}; "
+            "say what to bring them to, for example --image-size 224"
+        )
+    height, width = (image_size, image_size) if image_size else next(iter(folder.sizes))
+    splits = {
+        name: FileSplit(np.array([str(path) for path in paths]), np.array(labels, np.int64), (height, width, 3))
+        for name, (paths, labels) in folder.splits.items()
+        if paths
+    }
+    if sum(split.num_examples for split in splits.values()) * height * width * 3 <= MEMORY_LIMIT:
+        for name, split in splits.items():
+            splits[name], failed = split.in_memory()
+            folder.left_out.update({Path(path): _reason(path, error) for path, error in failed.items()})
+        if len(np.unique(splits["train"].labels)) < len(folder.class_names):
+            raise UserError(f"{folder.root}: a class without a picture that can be decoded{_leaving(folder)}")
+    notes = [f"left out{_leaving(folder, sign=' ')}"] if folder.left_out else []
+    if "validation" in splits and "test" not in splits:
+        splits["test"] = splits.pop("validation")
+        notes.append("the folder has val but no test: val serves as the test split, validation comes out of train")
+    return Parts(
+        folder.class_names, splits["train"], splits.get("validation"), splits.get("test"), tuple(notes), "photo"
+    )
+
+
+def _scan_split(folder, directory):
+    strangers = set(_visible(directory, folders_only=True)) - set(folder.class_names)
+    if strangers:
+        raise UserError(
+            f"{directory / min(strangers)}: a class that train does not have; train has {', '.join(folder.class_names)}"
+        )
+    paths, labels = [], []
+    for label, name in enumerate(folder.class_names):
+        for file in _visible(directory / name) if (directory / name).is_dir() else ():
+            path = directory / name / file
+            try:
+                with open_picture(path, PHOTO_FORMATS) as image:
+                    turned = image.getexif().get(EXIF_ORIENTATION) in TURNED
+                    folder.sizes.add(image.size if turned else image.size[::-1])
+            except UserError as error:
+                folder.left_out[path] = _reason(path, error)
+            else:
+                paths.append(path)
+                labels.append(label)
+    return paths, labels
+
+
+def _visible(directory, folders_only=False):
+    with os.scandir(directory) as entries:
+        return sorted(e.name for e in entries if e.name[0] != "." and (e.is_dir() or not folders_only))
+
+
+def _reason(path, error):
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _leaving(folder, sign="; left out "):
+    """The files left out, the first few by name."""
+    if not folder.left_out:
+        return ""
+    some = sorted(folder.left_out)[:NAMED]
+    named = "; ".join(f"{path.relative_to(folder.root)} ({folder.left_out[path]})" for path in some)
+    more = len(folder.left_out) - len(some)
+    return f"{sign}{len(folder.left_out)}: {named}" + (f"; and {more} more" if more else "")

@@ -1,0 +1,146 @@
+"""One picture of a user, whatever its format, mode and orientation, to one model input; training reads files the same
+way.
+
+Rules: the EXIF orientation is obeyed; of an animation or a multi-page file the first frame counts; transparent parts
+lie on white; 16-bit grey is divided by 257, 32-bit and float grey stretched from their own range; CMYK and palettes are
+converted; everything becomes 8-bit RGB. Formats that can run programs or that nobody photographs in are refused.
+"""
+
+import io
+import os
+import stat
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from kerasref.data.digits import lay_out
+from kerasref.data.ink import find_digit, find_object, lighter_than_ground
+from kerasref.errors import UserError, unknown
+
+MAX_PIXELS = 64_000_000  # refused from the header, before any memory is spent on decoding
+PHOTO_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "PPM")  # MPO: JPEG with a second picture, from phones
+FORMATS = (*PHOTO_FORMATS, "GIF")
+KINDS = ("digit", "garment", "photo")
+
+# Pillow only warns of pictures from 89 Mpx on, and catch_warnings is not safe in threads: an error from the start.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+def read_picture(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Image:
+    """The picture in a file, or in bytes, as an upright 8-bit RGB image.
+
+    Raises UserError, naming the file: not there, not a regular file, empty, not a picture of these formats, more than
+    64 Mpx, cut short or damaged.
+    """
+    with open_picture(source, formats) as image:
+        try:
+            return _as_rgb(ImageOps.exif_transpose(image))
+        except Exception as error:  # what Pillow raises for damaged data: OSError, SyntaxError, ValueError, struct.error…
+            raise _unreadable(source, f"damaged or cut short ({error})") from None
+
+
+def open_picture(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Image:
+    """The same with the header read and checked but no pixel decoded: has `.size` as stored, `.format`, `.mode`."""
+    if isinstance(source, bytes):
+        size, file = len(source), io.BytesIO(source)
+    else:
+        size, file = _regular_file_size(source), source
+    if not size:
+        raise _unreadable(source, "the file is empty")
+    try:
+        image = Image.open(file, formats=formats)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _unreadable(source, f"more than {MAX_PIXELS // 10**6} million pixels; make it smaller") from None
+    except Exception:
+        raise _unreadable(source, f"not a picture; expected {', '.join(formats)}") from None
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise _unreadable(source, f"{image.width}x{image.height} is over {MAX_PIXELS // 10**6} million pixels")
+    return image
+
+
+def picture_to_input(image: Image.Image, kind: str, image_shape: tuple[int, int, int], invert="auto") -> np.ndarray:
+    """A picture (`read_picture`) -> uint8 [H, W, C], made as the data set's own pictures were.
+
+    kind: an `ImageDataset`'s `picture`: "digit", "garment" or "photo"
+    invert: for digits and garments, whether the picture is dark on light: "auto", "yes" or "no"
+    """
+    height, width, channels = image_shape
+    if kind == "photo":
+        return prepare_photo(image, (height, width), channels)
+    if kind not in KINDS:
+        raise unknown("kind of picture", kind, KINDS)
+    made = prepare_digit(image, invert) if kind == "digit" else prepare_garment(image, invert)
+    if made.shape == tuple(image_shape):
+        return made
+    return prepare_photo(Image.fromarray(made[..., 0]), (height, width), channels)
+
+
+def prepare_photo(image: Image.Image, size: int | tuple[int, int], channels: int = 3) -> np.ndarray:
+    """uint8 [H, W, channels]: scaled, antialiased, until it covers `size` (one number for a square), centre cut out."""
+    height, width = (size, size) if isinstance(size, int) else size
+    image = image.convert("L" if channels == 1 else "RGB")
+    image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, channels)
+
+
+def prepare_digit(image: Image.Image, invert: str = "auto") -> np.ndarray:
+    """A picture of one handwritten digit -> uint8 [28, 28, 1], white on black, as MNIST was made (`lay_out`).
+
+    invert: "yes" for ink on paper, "no" for light strokes on dark; "auto" looks whether the strokes are darker than
+    what surrounds them. A picture of 28x28 pixels is taken to be MNIST's layout already. Raises UserError when
+    nothing stands out from the background.
+    """
+    grey = np.asarray(image.convert("L"), np.float32)
+    dark_ink = _dark_on_light(grey, invert)
+    if grey.shape == (28, 28):
+        return (255 - grey if dark_ink else grey).astype(np.uint8)[..., None]
+    return lay_out(find_digit(255 - grey if dark_ink else grey))
+
+
+def prepare_garment(image: Image.Image, invert: str = "auto") -> np.ndarray:
+    """A picture of one piece of clothing on an even ground -> uint8 [28, 28, 1] on black, as Fashion-MNIST was made
+    (Xiao et al. 2017, section 2): cut out, the longer side scaled to 28, centred, negated when the ground is light."""
+    grey = np.asarray(image.convert("L"), np.float32)
+    light_ground = _dark_on_light(grey, invert)
+    grey = 255 - grey if light_ground else grey
+    if grey.shape == (28, 28):
+        return grey.astype(np.uint8)[..., None]
+    cut = Image.fromarray(find_object(grey).astype(np.uint8))
+    return np.asarray(ImageOps.pad(cut, (28, 28), Image.Resampling.LANCZOS, color=0))[..., None]
+
+
+def _dark_on_light(grey, invert) -> bool:
+    if invert not in ("auto", "yes", "no"):
+        raise unknown("value of invert", invert, ("auto", "yes", "no"))
+    return not lighter_than_ground(grey) if invert == "auto" else invert == "yes"
+
+
+def _as_rgb(image):
+    """8-bit RGB from any mode; decodes the pixels."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).astype(np.uint16) / 257).round().astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        values = np.nan_to_num(np.asarray(image, np.float64))
+        span = max(np.ptp(values), 1e-9)
+        return Image.fromarray(((values - values.min()) * (255 / span)).round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _regular_file_size(path) -> int:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise _unreadable(path, "not a regular file")
+    return status.st_size
+
+
+def _unreadable(source, reason) -> UserError:
+    return UserError(f"{'picture' if isinstance(source, bytes) else Path(source)}: {reason}")

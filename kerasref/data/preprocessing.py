@@ -1,0 +1,81 @@
+"""From raw pixels to what a network eats. Part of the recipe, and of every exported model."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kerasref.errors import UserError, unknown
+
+KINDS = ("half", "dataset", "none")
+SAMPLE = 10_000  # pictures that a streamed set's mean and standard deviation are taken from
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Pads with `pad` black pixels on each side, then (x / 255 - mean) / std per channel.
+
+    mean, std: a number per channel, of pixels scaled to [0, 1].
+    """
+
+    pad: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def for_dataset(cls, kind: str, dataset, pad: int = 0) -> "Preprocessing":
+        """kind "half": (x - 0.5) / 0.5, as the notes; "dataset": mean and standard deviation of the train split (of a
+        sample of 10,000 where it is streamed); "none": x / 255 alone. Raises UserError for another kind."""
+        channels = dataset.image_shape[-1]
+        if kind == "half":
+            return cls(pad, (0.5,) * channels, (0.5,) * channels)
+        if kind == "none":
+            return cls(pad, (0.0,) * channels, (1.0,) * channels)
+        if kind == "dataset":
+            return cls(pad, *_mean_and_std(dataset.train))
+        raise unknown("preprocessing", kind, KINDS)
+
+    def __call__(self, images):
+        """uint8 [..., H, W, C] -> float32 [..., H + 2 pad, W + 2 pad, C], in TensorFlow operations alone."""
+        import tensorflow as tf
+
+        if self.pad:
+            sides = (self.pad, self.pad)
+            images = tf.pad(images, [(0, 0)] * (len(images.shape) - 3) + [sides, sides, (0, 0)])
+        images = tf.cast(images, tf.float32) / 255  # the order of torchvision's ToTensor and Normalize, to the last bit
+        if any(self.mean):
+            images = images - tf.constant(self.mean, tf.float32)
+        if self.std != (1.0,) * len(self.std):
+            images = images / tf.constant(self.std, tf.float32)
+        return images
+
+    def output_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        height, width, channels = image_shape
+        return height + 2 * self.pad, width + 2 * self.pad, channels
+
+    def to_json(self) -> dict:
+        return {"pad": self.pad, "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_json(cls, fields: dict) -> "Preprocessing":
+        """The inverse of `to_json`; raises UserError when a field is missing or not what it should be."""
+        try:
+            mean, std = (tuple(float(value) for value in fields[key]) for key in ("mean", "std"))
+            preprocessing = cls(int(fields["pad"]), mean, std)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"preprocessing {fields!r}: expected pad, mean and std ({error!r})") from None
+        if not (preprocessing.pad >= 0 and len(mean) == len(std) > 0 and np.isfinite(mean).all() and min(std) > 0):
+            raise UserError(f"preprocessing {fields!r}: expected pad >= 0 and as many means as positive stds")
+        return preprocessing
+
+
+def _mean_and_std(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per channel, of pixels in [0, 1]; sums in float64, where whole numbers of this size are exact."""
+    in_memory = split.labels is not None
+    batches = split.batches(250) if in_memory else split.batches(250, shuffle_seed=0).take(SAMPLE // 250)
+    count, total, squares = 0, 0.0, 0.0
+    for images, _ in batches.as_numpy_iterator():
+        pixels = images.reshape(-1, images.shape[-1]).astype(np.float64)
+        count, total, squares = count + len(pixels), total + pixels.sum(0), squares + (pixels**2).sum(0)
+    mean = total / count
+    std = np.sqrt(squares / count - mean**2)
+    return tuple((mean / 255).tolist()), tuple((np.maximum(std, 1) / 255).tolist())

@@ -1,0 +1,25 @@
+"""The two kinds of failure a user meets; the scripts turn them into an exit code and one to three lines."""
+
+
+class UserError(ValueError):
+    """What the user gave is wrong: an argument, a file, a data set. Exit code 2.
+
+    The message says what was found, what was expected and what to do next.
+    """
+
+
+class RunError(RuntimeError):
+    """The run itself failed: loss not finite, disk full, run directory in use. Exit code 1."""
+
+
+class Stopped(RunError):
+    """A signal ended the work after it was saved. Exit code 128 + signal number."""
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def unknown(kind: str, found: str, choices) -> UserError:
+    """`unknown model 'lenet'; choose from alexnet, lenet5` as an exception to raise."""
+    return UserError(f"unknown {kind} {found!r}; choose from {', '.join(sorted(choices))}")

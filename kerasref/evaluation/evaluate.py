@@ -1,0 +1,43 @@
+"""A run directory in; its metrics.json and report.html out."""
+
+import dataclasses
+
+from kerasref.errors import UserError
+from kerasref.evaluation.metrics import compute_metrics, probabilities
+from kerasref.evaluation.report import write_report
+from kerasref.recipes import Recipe
+from kerasref.runs import Run
+
+BATCH_SIZE = 500
+
+
+def predict_logits(model, split, preprocessing):
+    """Logits of every picture of a split, float [n, classes], in stored order; the last, smaller batch included."""
+    return model.predict(split.batches(BATCH_SIZE, preprocessing=preprocessing), verbose=0)
+
+
+def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
+    """Predicts the run's test set and writes metrics.json and report.html; returns the metrics.
+
+    Raises UserError where the run has no trained model or its data set has no test split.
+    """
+    settings = run.settings()
+    dataset = run.load_dataset(data_dir)
+    if dataset.test is None:
+        raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
+    predicted = probabilities(predict_logits(run.load_model(), dataset.test, run.preprocessing()))
+    labels = dataset.test.labels
+    metrics = compute_metrics(labels, predicted, dataset.class_names, run.recipe().selection_metric)
+    run.write_metrics(metrics)
+    write_report(
+        run.report_file,
+        recipe=settings,
+        history=run.history(),
+        metrics=metrics,
+        images=dataset.test.examples,
+        labels=labels,
+        probabilities=predicted,
+        class_names=dataset.class_names,
+        defaults=dataclasses.asdict(Recipe()),
+    )
+    return metrics

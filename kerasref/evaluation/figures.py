@@ -1,0 +1,191 @@
+"""Matplotlib figures, without pyplot: nothing is shown, nothing global is kept. `figure.savefig(path)` writes one."""
+
+import math
+import textwrap
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from kerasref.errors import UserError
+from kerasref.evaluation.diagnosis import column
+
+TRAIN, VALIDATION = "#2f6fde", "#e8590c"
+MUTED = "#6b7280"
+# DejaVu, which matplotlib brings, has no Chinese; class names may be.
+CHINESE = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC", "SimHei")
+INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", *(name for name in CHINESE if name in INSTALLED)],
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#8884",
+    "legend.frameon": False,
+}
+MOST_NAMED_CLASSES = 100
+SMALLEST_TEXT = 4.5  # points
+
+
+@matplotlib.rc_context(STYLE)
+def plot_confusion_matrix(matrix, class_names, *, title=None) -> Figure:
+    """Counts [true][predicted] as a coloured table: blue is right, orange is wrong, white is never.
+
+    The colour is the share of the row, that is of the true class, on a square-root scale, so that one mistake in a
+    hundred is still seen. Up to 100 classes are named; beyond, the colours alone are drawn. Counts are written where
+    they fit. This is the function that the notes import as `resource.plotcm` and have lost (混乱矩阵).
+    Raises UserError unless the matrix is square with one class name a row.
+    """
+    matrix = np.asarray(matrix)
+    size = len(class_names)
+    if matrix.shape != (size, size):
+        raise UserError(f"confusion matrix has shape {matrix.shape}, expected {(size, size)} for {size} class names")
+    share = np.sqrt(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
+    cell = np.clip(5 / size, 0.165, 1.1) if size <= MOST_NAMED_CLASSES else 10 / size  # inches
+    names = [name if len(name) <= 24 else f"{name[:23]}…" for name in map(str, class_names)]
+    text_size = float(np.clip(cell * 72 * 0.6, 5.5, 10))
+    side = size * cell + 0.7 + text_size / 72 * 0.62 * max(map(len, names))
+    figure = Figure((side, side + (0.3 if title else 0)), layout="constrained")
+    axes = figure.add_subplot()
+
+    diagonal = np.eye(size, dtype=bool)
+    for hidden, colours in ((~diagonal, "Blues"), (diagonal, "Oranges")):
+        cells = np.ma.array(share, mask=hidden | (matrix == 0))
+        axes.pcolormesh(cells, cmap=colours, vmin=0, vmax=1.1, rasterized=size > MOST_NAMED_CLASSES)
+    _write_counts(axes, matrix, share, cell)
+
+    axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal", xlabel="predicted", ylabel="true")
+    axes.set_title(title, parse_math=False)
+    axes.grid(False)
+    axes.spines[:].set_visible(True)
+    if size <= MOST_NAMED_CLASSES:
+        centres = np.arange(size) + 0.5
+        axes.set_xticks(centres, names, fontsize=text_size, parse_math=False)
+        axes.set_yticks(centres, names, fontsize=text_size, parse_math=False)
+        fits = max(map(len, names)) * text_size * 0.62 < cell * 72
+        axes.tick_params(axis="x", rotation=0 if fits else 90)
+        axes.tick_params(length=0)
+        axes.set_xticks(np.arange(1, size), minor=True)
+        axes.set_yticks(np.arange(1, size), minor=True)
+        axes.tick_params(which="minor", length=0)
+        axes.grid(which="minor", linewidth=0.4)
+    return figure
+
+
+def _write_counts(axes, matrix, share, cell):
+    digits = max(2, len(str(matrix.max())))
+    text_size = min(11, 0.85 * cell * 72 / (0.65 * digits))
+    if text_size < SMALLEST_TEXT:
+        return
+    for row, col in zip(*np.nonzero(matrix), strict=True):
+        colour = "white" if share[row, col] > 0.65 else "#1f2937"
+        count = axes.text(col + 0.5, row + 0.5, str(matrix[row, col]), color=colour, fontsize=text_size)
+        count.set(horizontalalignment="center", verticalalignment="center_baseline", in_layout=False)
+
+
+@matplotlib.rc_context(STYLE)
+def plot_curves(history, *, columns=3) -> Figure:
+    """Loss, accuracy (train and validation) and learning rate by epoch, from the rows of history.csv.
+
+    A column that no row has is left out; raises UserError if the history has no row.
+    """
+    if not history:
+        raise UserError("no curves to draw: the history is empty, expected a row for each epoch")
+    epochs = column(history, "epoch")
+    panels = {
+        "Loss": (("loss", "train", TRAIN), ("val_loss", "validation", VALIDATION)),
+        "Accuracy": (("accuracy", "train", TRAIN), ("val_accuracy", "validation", VALIDATION)),
+        "Learning rate": (("learning_rate", None, MUTED),),
+    }
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure((4 * columns, 2.9 * rows), layout="constrained")
+    for axes, (title, lines) in zip(figure.subplots(rows, columns, squeeze=False).flat, panels.items(), strict=False):
+        for name, label, colour in lines:
+            values = column(history, name)
+            if not all(map(math.isnan, values)):
+                marker = "o" if len(values) <= 25 else None
+                axes.plot(epochs, values, color=colour, label=label, marker=marker, markersize=3.5, linewidth=1.8)
+        axes.set_title(title, loc="left")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+        if title == "Accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        if title == "Learning rate" and _spans_decades(column(history, "learning_rate")):
+            axes.set_yscale("log")
+    return figure
+
+
+def _spans_decades(values):
+    finite = [value for value in values if value > 0]
+    return bool(finite) and max(finite) > 10 * min(finite)
+
+
+@matplotlib.rc_context(STYLE)
+def plot_calibration(count, confidence, accuracy) -> Figure:
+    """Reliability diagram (Guo et al. 2017, figure 1) from what `metrics.calibration_bins` returns.
+
+    Above: accuracy in each bin of confidence, and how far the mean confidence lies above or below it. Below: how many
+    examples fall into each bin.
+    """
+    figure = Figure((5, 5), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    width = 1 / len(count)
+    centres = (np.arange(len(count)) + 0.5) * width
+    both = np.minimum(accuracy, confidence)
+    above.bar(centres, both, 0.92 * width, color=TRAIN, label="right and sure")
+    above.bar(centres, accuracy - both, 0.92 * width, both, color="#a9c4f7", label="more right")
+    above.bar(centres, confidence - both, 0.92 * width, both, color="#f6b08a", label="more sure")
+    above.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1.2)
+    above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy, confidence")
+    above.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, columnspacing=1.2)
+    below.bar(centres, count, 0.92 * width, color=MUTED)
+    below.set(xlabel="confidence (largest probability)", ylabel="examples")
+    for axis in (above.xaxis, above.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def image_grid(images, captions=None, *, columns=None, title=None) -> Figure:
+    """Pictures uint8 [n, height, width, 1 or 3 channels] in rows of `columns` (default: about square), each captioned.
+
+    Raises UserError for another shape or type, and unless there is a caption for each picture.
+    """
+    images = checked_images(images)
+    captions = [""] * len(images) if captions is None else captions
+    if len(captions) != len(images):
+        raise UserError(f"{len(captions)} captions for {len(images)} images, expected as many")
+    columns = min(len(images), columns or math.ceil(math.sqrt(len(images))))
+    rows = math.ceil(len(images) / columns)
+    wrapped = [textwrap.fill(str(caption), 15, max_lines=3, placeholder="…") for caption in captions]
+    lines = max(caption.count("\n") + 1 if caption else 0 for caption in wrapped)
+    height = 1.15 * images.shape[1] / images.shape[2] + 0.14 * lines
+    figure = Figure((1.25 * columns, height * rows + (0.4 if title else 0.1)), layout="constrained")
+    figure.suptitle(title, parse_math=False)
+    for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if index < len(images):
+            axes.imshow(images[index], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_title(wrapped[index], fontsize=8, fontweight="normal", pad=3, parse_math=False)
+    return figure
+
+
+def checked_images(images) -> np.ndarray:
+    """The array if it is uint8 [n ≥ 1, height, width, 1 or 3]; UserError says what was found otherwise."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+        raise UserError(
+            f"images are {images.dtype} of shape {images.shape}, "
+            "expected uint8 [images, height, width, 1 or 3 channels], at least one"
+        )
+    return images

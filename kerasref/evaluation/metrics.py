@@ -1,0 +1,163 @@
+"""Numbers from labels and probabilities. scikit-learn computes everything that it has."""
+
+import numpy as np
+from sklearn import metrics as sk
+
+from kerasref.errors import UserError, unknown
+
+CALIBRATION_BINS = 15  # Guo et al. 2017, section 5
+FEWEST_CLASSES_FOR_TOP_5 = 11
+
+# One number to choose a network by (the notes, 准确率与召回率); True where more is better.
+SELECTION_METRICS = {
+    **{f"{average}_{name}": True for average in ("macro", "weighted") for name in ("f1", "precision", "recall")},
+    "accuracy": True,
+    "top_5_accuracy": True,
+    "log_loss": False,
+    "expected_calibration_error": False,
+}
+
+
+def probabilities(logits) -> np.ndarray:
+    """Softmax of logits [n, C] as float64 [n, C]; one column z, a binary network's, becomes [1 − σ(z), σ(z)] [n, 2]."""
+    logits = np.asarray(logits, np.float64)
+    if logits.ndim != 2:
+        raise UserError(f"logits have shape {logits.shape}, expected [examples, classes]")
+    if logits.shape[1] == 1:
+        logits = np.hstack([np.zeros_like(logits), logits])  # softmax([0, z]) is [1 − σ(z), σ(z)]
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def compute_metrics(labels, probabilities, class_names, selection_metric="macro_f1") -> dict:
+    """Everything that metrics.json says about labels [n] and probabilities [n, C], as values that JSON can hold.
+
+    - `n`, `accuracy`, `accuracy_interval` (95 %, Wilson 1927), `top_5_accuracy` (only for more than 10 classes),
+      `log_loss` (nats), `expected_calibration_error` (see `calibration_bins`);
+    - `per_class`: class, precision, recall, f1, support; the three are None where the test set lacks the class;
+    - `macro`, `weighted`: precision, recall, f1 over the classes that the test set has, so that a class without an
+      example neither helps nor harms (sklearn alone would count it as 0). A class never predicted has precision 0;
+    - `confusion_matrix`: [true][predicted] counts; `class_names`;
+    - `selection_metric`: name, value, higher_is_better.
+
+    Raises UserError for arrays that do not fit each other (see `checked`) and for an unknown selection metric.
+    """
+    labels, probabilities = checked(labels, probabilities, class_names)
+    check_selection_metric(selection_metric)
+    classes = np.arange(len(class_names))
+    predicted = probabilities.argmax(axis=1)
+    correct = int((predicted == labels).sum())
+    count, confidence, accuracy = calibration_bins(labels, probabilities)
+
+    metrics = {
+        "n": len(labels),
+        "accuracy": correct / len(labels),
+        "accuracy_interval": wilson_interval(correct, len(labels)),
+        "log_loss": float(sk.log_loss(labels, probabilities, labels=classes)),
+        "expected_calibration_error": float((count * abs(accuracy - confidence)).sum() / len(labels)),
+        **_precision_recall_f1(labels, predicted, class_names),
+        "confusion_matrix": sk.confusion_matrix(labels, predicted, labels=classes).tolist(),
+        "class_names": list(class_names),
+    }
+    if len(classes) >= FEWEST_CLASSES_FOR_TOP_5:
+        metrics["top_5_accuracy"] = float(sk.top_k_accuracy_score(labels, probabilities, k=5, labels=classes))
+    metrics["selection_metric"] = _selected(metrics, selection_metric)
+    return metrics
+
+
+def check_selection_metric(name) -> None:
+    """Raises UserError, with the choices, unless `name` is in SELECTION_METRICS. Call it before training, not after."""
+    if name not in SELECTION_METRICS:
+        raise unknown("selection metric", name, SELECTION_METRICS)
+
+
+def checked(labels, probabilities, class_names) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as int64 [n] and probabilities as float64 [n, C], each row summing to 1 exactly; UserError says what is off.
+
+    Rows may miss 1 by 0.01, as those of a half-precision softmax do.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, np.float64)
+    num_classes = len(class_names)
+    if probabilities.ndim != 2 or probabilities.shape[1] != num_classes or num_classes < 2:
+        raise UserError(f"probabilities have shape {probabilities.shape}, expected [examples, classes]; "
+                        f"there are {num_classes} class names, and at least 2 are needed")  # fmt: skip
+    if labels.shape != probabilities.shape[:1] or not labels.size:
+        raise UserError(f"labels have shape {labels.shape}, probabilities {probabilities.shape}: "
+                        "expected one label for each row, and at least one row")  # fmt: skip
+    if labels.dtype.kind not in "iub":
+        raise UserError(f"labels are {labels.dtype}, expected integers 0..{num_classes - 1} (class numbers, not one-hot)")
+    _refuse_first(labels, (labels < 0) | (labels >= num_classes), "label", f"0..{num_classes - 1}")
+    worst = np.where(np.isfinite(probabilities), abs(probabilities - 0.5), np.inf).argmax(axis=1)
+    extreme = np.take_along_axis(probabilities, worst[:, None], axis=1)[:, 0]
+    _refuse_first(extreme, ~((extreme >= 0) & (extreme <= 1)), "probability", "a number from 0 to 1")
+    total = probabilities.sum(axis=1)
+    _refuse_first(total, abs(total - 1) > 0.01, "sum of probabilities", "1 (logits? pass them through `probabilities`)")
+    return labels.astype(np.int64), probabilities / total[:, None]
+
+
+def _refuse_first(values, wrong, what, expected):
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise UserError(f"{what} {values[index]} at index {index}, expected {expected}")
+
+
+def calibration_bins(labels, probabilities, bins=CALIBRATION_BINS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Examples, mean confidence and accuracy in each of the equal-width bins ((m−1)/M, m/M] of the confidence.
+
+    The confidence is the largest probability of a row; an empty bin has 0, 0, 0. The expected calibration error is
+    Σ examples/n · |accuracy − confidence|: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
+    """
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    which = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+    count = np.bincount(which, minlength=bins)
+    means = (np.bincount(which, values, bins) / np.maximum(count, 1) for values in (confidence, correct))
+    return count, *means
+
+
+def wilson_interval(correct, n, z=1.96) -> list[float]:
+    """Where the true accuracy lies with 95 % confidence (Wilson 1927); sound for few examples and for 100 % right."""
+    share, spread = correct / n, z**2 / n
+    middle = share + spread / 2
+    half = z * np.sqrt(share * (1 - share) / n + spread / (4 * n))
+    return [max(0.0, float((middle - half) / (1 + spread))), min(1.0, float((middle + half) / (1 + spread)))]
+
+
+def confident_mistakes(labels, probabilities, count=36) -> np.ndarray:
+    """Indices of wrong predictions, the surest first: where to look for wrong labels (the notes, 标注错误)."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
+
+
+def costliest_confusions(matrix, count=8) -> list[tuple[int, int, int]]:
+    """The largest off-diagonal entries of a confusion matrix as (true class, predicted class, examples), most first."""
+    mistakes = np.array(matrix)
+    np.fill_diagonal(mistakes, 0)
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
+    pairs = zip(*np.unravel_index(order, mistakes.shape), strict=True)
+    return [(int(true), int(found), int(mistakes[true, found])) for true, found in pairs if mistakes[true, found]]
+
+
+def _precision_recall_f1(labels, predicted, class_names):
+    present = np.unique(labels)
+
+    def scores(average):
+        return sk.precision_recall_fscore_support(labels, predicted, labels=present, average=average, zero_division=0)
+
+    per_class = [dict.fromkeys(("precision", "recall", "f1")) | {"class": name, "support": 0} for name in class_names]
+    for index, precision, recall, f1, support in zip(present, *scores(None), strict=True):
+        row = {"precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support)}
+        per_class[index].update(row)
+    averages = {
+        average: dict(zip(("precision", "recall", "f1"), map(float, scores(average)[:3]), strict=True))
+        for average in ("macro", "weighted")
+    }
+    return {"per_class": per_class, **averages}
+
+
+def _selected(metrics, name):
+    average, _, score = name.partition("_")
+    value = metrics[average][score] if average in ("macro", "weighted") else metrics.get(name)
+    if value is None:
+        raise UserError(f"selection metric {name!r} needs more than 10 classes, found {len(metrics['class_names'])}; "
+                        f"choose from {', '.join(sorted(SELECTION_METRICS.keys() - {name}))}")  # fmt: skip
+    return {"name": name, "value": value, "higher_is_better": SELECTION_METRICS[name]}

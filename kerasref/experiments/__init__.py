@@ -1,0 +1,1 @@
+"""Many trainings: what they reached, side by side."""

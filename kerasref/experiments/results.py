@@ -1,0 +1,140 @@
+"""results/runs.csv: a row for every run that is quoted anywhere, and the tables that are made from it."""
+
+import csv
+import dataclasses
+import statistics
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from kerasref.errors import UserError
+from kerasref.recipes import RECIPES, named_recipe
+from kerasref.runs import Run
+
+RESULTS_FILE = Path(__file__).resolve().parent.parent.parent / "results" / "runs.csv"
+
+COLUMNS = (
+    "recipe",
+    "dataset",
+    "changes",  # fields set on the command line, seed and dataset apart, as field=value
+    "seed",
+    "accuracy",
+    "macro_f1",
+    "n",
+    "epochs",
+    "seconds",
+    "date",
+    "commit",
+    "hardware",
+    "keras",
+    "tensorflow",
+    "command",
+)
+
+
+def row_of(run: Run) -> dict:
+    """What results/ keeps of a finished run; raises UserError where it was not a named recipe or has no metrics."""
+    settings, metrics, recipe = run.settings(), run.metrics(), run.recipe()
+    name = settings.get("name")
+    if name not in RECIPES:
+        raise UserError(f"{run.path}: its recipe.json names no recipe, found {name!r}; train it with scripts/train.py")
+    named = dataclasses.asdict(named_recipe(name).recipe)
+    changes = {
+        field: value
+        for field, value in dataclasses.asdict(recipe).items()
+        if value != named[field] and field not in ("seed", "dataset")
+    }
+    hardware = settings["hardware"]
+    return {
+        "recipe": name,
+        "dataset": settings["dataset"]["name"],
+        "changes": " ".join(f"{field}={value}" for field, value in changes.items()),
+        "seed": recipe.seed,
+        "accuracy": metrics["accuracy"],
+        "macro_f1": metrics["macro"]["f1"],
+        "n": metrics["n"],
+        "epochs": len(run.history()),
+        "seconds": round(run.history()[-1]["run_duration"], 1),
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": settings["commit"] or "",
+        "hardware": f"{hardware['cores']} cores of {hardware['cpu']}, {settings['execution']['device']}",
+        "keras": settings["versions"]["keras"],
+        "tensorflow": settings["versions"].get("tensorflow", ""),
+        "command": settings["command"],
+    }
+
+
+def append(rows: Iterable[dict], file: Path = RESULTS_FILE) -> None:
+    is_new = not file.exists()
+    file.parent.mkdir(exist_ok=True)
+    with open(file, "a", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def read(file: Path = RESULTS_FILE) -> list[dict]:
+    if not file.exists():
+        return []
+    with open(file, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A recipe on one data set over its seeds; accuracy and its standard deviation in percent, None for one seed."""
+
+    accuracy: float
+    deviation: float | None
+    seeds: int
+    seconds: float
+
+    def __str__(self) -> str:
+        spread = "" if self.deviation is None else f" ± {self.deviation:.2f}"
+        return f"{self.accuracy:.2f}{spread} % ({self.seeds} seed{'s' if self.seeds > 1 else ''})"
+
+
+def summarize(rows: Iterable[dict], recipe: str, dataset: str) -> Summary | None:
+    """Of the rows that ran the recipe as it stands; of a seed that was run twice the last counts."""
+    chosen = {
+        row["seed"]: row
+        for row in rows
+        if (row["recipe"], row["dataset"], row["changes"]) == (recipe, dataset, "")
+    }
+    if not chosen:
+        return None
+    accuracies = [100 * float(row["accuracy"]) for row in chosen.values()]
+    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else None
+    seconds = statistics.mean(float(row["seconds"]) for row in chosen.values())
+    return Summary(statistics.mean(accuracies), deviation, len(accuracies), seconds)
+
+
+def table(rows: list[dict], parameters: dict[str, int]) -> str:
+    """README's table of recipes in Markdown; `parameters` are the trainable ones of each network, by its name."""
+    lines = [
+        "| recipe | network | parameters | reached here | time | what others report | command |",
+        "| --- | --- | ---: | --- | ---: | --- | --- |",
+    ]
+    for name, entry in RECIPES.items():
+        recipe = entry.recipe
+        summary = summarize(rows, name, recipe.dataset)
+        lines.append(
+            f"| `{name}` | {recipe.model} on {recipe.dataset} | {parameters[recipe.model]:,} | {entry.result} "
+            f"| {_duration(summary.seconds) if summary else ''} | {entry.expected} "
+            f"| `python scripts/train.py {name}` |"
+        )
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def replace_between(text: str, marker: str, content: str) -> str:
+    """`text` with what stands between `<!-- marker -->` and `<!-- /marker -->` replaced; raises UserError without them."""
+    begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
+    if begin not in text or end not in text:
+        raise UserError(f"no {begin} … {end} in it, expected both")
+    before, rest = text.split(begin, 1)
+    return f"{before}{begin}\n{content}\n{end}{rest.split(end, 1)[1]}"

@@ -1,0 +1,73 @@
+"""Every network by its name."""
+
+import inspect
+
+from kerasref.errors import UserError, unknown
+from kerasref.models.alexnet import alexnet, alexnet_owt
+from kerasref.models.fashion_cnn import fashion_cnn
+from kerasref.models.lenet5 import lenet5
+from kerasref.models.linear import logistic_regression, mlp, softmax_regression
+from kerasref.models.mnist_cnn import mnist_cnn, notes_network
+from kerasref.models.resnet import (
+    plain20,
+    plain56,
+    resnet18,
+    resnet20,
+    resnet32,
+    resnet34,
+    resnet44,
+    resnet50,
+    resnet56,
+    resnet101,
+    resnet110,
+    resnet152,
+)
+from kerasref.models.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+
+BUILDERS = {
+    builder.__name__: builder
+    for builder in (
+        *(logistic_regression, softmax_regression, mlp, notes_network, mnist_cnn, fashion_cnn, lenet5),
+        *(alexnet, alexnet_owt),
+        *(vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn),
+        *(resnet18, resnet34, resnet50, resnet101, resnet152),
+        *(resnet20, resnet32, resnet44, resnet56, resnet110, plain20, plain56),
+    )
+}
+
+
+def model_names():
+    """The names that `build_model` takes, from the simplest network to the deepest."""
+    return tuple(BUILDERS)
+
+
+def options_of(name):
+    """Names of the options that network `name` takes beside input_shape and num_classes; UserError if unknown."""
+    return tuple(option for option in _parameters(name) if option not in ("input_shape", "num_classes"))
+
+
+def build_model(name, input_shape=None, num_classes=None, **options):
+    """A functional `keras.Model` that takes images (height, width, channels) and ends in logits.
+
+    What is left out or None is as in the paper. Raises UserError for an unknown name or option, for a value that the
+    network cannot take, and for an image that is too small for it.
+    """
+    allowed = options_of(name)
+    for option in options:
+        if option not in allowed:
+            takes = f"its options: {', '.join(allowed)}" if allowed else "it has no options"
+            raise UserError(f"{name} has no option {option!r}; {takes}")
+    options |= {"input_shape": input_shape, "num_classes": num_classes}
+    given = {option: value for option, value in options.items() if value is not None}
+    try:
+        return BUILDERS[name](**given)
+    except UserError:
+        raise
+    except (ValueError, TypeError) as error:  # Keras' complaint about a value, such as a dropout rate of 2
+        raise UserError(f"{name} cannot be built with {given}: {str(error).splitlines()[0]}") from error
+
+
+def _parameters(name):
+    if name not in BUILDERS:
+        raise unknown("model", name, BUILDERS)
+    return inspect.signature(BUILDERS[name]).parameters

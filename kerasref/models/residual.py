@@ -1,0 +1,72 @@
+"""The two residual blocks of He, Zhang, Ren, Sun 2015 (Deep Residual Learning for Image Recognition), one by one.
+
+a⁽ˡ⁺²⁾ = g(z⁽ˡ⁺²⁾ + a⁽ˡ⁾) (the notes, 残差块). `x` is an image map, height x width x channels; so is the result.
+"""
+
+from keras import layers
+
+from kerasref.errors import unknown
+from kerasref.models.normalization import BATCH_NORM
+
+SHORTCUTS = ("A", "B", None)  # the paper's section 4.1; None: no shortcut at all, a plain network
+
+
+def residual_block(x, filters, stride=1, shortcut="B", *, name):
+    """Two 3x3 convolutions and a shortcut (figure 5, left); the first one strides. Returns `filters` channels."""
+    y = layers.ReLU(name=f"{name}_relu1")(conv_bn(x, filters, 3, stride, name=f"{name}_conv1"))
+    y = conv_bn(y, filters, 3, name=f"{name}_conv2")
+    y = _add_shortcut(x, y, stride, shortcut, name)
+    return layers.ReLU(name=f"{name}_relu2")(y)
+
+
+def bottleneck_block(x, filters, stride=1, shortcut="B", *, name):
+    """1x1, 3x3, 1x1 convolutions and a shortcut (figure 5, right). Returns 4 · `filters` channels.
+
+    The 3x3 strides, as in torchvision and most published weights ("v1.5"); in the paper the first 1x1 does.
+    """
+    y = layers.ReLU(name=f"{name}_relu1")(conv_bn(x, filters, 1, name=f"{name}_conv1"))
+    y = layers.ReLU(name=f"{name}_relu2")(conv_bn(y, filters, 3, stride, name=f"{name}_conv2"))
+    y = conv_bn(y, 4 * filters, 1, name=f"{name}_conv3")
+    y = _add_shortcut(x, y, stride, shortcut, name)
+    return layers.ReLU(name=f"{name}_relu3")(y)
+
+
+def conv_bn(x, filters, kernel_size, stride=1, *, name):
+    """Convolution without bias (batch norm's β is one) and batch norm; `name` says conv, the norm's says bn there.
+
+    Padded by (kernel_size - 1) / 2 on every side. Keras' "same" would do that at stride 1 only: at stride 2 it pads an
+    even map on the right and below alone, and every pixel sits half a stride from where PyTorch has it.
+    """
+    if kernel_size > 1 and stride > 1:
+        x = layers.ZeroPadding2D((kernel_size - 1) // 2, name=f"{name}_pad")(x)
+        padding = "valid"
+    else:
+        padding = "same" if stride == 1 else "valid"
+    x = layers.Conv2D(filters, kernel_size, stride, padding, use_bias=False, name=name)(x)
+    return layers.BatchNormalization(**BATCH_NORM, name="bn".join(name.rsplit("conv", 1)))(x)
+
+
+def _add_shortcut(x, y, stride, shortcut, name):
+    """y + x, with x brought to y's shape where they differ, the way `shortcut` says."""
+    if shortcut not in SHORTCUTS:
+        raise unknown("shortcut", shortcut, ("A", "B"))
+    if shortcut is None:
+        return y
+    channels, more = x.shape[-1], y.shape[-1] - x.shape[-1]
+    if stride > 1 or more:
+        if shortcut == "A":
+            x = _subsample_and_pad(x, stride, more, name)
+        else:
+            x = conv_bn(x, channels + more, 1, stride, name=f"{name}_shortcut_conv")
+    return layers.Add(name=f"{name}_add")([y, x])
+
+
+def _subsample_and_pad(x, stride, more, name):
+    """Shortcut A, without parameters: every `stride`-th pixel, and `more` channels of zeros behind the others.
+
+    Made of Keras' own layers, so that a saved model loads without ours: a maximum over one pixel subsamples, and a map
+    read as channels first has its channels where the padding layer expects the width.
+    """
+    x = layers.MaxPooling2D(1, strides=stride, name=f"{name}_shortcut_subsample")(x)
+    behind = ((0, 0), (0, more))
+    return layers.ZeroPadding2D(behind, data_format="channels_first", name=f"{name}_shortcut_pad")(x)

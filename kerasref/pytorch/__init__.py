@@ -1,0 +1,33 @@
+"""The same networks in PyTorch, weights both ways, and the proof that the two are equal.
+
+    kerasref.pytorch.compare(keras_model, torch_module, inputs)   # any pair: a page with a verdict per part
+    kerasref.pytorch.build_twin("resnet18", (224, 224, 3), 1000)  # the PyTorch twin of a kerasref network
+    kerasref.pytorch.TorchAdam(1e-3)                              # Keras optimizers that follow PyTorch's rule
+
+Importing this package loads neither torch nor Keras; using one of its names does. Without torch that raises a
+UserError which says how to install it.
+"""
+
+import importlib
+
+_HOMES = {
+    "build_twin": "models",
+    "twin_names": "models",
+    "name_map": "names",
+    "to_state_dict": "weights",
+    "from_state_dict": "weights",
+    "read_state_dict": "files",
+    "write_state_dict": "files",
+    "compare": "comparison",
+    "TorchSGD": "optimizers",
+    "TorchAdam": "optimizers",
+    "TorchRMSprop": "optimizers",
+    "TorchBatchNormalization": "batch_norm",
+}
+__all__ = list(_HOMES)  # noqa: PLE0604  (a list of names, made from the table above)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

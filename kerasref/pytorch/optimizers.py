@@ -1,0 +1,122 @@
+"""Keras optimizers that follow PyTorch's update rules to the letter, for comparisons.
+
+They differ from Keras' own in three ways: weight_decay is coupled (added to the gradient, so it goes through the
+momentum), the learning rate stays outside the velocity, and epsilon comes after the bias correction.
+
+In float64 they agree with torch.optim to rounding, if keras.config.floatx() is float64 too: Keras keeps the learning
+rate in a variable of that type. Constants are converted straight to the weights' type; `keras.ops.cast(0.9, "float64")`,
+which Keras' own optimizers use, passes through float32 and gives 0.89999998.
+
+The notes' decay of the learning rate, α = α0 / (1 + decay_rate · epoch), is in kerasref/training/schedules.py.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+
+class _TorchOptimizer(keras.optimizers.Optimizer):
+    """What the three share: coupled weight decay, for every weight, biases and batch norm included."""
+
+    def __init__(self, learning_rate, weight_decay=0.0, **kwargs):
+        super().__init__(learning_rate=learning_rate, weight_decay=None, **kwargs)
+        self.coupled_weight_decay = weight_decay
+
+    def update_step(self, gradient, variable, learning_rate):
+        def constant(x):
+            return ops.convert_to_tensor(x, dtype=variable.dtype)
+
+        gradient = ops.cast(gradient, variable.dtype)
+        if self.coupled_weight_decay:
+            gradient = gradient + constant(self.coupled_weight_decay) * variable
+        step = self.direction(gradient, self._get_variable_index(variable), constant)
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)
+
+    def get_config(self):
+        return {**super().get_config(), "weight_decay": self.coupled_weight_decay}
+
+
+@keras.saving.register_keras_serializable("kerasref")
+class TorchSGD(_TorchOptimizer):
+    """torch.optim.SGD: g += wd·w; v = μ·v + g; w −= lr·v, or with Nesterov's form w −= lr·(g + μ·v).
+
+    Keras' SGD has lr inside v, which differs after every change of lr, and decays w apart from the momentum.
+    """
+
+    def __init__(self, learning_rate=1e-3, momentum=0.0, nesterov=False, weight_decay=0.0, name="torch_sgd", **kwargs):
+        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        self.momentum = momentum
+        self.nesterov = nesterov
+
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            self.velocities = self.add_optimizer_variables(variables, "velocity")
+
+    def direction(self, gradient, index, constant):
+        momentum, velocity = constant(self.momentum), self.velocities[index]
+        self.assign(velocity, momentum * velocity + gradient)
+        return gradient + momentum * velocity if self.nesterov else ops.convert_to_tensor(velocity)
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
+
+
+@keras.saving.register_keras_serializable("kerasref")
+class TorchAdam(_TorchOptimizer):
+    """torch.optim.Adam: w −= lr · m̂ / (√v̂ + ε), m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ); Kingma & Ba 2015, algorithm 1.
+
+    Keras' Adam adds ε before the bias correction ("epsilon hat"), 32 times larger at the first step. The notes have
+    it inside the square root. 1 − βᵗ is computed as −expm1(t·ln β), since float32's 1 − 0.999 is off by 6.6e-6.
+    """
+
+    def __init__(
+        self, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, weight_decay=0.0, name="torch_adam", **kwargs
+    ):
+        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            self.means, self.squares = self.add_optimizer_variables(variables, ["mean", "square"])
+
+    def direction(self, gradient, index, constant):
+        mean, square = self.means[index], self.squares[index]
+        self.assign(mean, mean + constant(1 - self.beta_1) * (gradient - mean))
+        self.assign(square, constant(self.beta_2) * square + constant(1 - self.beta_2) * ops.square(gradient))
+        step = ops.cast(self.iterations + 1, gradient.dtype)
+        correction_1 = -ops.expm1(step * constant(math.log(self.beta_1)))
+        correction_2 = -ops.expm1(step * constant(math.log(self.beta_2)))
+        return (mean / correction_1) / (ops.sqrt(square) / ops.sqrt(correction_2) + constant(self.epsilon))
+
+    def get_config(self):
+        return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("kerasref")
+class TorchRMSprop(_TorchOptimizer):
+    """torch.optim.RMSprop: s = α·s + (1 − α)·g²; w −= lr · g / (√s + ε). Keras has ε inside the root, and α = 0.9."""
+
+    def __init__(
+        self, learning_rate=1e-2, alpha=0.99, epsilon=1e-8, weight_decay=0.0, name="torch_rmsprop", **kwargs
+    ):
+        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        self.alpha = alpha
+        self.epsilon = epsilon
+
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            self.squares = self.add_optimizer_variables(variables, "square")
+
+    def direction(self, gradient, index, constant):
+        square = self.squares[index]
+        self.assign(square, constant(self.alpha) * square + constant(1 - self.alpha) * ops.square(gradient))
+        return gradient / (ops.sqrt(square) + constant(self.epsilon))
+
+    def get_config(self):
+        return {**super().get_config(), "alpha": self.alpha, "epsilon": self.epsilon}

@@ -1,0 +1,145 @@
+"""The comparison as one JSON file and one HTML page that opens without the network; the page is comparison.html."""
+
+import json
+import math
+from pathlib import Path
+
+import jinja2
+
+from kerasref.errors import UserError
+from kerasref.pytorch.differences import DIFFERENCES
+from kerasref.pytorch.figures import plot_accuracies, plot_explanations, plot_losses, plot_trajectories, svg
+from kerasref.runs import write_atomically
+
+HEADINGS = {
+    "weights": "Weights",
+    "forward": "Forward pass",
+    "gradients": "Gradients",
+    "trajectories": "Training steps",
+    "training": "Whole trainings",
+    "explain": "What each difference costs",
+}
+SHOWN_ROWS = 12  # of a long table before it is folded away
+
+
+def sci(value: float | None) -> str:
+    """3.2e-07 as 3.2·10⁻⁷; 0 as 0."""
+    if value is None:
+        return "–"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    exponent = int(exponent)
+    if -3 <= exponent <= 2:
+        return f"{value:.3g}"
+    return f"{mantissa}·10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+def share(value: float | None, floor: float = 1e-17) -> float:
+    """Per cent of a bar on a logarithmic scale from 1e-17 to 1."""
+    if not value:
+        return 0.0
+    return 100 * min(1.0, max(0.0, 1 - math.log10(value) / math.log10(floor)))
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def points(value: float) -> str:
+    """A difference of accuracies in percentage points, signed."""
+    return f"{100 * value:+.2f}".replace("-", "−")
+
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.filters |= {"sci": sci, "share": share, "percent": percent, "points": points, "capitalize_first": lambda s: s[:1].upper() + s[1:]}
+
+
+def write_comparison(folder: str | Path, content: dict) -> tuple[Path, Path]:
+    """Writes comparison.json and comparison.html into the folder, made if need be; returns both paths."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / "comparison.json", folder / "comparison.html"
+    for path, text in zip(paths, (json.dumps(content, indent=1) + "\n", render_comparison(content)), strict=True):
+        write_atomically(path, text)
+    return paths
+
+
+def read_comparison(path: str | Path) -> dict:
+    """The content of a comparison.json, from which the page can be made again."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no comparison in it ({error}); expected a comparison.json") from None
+
+
+def render_comparison(content: dict) -> str:
+    return TEMPLATES.get_template("comparison.html").render(
+        **content,
+        headings=HEADINGS,
+        sentences={part["part"]: sentence(part) for part in content["parts"]},
+        differences=DIFFERENCES,
+        shown=SHOWN_ROWS,
+        figures={part["part"]: _figures(part) for part in content["parts"]},
+    )
+
+
+def _figures(part: dict) -> list:
+    """Wide and narrow form of each of the part's charts."""
+    if part["part"] == "trajectories":
+        return [[svg(plot_trajectories(part["rows"], columns)) for columns in (3, 1)]]
+    if part["part"] == "training":
+        return [[svg(plot_losses(part["rows"]))] * 2, [svg(plot_accuracies(part))] * 2]
+    if part["part"] == "explain":
+        return [[svg(plot_explanations(part["rows"], part["baselines"]))] * 2]
+    return []
+
+
+def summary(parts: list[dict]) -> str:
+    """A line for each part: its heading, the verdict, and what it rests on."""
+    return "\n".join(f"{HEADINGS[part['part']]}: {sentence(part)}" for part in parts)
+
+
+def sentence(part: dict) -> str:
+    """The verdict of a part in one or two sentences."""
+    if part["part"] == "explain":
+        return f"{len(part['rows'])} differences switched on alone, {part['epochs']} epochs on {part['dataset']}."
+    if part["part"] == "training":
+        return _training_sentence(part)
+    if part["equal"]:
+        if part["part"] == "trajectories":
+            return f"equal within tolerance; {_limits(part)}."
+        return f"equal within tolerance; at most {sci(part['worst'])} (tolerance {sci(part['tolerance'])})."
+    where = part["first"]["layer"] + (f", {part['first']['quantity']}" if "quantity" in part["first"] else "")
+    item = part.get("likely_item")
+    likely = f" Likely row of the table of differences: {item}." if item else ""
+    return f"they differ, first at {where}.{likely} {part['reason'].capitalize()}." if "reason" in part else f"they differ, first at {where}."
+
+
+def _limits(part: dict) -> str:
+    judged = [(key, limit) for key, limit in part["tolerances"].items() if limit is not None]
+    return ", ".join(f"{key} {sci(max(row[key] for row in part['rows']))} (tolerance {sci(t)})" for key, t in judged)
+
+
+def _training_sentence(part: dict) -> str:
+    ours, theirs = (_mean_and_spread(part[f"{side}_accuracy"]) for side in ("keras", "torch"))
+    figures = f"Keras {ours}, PyTorch {theirs} after {part['epochs']} epochs"
+    if part["test"] is None:
+        return f"{figures}; one seed each cannot be tested, give more with --seeds."
+    p, (low, high) = part["test"]["permutation_p"], part["test"]["interval"]
+    verdict = "cannot tell them apart" if part["equal"] else "tells them apart"
+    return (
+        f"{figures}, {len(part['rows'])} seeds each; a permutation test {verdict} (p = {p:.2g}; 95 % interval of the "
+        f"difference {points(low)} to {points(high)} points)."
+    )
+
+
+def _mean_and_spread(accuracy: dict) -> str:
+    spread = f" ± {100 * accuracy['std']:.2f}" if accuracy["std"] is not None else ""
+    return f"{100 * accuracy['mean']:.2f}{spread} %"

@@ -1,0 +1,146 @@
+"""What a layer of either side put out, what its gradients are; and both sides' state, put back afterwards."""
+
+import contextlib
+
+import keras
+import numpy as np
+
+from kerasref.errors import UserError
+from kerasref.pytorch.installed import nn, torch
+
+
+KERAS_DROPOUT = (keras.layers.Dropout, keras.layers.SpatialDropout2D)
+TORCH_DROPOUT = (nn.Dropout, nn.Dropout2d)
+
+
+def to_nchw(images: np.ndarray) -> np.ndarray:
+    """[n, height, width, channels] -> [n, channels, height, width]; other ranks as they are."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if images.ndim == 4 else images
+
+
+def to_nhwc(images: np.ndarray) -> np.ndarray:
+    """The inverse of `to_nchw`."""
+    return images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
+
+
+def as_torch(module: nn.Module, inputs: np.ndarray) -> torch.Tensor:
+    """Keras' inputs as the module takes them: its axes, its float type."""
+    kind = next(module.parameters()).dtype
+    return torch.from_numpy(to_nchw(np.asarray(inputs))).to(kind)
+
+
+def as_keras(model: keras.Model, inputs: np.ndarray):
+    return keras.ops.convert_to_tensor(np.asarray(inputs), dtype=model.compute_dtype)
+
+
+def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers, those of a model within the model included."""
+    return [part for layer in model.layers for part in (all_layers(layer) if isinstance(layer, keras.Model) else [layer])]
+
+
+def find_layer(model: keras.Model, name: str) -> keras.layers.Layer:
+    """`fc1`, or `backbone/conv1` for a layer of a model within the model."""
+    for part in name.split("/"):
+        model = next((layer for layer in model.layers if layer.name == part), None)
+        if model is None:
+            raise UserError(f"the name map names {name!r}, which the Keras model lacks")
+    return model
+
+
+def find_module(module: nn.Module, name: str) -> nn.Module:
+    try:
+        return module.get_submodule(name)
+    except AttributeError:
+        raise UserError(f"the name map names {name!r}, which the PyTorch module lacks") from None
+
+
+@contextlib.contextmanager
+def keras_outputs(model: keras.Model, names):
+    """Layer name -> list of its outputs in the calls inside the block, as arrays. Eager calls only.
+
+    Keras has no forward hooks: each layer's `call` is wrapped for the while, which also reaches layers of a model
+    within the model.
+    """
+    outputs = {name: [] for name in names}
+    layers = {name: find_layer(model, name) for name in names}
+
+    def recorded(call, name):
+        def wrapper(*args, **kwargs):
+            result = call(*args, **kwargs)
+            outputs[name].append(keras.ops.convert_to_numpy(result))
+            return result
+
+        return wrapper
+
+    for name, layer in layers.items():
+        layer.call = recorded(layer.call, name)
+    try:
+        yield outputs
+    finally:
+        for layer in layers.values():
+            del layer.call  # the class's own is seen again
+
+
+@contextlib.contextmanager
+def torch_outputs(module: nn.Module, names):
+    """Module name -> list of its outputs, in Keras' order of axes. Copied, since an in-place ReLU may follow."""
+    outputs = {name: [] for name in names}
+
+    def record(name):
+        return lambda _module, _inputs, output: outputs[name].append(to_nhwc(output.detach().clone().cpu().numpy()))
+
+    hooks = [find_module(module, name).register_forward_hook(record(name)) for name in names]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
+def preserved(model: keras.Model, module: nn.Module):
+    """Inside the block weights may change and nothing drops out; afterwards everything is as before."""
+    weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    training, rates = module.training, []
+    rates += [(layer, "rate", layer.rate) for layer in all_layers(model) if isinstance(layer, KERAS_DROPOUT)]
+    rates += [(part, "p", part.p) for part in module.modules() if isinstance(part, TORCH_DROPOUT)]
+    try:
+        for owner, field, _ in rates:
+            setattr(owner, field, 0.0)
+        yield
+    finally:
+        for owner, field, value in rates:
+            setattr(owner, field, value)
+        for weight, value in zip(model.weights, weights, strict=True):
+            weight.assign(value)
+        module.load_state_dict(state)
+        module.train(training)
+        module.zero_grad()
+
+
+@contextlib.contextmanager
+def exact_arithmetic():
+    """Without TF32 on either side: on a GPU TensorFlow uses it everywhere, PyTorch in convolutions only."""
+    import tensorflow as tf
+
+    before = (
+        tf.config.experimental.tensor_float_32_execution_enabled(),
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
+    )
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before[0])
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[1:]
+
+
+def torch_loss(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
+    """Mean cross-entropy of logits [n, classes], or [n, 1] for two classes, and integer labels [n]."""
+    labels = torch.from_numpy(np.asarray(labels, np.int64))
+    if logits.shape[-1] == 1:
+        return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
+    return nn.functional.cross_entropy(logits, labels)

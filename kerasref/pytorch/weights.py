@@ -1,0 +1,210 @@
+"""Weights from Keras to PyTorch and back.
+
+Both directions use up every tensor or raise and name those left over; shapes and types are checked before anything
+is written; nothing is folded, scaled or rounded.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from kerasref.errors import UserError
+from kerasref.pytorch.installed import torch
+
+BATCH_NORM = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+TENSOR_NAMES = {  # of each kind of layer: what Keras calls its weights, what PyTorch does
+    keras.layers.Conv2D: {"kernel": "weight", "bias": "bias"},
+    keras.layers.DepthwiseConv2D: {"kernel": "weight", "bias": "bias"},
+    keras.layers.Dense: {"kernel": "weight", "bias": "bias"},
+    keras.layers.BatchNormalization: BATCH_NORM,
+    keras.layers.LayerNormalization: {"gamma": "weight", "beta": "bias"},
+    keras.layers.GroupNormalization: {"gamma": "weight", "beta": "bias"},
+}
+# PyTorch's batch norm counts its updates and uses the count only with momentum=None. Keras has no such counter: it is
+# written as 0, and a file may have it or not.
+COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One weight: where it is in Keras, what PyTorch calls it, and how its axes are ordered in each."""
+
+    variable: keras.Variable
+    layer: str
+    tensor: str
+    kind: type
+    map_shape: tuple[int, int, int] | None  # (height, width, channels) before the flatten in front of a Dense layer
+
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
+        """The array, ordered as Keras has it, in PyTorch's order; a copy."""
+        if array.ndim == 4 and self.kind is keras.layers.DepthwiseConv2D:
+            height, width, channels, multiplier = array.shape
+            array = array.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
+        elif array.ndim == 4:
+            array = array.transpose(3, 2, 0, 1)  # height, width, in, out -> out, in, height, width
+        elif array.ndim == 2:
+            if self.map_shape:
+                array = array[np.argsort(hwc_order(self.map_shape))]
+            array = array.T
+        return np.array(array, order="C")
+
+    def to_keras(self, array: np.ndarray) -> np.ndarray:
+        """The inverse of `to_torch`."""
+        if array.ndim == 4 and self.kind is keras.layers.DepthwiseConv2D:
+            array = array.reshape(*self.variable.shape[2:], *array.shape[2:]).transpose(2, 3, 0, 1)
+        elif array.ndim == 4:
+            array = array.transpose(2, 3, 1, 0)
+        elif array.ndim == 2:
+            array = array.T
+            if self.map_shape:
+                array = array[hwc_order(self.map_shape)]
+        return np.array(array, order="C")
+
+    @property
+    def torch_shape(self) -> tuple[int, ...]:
+        shape = tuple(self.variable.shape)
+        if len(shape) == 4 and self.kind is keras.layers.DepthwiseConv2D:
+            return shape[2] * shape[3], 1, *shape[:2]
+        return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
+
+
+def hwc_order(map_shape: tuple[int, int, int]) -> np.ndarray:
+    """The order of a flattened map: element i of (height, width, channels) is element order[i] of (C, H, W).
+
+    Keras flattens H-W-C, PyTorch C-H-W: so `kernel = weight.T[hwc_order((h, w, c))]` for the first Dense after it.
+    """
+    height, width, channels = map_shape
+    return np.arange(height * width * channels).reshape(channels, height, width).transpose(1, 2, 0).ravel()
+
+
+def weighted_layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
+    """Every layer that holds weights of its own, by name; layers of a model within the model as outer/inner."""
+    found = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found |= weighted_layers(layer, f"{prefix}{layer.name}/")
+        elif layer.weights and any(not _is_seed(weight) for weight in layer.weights):
+            found[prefix + layer.name] = layer
+    return found
+
+
+def _is_seed(weight: keras.Variable) -> bool:
+    return "seed_generator" in weight.path  # of dropout and augmentation layers: no weight of the network
+
+
+def flattened_maps(model: keras.Model) -> dict[int, tuple[int, int, int]]:
+    """id(Dense layer) -> (H, W, C) of the map that is flattened in front of it, for those behind a Flatten.
+
+    Raises UserError where the map's size is not fixed: then the order of the weights is not known either.
+    """
+    maps = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            maps |= flattened_maps(layer)
+    try:
+        producers = {id(layer.output): layer for layer in model.layers}
+    except (AttributeError, ValueError):  # a subclassed model: its graph is not known
+        return maps
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.Dense):
+            continue
+        source = producers.get(id(layer.input))
+        while isinstance(source, (keras.layers.Dropout, keras.layers.Activation, keras.layers.ReLU)):
+            source = producers.get(id(source.input))
+        if isinstance(source, keras.layers.Flatten) and len(source.input.shape) == 4:
+            before = producers.get(id(source.input))
+            if isinstance(before, keras.layers.Permute):
+                continue  # somebody has moved the channels in front already
+            if None in source.input.shape[1:]:
+                raise UserError(
+                    f"the map flattened in front of {layer.name} has shape {source.input.shape}, expected a fixed "
+                    "size; build the model with a fixed input shape"
+                )
+            maps[id(layer)] = tuple(source.input.shape[1:])
+    return maps
+
+
+def slots(model: keras.Model, names: dict[str, str]) -> list[Slot]:
+    """A Slot for every weight of the model. names: Keras layer -> PyTorch module.
+
+    Raises UserError for a layer with weights that the map leaves out, a name in it that the model lacks, and a kind
+    of layer whose weights have no known counterpart.
+    """
+    layers = weighted_layers(model)
+    without_weights = {layer.name for layer in model.layers if layer.name not in layers}
+    if left := [name for name in layers if name not in names]:
+        raise UserError(f"layers of {model.name} that the name map leaves out: {', '.join(left)}")
+    if strangers := [name for name in names if name not in layers and name not in without_weights]:
+        raise UserError(f"the name map names layers that {model.name} lacks: {', '.join(strangers)}")
+    if twice := sorted({names[name] for name in layers if list(names.values()).count(names[name]) > 1}):
+        raise UserError(f"the name map gives several layers the same PyTorch module: {', '.join(twice)}")
+    maps = flattened_maps(model)
+    return [
+        slot for name, layer in layers.items() for slot in _layer_slots(name, layer, names[name], maps.get(id(layer)))
+    ]
+
+
+def _layer_slots(name, layer, module, map_shape) -> Iterator[Slot]:
+    kind = next((kind for kind in TENSOR_NAMES if isinstance(layer, kind)), None)
+    tensors = TENSOR_NAMES.get(kind, {})
+    for variable in layer.weights:
+        if _is_seed(variable):
+            continue
+        if variable.name not in tensors:
+            known = ", ".join(kind.__name__ for kind in TENSOR_NAMES)
+            raise UserError(f"{name} ({type(layer).__name__}): no PyTorch name for its {variable.name}; known: {known}")
+        yield Slot(variable, name, f"{module}.{tensors[variable.name]}", kind, map_shape)
+
+
+def to_state_dict(model: keras.Model, names: dict[str, str]) -> dict[str, torch.Tensor]:
+    """The model's weights as a PyTorch state_dict, in the model's float type; raises as `slots` does."""
+    state = {}
+    for slot in slots(model, names):
+        state[slot.tensor] = torch.from_numpy(slot.to_torch(keras.ops.convert_to_numpy(slot.variable)))
+        if slot.tensor.endswith(".running_var"):
+            state[slot.tensor.removesuffix("running_var") + COUNTER] = torch.tensor(0)
+    return state
+
+
+def from_state_dict(model: keras.Model, state: dict[str, torch.Tensor], names: dict[str, str]) -> None:
+    """Writes a PyTorch state_dict into the model.
+
+    Raises UserError before anything is written: for tensors left over on either side, a shape that differs, and a
+    type that the model's weights cannot hold exactly (float64 into float32).
+    """
+    wanted = slots(model, names)
+    counters = {slot.tensor.removesuffix("running_var") + COUNTER for slot in wanted}
+    missing = [slot.tensor for slot in wanted if slot.tensor not in state]
+    left_over = sorted(set(state) - {slot.tensor for slot in wanted} - counters)
+    if missing or left_over:
+        raise UserError(
+            f"the weights do not match {model.name}"
+            + (f"; missing: {_shortened(missing)}" if missing else "")
+            + (f"; left over: {_shortened(left_over)}" if left_over else "")
+        )
+    wrong = [
+        f"{slot.tensor} has shape {tuple(state[slot.tensor].shape)}, expected {slot.torch_shape}"
+        for slot in wanted
+        if tuple(state[slot.tensor].shape) != slot.torch_shape
+    ]
+    if wrong:
+        raise UserError(f"the weights do not match {model.name}: {_shortened(wrong, '; ')}")
+    for slot in wanted:
+        found, expected = state[slot.tensor].dtype, getattr(torch, slot.variable.dtype)
+        if not found.is_floating_point or torch.promote_types(found, expected) != expected:
+            raise UserError(f"{slot.tensor} is {found}, which {expected} cannot hold exactly; convert the file first")
+    for slot in wanted:
+        tensor = state[slot.tensor].detach().cpu().to(getattr(torch, slot.variable.dtype))
+        slot.variable.assign(slot.to_keras(tensor.numpy()))
+
+
+def _shortened(items: list[str], separator: str = ", ", most: int = 8) -> str:
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return separator.join(items[:most]) + more

@@ -1,0 +1,180 @@
+"""The run directory: the files that join training, evaluation and export, and what is rebuilt from them."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+from pathlib import Path
+
+from kerasref import provenance
+from kerasref.data import Augmentation, ImageDataset, Preprocessing, load_dataset
+from kerasref.errors import UserError
+from kerasref.models import build_model, options_of
+from kerasref.recipes import Recipe, from_dict
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "epoch_duration",
+    "run_duration",
+)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Whole or not at all: written beside, flushed to the disk, renamed. A failed write leaves no temporary file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+class Run:
+    """One run directory. Reading a file that is missing or broken raises UserError that names it."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.recipe_file = self.path / "recipe.json"
+        self.history_file = self.path / "history.csv"
+        self.metrics_file = self.path / "metrics.json"
+        self.report_file = self.path / "report.html"
+        self.model_file = self.path / "model.keras"
+        self.checkpoints = self.path / "checkpoints"
+        self.exports = self.path / "exports"
+
+    # what was trained how
+
+    def write_settings(self, settings: dict) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.recipe_file, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+
+    def settings(self) -> dict:
+        """The whole recipe.json: recipe, dataset, preprocessing, versions, commit, hardware, command."""
+        settings = self._read_json(self.recipe_file, "train first: python scripts/train.py RECIPE --run-dir DIR")
+        for key in ("recipe", "dataset", "preprocessing"):
+            if not isinstance(settings.get(key), dict):
+                raise UserError(f"{self.recipe_file}: no {key!r} in it, expected a recipe.json written by train.py")
+        return settings
+
+    def recipe(self) -> Recipe:
+        return from_dict(self.settings()["recipe"])
+
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing.from_json(self.settings()["preprocessing"])
+
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.settings()["dataset"]["class_names"])
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of a raw picture, before padding."""
+        return tuple(self.settings()["dataset"]["image_shape"])
+
+    def load_model(self):
+        """The trained network: rebuilt from recipe.json, so that no code in the model file runs; weights read in."""
+        if not self.model_file.is_file():
+            raise UserError(f"{self.path}: no model.keras in it; train to the end first, or go on with --resume")
+        shape = self.preprocessing().output_shape(self.image_shape())
+        model = build_network(self.recipe(), shape, len(self.class_names()))
+        try:
+            model.load_weights(self.model_file)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self.model_file}: not the weights of {self.recipe().model}: {reason}") from error
+        return model
+
+    def load_dataset(self, data_dir: str | None = None) -> ImageDataset:
+        return load_recipe_dataset(self.recipe(), data_dir)
+
+    # what came of it
+
+    def write_history(self, rows: list[dict]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, HISTORY_COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.history_file, text.getvalue())
+
+    def history(self) -> list[dict]:
+        """A row an epoch, numbers as floats, empty cells as None."""
+        if not self.history_file.is_file():
+            return []
+        with open(self.history_file, newline="") as file:
+            return [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
+
+    def write_metrics(self, metrics: dict) -> None:
+        write_atomically(self.metrics_file, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+
+    def metrics(self) -> dict:
+        return self._read_json(self.metrics_file, "evaluate first: python scripts/evaluate.py RUN_DIR")
+
+    def _read_json(self, path: Path, remedy: str) -> dict:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path} is not there; {remedy}") from None
+        except (ValueError, OSError) as error:
+            raise UserError(f"{path}: not readable as JSON ({error}); {remedy}") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: holds no JSON object; {remedy}")
+        return content
+
+
+def build_network(recipe: Recipe, input_shape: tuple[int, int, int], num_classes: int):
+    """The recipe's network with its options; the one place where keep_prob becomes Keras' dropout rate."""
+    chosen = {name: getattr(recipe, name) for name in ("activation", "pooling", "units", "shortcut")}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if recipe.keep_prob is not None:
+        if "dropout" not in options_of(recipe.model):
+            raise UserError(f"{recipe.model} has no dropout, found keep_prob {recipe.keep_prob}; leave it out")
+        chosen["dropout"] = 1.0 - recipe.keep_prob
+    return build_model(recipe.model, input_shape, num_classes, **chosen)
+
+
+def load_recipe_dataset(recipe: Recipe, data_dir: str | None = None) -> ImageDataset:
+    return load_dataset(
+        recipe.dataset,
+        data_dir=data_dir,
+        image_size=recipe.image_size,
+        validation=recipe.validation,
+        split_seed=recipe.split_seed,
+        train_examples=recipe.train_examples,
+    )
+
+
+def augmentation_of(recipe: Recipe) -> Augmentation | None:
+    augmentation = Augmentation(
+        crop_padding=recipe.crop_padding, flip=recipe.flip, cutout=recipe.cutout, rotation=recipe.rotation
+    )
+    return None if augmentation == Augmentation() else augmentation
+
+
+def describe_settings(recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing, **more) -> dict:
+    """The content of recipe.json: enough to run it again."""
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    return {
+        "recipe": dataclasses.asdict(recipe),
+        "dataset": {
+            "name": dataset.name,
+            "class_names": list(dataset.class_names),
+            "image_shape": list(dataset.image_shape),
+            "picture": dataset.picture,
+            **{f"num_{name}": split.num_examples if split else 0 for name, split in splits.items()},
+        },
+        "preprocessing": preprocessing.to_json(),
+        **more,
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "hardware": provenance.hardware(),
+        "command": provenance.command(),
+    }

@@ -1,0 +1,52 @@
+"""How a recipe is executed: device, arithmetic, determinism, XLA, steps per call."""
+
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from kerasref.errors import UserError
+from kerasref.models.description import multiply_adds
+from kerasref.recipes import Recipe
+
+Device = Literal["auto", "cpu", "gpu"]
+
+# One call into TensorFlow costs about 0.3 ms on the CPU whatever it computes; above this much work per step that is
+# lost in the noise, and below it 100 steps a call give 1.3 to 1.5 times the speed (docs/performance.md).
+CHEAP_STEP_MULTIPLY_ADDS = 2e9
+STEPS_PER_CALL = 100
+
+
+def choose_device(device: Device) -> str:
+    """`CPU` or `GPU`; raises UserError when a GPU is asked for and there is none. Call before the first tensor."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise UserError("--device gpu, but TensorFlow sees no GPU; use --device cpu, or install tensorflow[and-cuda]")
+    if device == "cpu" and gpus:
+        tf.config.set_visible_devices([], "GPU")
+    return "GPU" if gpus and device != "cpu" else "CPU"
+
+
+def set_precision(recipe: Recipe) -> None:
+    keras.config.set_dtype_policy(recipe.precision)
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Bit-identical from run to run on one machine; slower. Without it the CPU's threads may add in any order."""
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def choose_steps_per_execution(recipe: Recipe, model: keras.Model) -> int:
+    """The recipe's own, or as many as pay: 100 where a step is cheap, 1 where it is not."""
+    if recipe.steps_per_execution is not None:
+        return recipe.steps_per_execution
+    step = 3 * multiply_adds(model) * recipe.batch_size  # forward and twice as much backward
+    return STEPS_PER_CALL if step < CHEAP_STEP_MULTIPLY_ADDS else 1
+
+
+def choose_jit_compile(recipe: Recipe, device: str) -> bool | str:
+    """The recipe's own, or XLA on a GPU and none on the CPU, where its convolutions halve the MNIST CNN's speed."""
+    if recipe.jit_compile is not None:
+        return recipe.jit_compile
+    return "auto" if device == "GPU" else False

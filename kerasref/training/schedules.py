@@ -1,0 +1,59 @@
+"""Learning-rate schedules: functions of the epoch, counted from 0, fractional inside an epoch.
+
+`LearningRateDecay(inverse_time(0.1, decay_rate=1.0))` makes one a Keras callback.
+"""
+
+import math
+from collections.abc import Callable
+
+from kerasref.recipes import Recipe
+
+Schedule = Callable[[float], float]
+
+
+def constant(learning_rate: float) -> Schedule:
+    return lambda epoch: learning_rate
+
+
+def inverse_time(learning_rate: float, decay_rate: float) -> Schedule:
+    """α = α₀ / (1 + decay_rate · epoch), epoch a whole number (the notes, chapter mini-batch, 学习率衰减)."""
+    return lambda epoch: learning_rate / (1.0 + decay_rate * math.floor(epoch))
+
+
+def step(learning_rate: float, decay_epochs: tuple[float, ...], factor: float = 0.1) -> Schedule:
+    """Times `factor` from each of `decay_epochs` on (He et al. 2015, section 4.2: twice times 0.1)."""
+    return lambda epoch: learning_rate * factor ** sum(epoch >= at for at in decay_epochs)
+
+
+def exponential(learning_rate: float, factor: float) -> Schedule:
+    """α = α₀ · factor^epoch, epoch a whole number."""
+    return lambda epoch: learning_rate * factor ** math.floor(epoch)
+
+
+def cosine(learning_rate: float, epochs: float) -> Schedule:
+    """From α₀ to 0 over `epochs` along half a cosine (Loshchilov and Hutter 2017, equation 5, without restarts)."""
+    return lambda epoch: 0.5 * learning_rate * (1.0 + math.cos(math.pi * min(epoch / epochs, 1.0)))
+
+
+def warmup(schedule: Schedule, warmup_epochs: float) -> Schedule:
+    """Rises linearly from 0 during `warmup_epochs`, then goes on with `schedule` counted from there."""
+
+    def warmed_up(epoch: float) -> float:
+        if epoch < warmup_epochs:
+            return schedule(0.0) * epoch / warmup_epochs
+        return schedule(epoch - warmup_epochs)
+
+    return warmed_up
+
+
+def recipe_schedule(recipe: Recipe) -> Schedule:
+    """The recipe's schedule with its warm-up; the decay counts from the end of the warm-up."""
+    rate = recipe.learning_rate
+    schedule = {
+        "constant": lambda: constant(rate),
+        "inverse_time": lambda: inverse_time(rate, recipe.decay_rate),
+        "step": lambda: step(rate, recipe.decay_epochs, recipe.decay_rate),
+        "exponential": lambda: exponential(rate, recipe.decay_rate),
+        "cosine": lambda: cosine(rate, max(recipe.epochs - recipe.warmup_epochs, 1e-9)),
+    }[recipe.schedule]()
+    return warmup(schedule, recipe.warmup_epochs) if recipe.warmup_epochs else schedule

@@ -1,0 +1,83 @@
+"""What every script shares: arguments from a function or dataclass (tyro), errors as short lines and an exit code."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from kerasref.errors import RunError, Stopped, UserError
+
+
+
+def parse(target, args: Sequence[str], **options):
+    """`tyro.cli` whose complaints are short: what was found, what was expected; raises UserError.
+
+    `target` is a function, a dataclass, or a dict of functions by verb.
+    """
+    import tyro
+
+    cli = tyro.extras.subcommand_cli_from_dict if isinstance(target, dict) else tyro.cli
+
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return cli(target, args=list(args), **options)
+    except SystemExit as stop:
+        if stop.code:
+            raise UserError(_without_box(complaint.getvalue())) from None
+        raise
+
+
+def _without_box(text: str) -> str:
+    """The first lines of tyro's boxed message: the complaint, and the option it may have meant."""
+    lines = [line.strip("│╭╮╰╯─ ") for line in text.splitlines()[1:]]
+    lines = [line for line in lines if line and not line.startswith("For full helptext")]
+    return "\n".join(lines[:3]) + "\nsee --help"
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Calls `main(arguments)` and exits: 0 done, 2 what the user gave is wrong, 1 the run failed, 130/143 stopped.
+
+    `--debug`, taken by every script, shows the traceback instead of the short message.
+    """
+    args = sys.argv[1:]
+    debug = "--debug" in args
+    try:
+        main([arg for arg in args if arg != "--debug"])
+    except Exception as error:
+        if debug:
+            raise
+        code, message = _explain(error)
+        print(message, file=sys.stderr)
+        sys.exit(code)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def import_tensorflow() -> None:
+    """Loads TensorFlow without its start-up notes, which are no news to a user; errors still come through.
+
+    The notes are written before TF_CPP_MIN_LOG_LEVEL is looked at, hence the closed stderr.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    if isinstance(error, UserError):
+        return 2, f"error: {error}"
+    if isinstance(error, Stopped):
+        return error.exit_code, str(error)
+    if isinstance(error, (RunError, OSError)):
+        return 1, f"error: {error}"
+    return 1, f"unexpected {type(error).__name__}: {error}\nrun again with --debug for the whole traceback"

@@ -1,0 +1,87 @@
+"""Shows a network layer by layer: python scripts/describe.py MODEL [options]; without MODEL, lists the networks."""
+
+import dataclasses
+import inspect
+import sys
+from typing import Annotated, Literal
+
+import tyro
+from command_line import parse, run
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Shows a network layer by layer, with parameters and multiply-adds; lists the networks where none is named."""
+
+    model: Annotated[str | None, tyro.conf.Positional] = None
+    """Network; leave it out for the list."""
+    input_shape: tuple[int, int, int] | None = None
+    """Height, width and channels of the images; the paper's by default."""
+    num_classes: int | None = None
+    """Number of classes; the paper's by default."""
+    activation: str | None = None
+    """Activation of lenet5 and mlp, such as relu."""
+    dropout: float | None = None
+    """Dropout rate, where the network has dropout."""
+    local_response_normalization: bool | None = None
+    """AlexNet's normalisation over neighbouring channels."""
+    pooling: Literal["average", "max"] | None = None
+    """Pooling of lenet5."""
+    shortcut: Literal["A", "B"] | None = None
+    """Shortcut of a CIFAR ResNet: A pads with zero channels, B projects."""
+    units: tuple[int, ...] | None = None
+    """Units of the hidden layers of mlp."""
+
+
+def main(args: list[str]) -> None:
+    options = dataclasses.asdict(parse(Options, args, prog="describe.py"))
+
+    from rich.console import Console
+
+    from kerasref.models import build_model
+
+    console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    name = options.pop("model")
+    if name is None:
+        console.print(list_of_networks())
+        return
+    options = {option: value for option, value in options.items() if value is not None}
+    print_layers(build_model(name, **options), console)
+
+
+def list_of_networks():
+    from rich.table import Table
+
+    from kerasref.models.registry import BUILDERS, options_of
+
+    table = Table("network", "input", "classes", "what it is", "options", box=None)
+    for name, builder in BUILDERS.items():
+        default = {name: parameter.default for name, parameter in inspect.signature(builder).parameters.items()}
+        shape = "x".join(map(str, default["input_shape"]))
+        options = ", ".join(option.replace("_", "-") for option in options_of(name))
+        table.add_row(name, shape, str(default["num_classes"]), builder.__doc__.splitlines()[0], options)
+    return table
+
+
+def print_layers(model, console) -> None:
+    from rich.table import Table
+
+    from kerasref.models.description import count_weights, describe
+
+    rows = describe(model)
+    table = Table("layer", "type", "kernel", "stride", "padding", title=model.name, box=None)
+    for column in ("output", "parameters", "multiply-adds"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        output = "x".join(map(str, row.output_shape))
+        work = "?" if row.multiply_adds is None else f"{row.multiply_adds:,}" if row.multiply_adds else ""
+        parameters = f"{row.parameters:,}" if row.parameters else ""
+        table.add_row(row.name, row.type, row.kernel, row.stride, row.padding, output, parameters, work)
+    console.print(table)
+    console.print(f"trainable parameters      {count_weights(model.trainable_weights):>15,}")
+    console.print(f"non-trainable parameters  {count_weights(model.non_trainable_weights):>15,}")
+    console.print(f"multiply-adds per image   {sum(row.multiply_adds or 0 for row in rows):>15,}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,42 @@
+"""Keeps results/runs.csv and the tables made from it: results.py add RUN_DIR…, results.py table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from command_line import import_tensorflow, parse, run
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def add(run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
+    """Adds a row for each finished run to results/runs.csv.
+
+    Args:
+        run_dirs: what train.py wrote
+    """
+    import_tensorflow()
+    from kerasref.experiments.results import RESULTS_FILE, append, row_of
+    from kerasref.runs import Run
+
+    append([row_of(Run(run_dir)) for run_dir in run_dirs])
+    print(f"{len(run_dirs)} rows added to {RESULTS_FILE}")
+
+
+def table() -> None:
+    """Makes README's table of recipes anew from results/runs.csv."""
+    import_tensorflow()
+    from kerasref.experiments.results import read, replace_between, table
+    from kerasref.models import build_model
+    from kerasref.models.description import count_weights
+    from kerasref.recipes import RECIPES
+
+    networks = {entry.recipe.model for entry in RECIPES.values()}
+    parameters = {name: count_weights(build_model(name).trainable_weights) for name in networks}
+    text = replace_between(README.read_text(encoding="utf-8"), "results", table(read(), parameters))
+    README.write_text(text, encoding="utf-8")
+    print(f"table in {README} made anew")
+
+
+if __name__ == "__main__":
+    run(lambda args: parse({"add": add, "table": table}, args))

@@ -1,0 +1,66 @@
+"""Trains a recipe and leaves a run directory: python scripts/train.py RECIPE [options]."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from command_line import import_tensorflow, parse, run
+
+from kerasref.errors import UserError
+from kerasref.recipes import RECIPES, Recipe, named_recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How and where to run it."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    run_dir: Path | None = None
+    """Where the run goes; runs/RECIPE-DATE-TIME by default."""
+    data_dir: str | None = None
+    """Where TensorFlow Datasets keeps its data; its own default, or TFDS_DATA_DIR."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto takes a GPU where there is one; gpu without one is an error."""
+    deterministic: bool = False
+    """The same bits from run to run on one machine; slower."""
+    resume: bool = False
+    """Go on where the run in --run-dir was stopped."""
+
+
+def main(args: list[str]) -> None:
+    names = "\n".join(f"{name}: {entry.source}" for name, entry in RECIPES.items())
+    if not args or args[0] in ("-h", "--help"):
+        print(f"usage: python scripts/train.py RECIPE [options]\n\nrecipes:\n{names}\n\noptions of one: RECIPE --help")
+        if not args:
+            raise UserError(f"no recipe given; choose from {', '.join(RECIPES)}")
+        return
+    name, *rest = args
+    recipe = named_recipe(name).recipe
+    options = parse(Options, rest, default=Options(recipe), prog=f"train.py {name}", description=named_recipe(name).source)
+
+    import_tensorflow()
+    from kerasref.evaluation.evaluate import evaluate_run
+    from kerasref.training import train
+
+    run_dir = options.run_dir or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    trained = train(
+        options.recipe,
+        run_dir,
+        name=name,
+        data_dir=options.data_dir,
+        device=options.device,
+        deterministic=options.deterministic,
+        resume=options.resume,
+    )
+    if trained.metrics_file.exists() and options.resume:
+        return
+    metrics = evaluate_run(trained, options.data_dir)
+    print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples")
+    print(f"report: {trained.report_file}\nmodel:  {trained.model_file}")
+    print(f"next:   python scripts/export.py {run_dir} --format saved_model")
+
+
+if __name__ == "__main__":
+    run(main)

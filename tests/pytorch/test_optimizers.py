@@ -1,0 +1,73 @@
+"""The Keras optimizers against torch.optim on the same gradients, in float64 to rounding."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from kerasref.pytorch import TorchAdam, TorchRMSprop, TorchSGD
+from kerasref.training.schedules import inverse_time
+
+STEPS = 60
+RULES = {
+    "sgd": (lambda: TorchSGD(0.1), lambda p: torch.optim.SGD(p, 0.1)),
+    "momentum": (lambda: TorchSGD(0.1, 0.9), lambda p: torch.optim.SGD(p, 0.1, 0.9)),
+    "nesterov": (
+        lambda: TorchSGD(0.1, 0.9, nesterov=True, weight_decay=0.01),
+        lambda p: torch.optim.SGD(p, 0.1, 0.9, nesterov=True, weight_decay=0.01),
+    ),
+    "weight decay": (
+        lambda: TorchSGD(0.1, 0.9, weight_decay=0.01),
+        lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=0.01),
+    ),
+    "adam": (lambda: TorchAdam(0.1), lambda p: torch.optim.Adam(p, 0.1)),
+    "adam weight decay": (
+        lambda: TorchAdam(0.1, weight_decay=0.01),
+        lambda p: torch.optim.Adam(p, 0.1, weight_decay=0.01),
+    ),
+    "adam, large epsilon": (lambda: TorchAdam(0.1, epsilon=0.1), lambda p: torch.optim.Adam(p, 0.1, eps=0.1)),
+    "rmsprop": (lambda: TorchRMSprop(0.01), lambda p: torch.optim.RMSprop(p, 0.01)),
+    "rmsprop weight decay": (
+        lambda: TorchRMSprop(0.01, weight_decay=0.01),
+        lambda p: torch.optim.RMSprop(p, 0.01, weight_decay=0.01),
+    ),
+}
+STOCK = {  # Keras' own with the same settings: each has to differ, or the tests above could not fail
+    "momentum": lambda: keras.optimizers.SGD(0.1, 0.9),
+    "weight decay": lambda: keras.optimizers.SGD(0.1, 0.9, weight_decay=0.01),
+    "adam": lambda: keras.optimizers.Adam(0.1, epsilon=1e-8),
+    "adam, large epsilon": lambda: keras.optimizers.Adam(0.1, epsilon=0.1),
+    "rmsprop": lambda: keras.optimizers.RMSprop(0.01, rho=0.99, epsilon=1e-8),
+}
+
+
+def largest_difference(keras_optimizer, torch_rule) -> float:
+    """Of two weights after 60 steps of a quadratic with noise, the learning rate decayed as the notes do."""
+    rng = np.random.default_rng(0)
+    start, noise = rng.normal(size=(5, 3)), rng.normal(size=(STEPS, 5, 3))
+    ours, theirs = keras.Variable(start), torch.nn.Parameter(torch.tensor(start))
+    keras_rule, torch_rule = keras_optimizer(), torch_rule([theirs])
+    rate = inverse_time(torch_rule.param_groups[0]["lr"], decay_rate=1.0)
+    for step in range(STEPS):
+        keras_rule.learning_rate = torch_rule.param_groups[0]["lr"] = rate(step // 20)
+        keras_rule.apply([ours * 2 + noise[step]], [ours])
+        theirs.grad = theirs.detach() * 2 + torch.tensor(noise[step])
+        torch_rule.step()
+    return np.abs(np.asarray(ours) - theirs.detach().numpy()).max()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_update_rule_in_float64(rule, float64):
+    assert largest_difference(*RULES[rule]) < 1e-12
+
+
+@pytest.mark.parametrize("rule", STOCK)
+def test_keras_own_rule_differs(rule, float64):
+    assert largest_difference(STOCK[rule], RULES[rule][1]) > 1e-4 if "large" in rule or rule != "adam" else 1e-9
+
+
+@pytest.mark.parametrize("make", [pair[0] for pair in RULES.values()], ids=list(RULES))
+def test_optimizer_is_rebuilt_from_its_config(make):
+    optimizer = make()
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert again.get_config() == optimizer.get_config()

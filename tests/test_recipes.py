@@ -1,0 +1,84 @@
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kerasref.errors import UserError
+from kerasref.models import model_names, options_of
+from kerasref.recipes import RECIPES, Recipe, from_dict, named_recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_complete_and_names_a_network(name):
+    entry = RECIPES[name]
+    assert entry.recipe.model in model_names()
+    assert entry.source and entry.expected and entry.result
+    assert entry.recipe.warmup_epochs < entry.recipe.epochs
+    assert entry.recipe.keep_prob is None or "dropout" in options_of(entry.recipe.model)
+
+
+def test_the_default_is_the_notes_program():
+    recipe = named_recipe("mnist_cnn").recipe
+    assert (recipe.batch_size, recipe.optimizer, recipe.learning_rate, recipe.epochs) == (64, "adam", 1e-3, 10)
+    assert (recipe.normalization, recipe.schedule, recipe.validation) == ("half", "constant", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("batch_size", 0),
+        ("epochs", -1),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("keep_prob", 0.0),
+        ("keep_prob", 1.5),
+        ("validation", 1.0),
+        ("validation", "6:2"),
+        ("validation", "a:b:c"),
+        ("seed", -1),
+        ("units", (64, 0)),
+        ("crop_padding", -2),
+        ("batch_size", "many"),
+        ("schedule", "step"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(field, value):
+    with pytest.raises(UserError, match=field.replace("schedule", "decay_epochs")):
+        Recipe(**{field: value})
+
+
+def test_round_trip_through_json_types():
+    recipe = Recipe(units=(64, 32), decay_epochs=(3, 5), schedule="step", keep_prob=0.8)
+    assert from_dict(dataclasses.asdict(recipe)) == recipe
+    assert from_dict({**dataclasses.asdict(recipe), "units": [64, 32]}) == recipe
+
+
+def test_unknown_names_list_the_choices():
+    with pytest.raises(UserError, match="mnist_cnn_fast"):
+        named_recipe("lenet")
+    with pytest.raises(UserError, match="learning_rate"):
+        from_dict({"lr": 1})
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from([field.name for field in dataclasses.fields(Recipe)]),
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers())),
+        max_size=4,
+    )
+)
+def test_any_json_value_gives_a_recipe_or_a_user_error(fields):
+    try:
+        assert isinstance(from_dict(fields), Recipe)
+    except UserError as error:
+        assert 0 < len(str(error)) < 2000
+
+
+def test_importing_the_package_and_its_recipes_loads_neither_keras_nor_tensorflow():
+    code = "import sys, kerasref, kerasref.recipes; assert not {'keras', 'tensorflow', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from kerasref.errors import RunError
+from kerasref.training import checkpoints
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for epoch in (1, 2, 3):
+        arrays = {"a": np.full((3, 4), epoch, "float32"), "count": np.int64(epoch)}
+        checkpoints.save(tmp_path, arrays, {"epoch": epoch, "step": 0})
+    return tmp_path
+
+
+def test_the_newest_is_loaded_and_the_last_few_are_kept(folder):
+    arrays, progress, damaged = checkpoints.load_latest(folder)
+    assert progress["epoch"] == 3
+    assert damaged == []
+    assert arrays["a"].dtype == np.float32
+    assert (arrays["a"] == 3).all()
+    assert len(list(folder.iterdir())) == 2 * checkpoints.KEEP
+
+
+@pytest.mark.parametrize("harm", ["truncate", "zero", "flip", "remove", "manifest"])
+def test_a_damaged_one_is_named_and_the_one_before_is_used(folder, harm):
+    newest = max(folder.glob("*.npz"))
+    content = bytearray(newest.read_bytes())
+    if harm == "truncate":
+        newest.write_bytes(content[: len(content) // 2])
+    elif harm == "zero":
+        newest.write_bytes(bytes(len(content)))
+    elif harm == "flip":
+        content[len(content) // 2] ^= 1
+        newest.write_bytes(content)
+    elif harm == "remove":
+        newest.unlink()
+    else:
+        newest.with_suffix(".json").write_text("{")
+    _, progress, damaged = checkpoints.load_latest(folder)
+    assert progress["epoch"] == 2
+    assert newest.name in damaged[0]
+
+
+def test_none_left_is_an_error_and_none_ever_is_not(folder, tmp_path_factory):
+    for file in folder.glob("*.npz"):
+        file.write_bytes(b"")
+    with pytest.raises(RunError, match="no whole checkpoint"):
+        checkpoints.load_latest(folder)
+    assert checkpoints.load_latest(tmp_path_factory.mktemp("empty")) is None
+
+
+def test_a_save_that_fails_leaves_the_older_ones_and_no_temporary_file(folder, monkeypatch):
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("kerasref.runs.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoints.save(folder, {"a": np.zeros(9)}, {"epoch": 4, "step": 0})
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

@@ -1,0 +1,53 @@
+import keras
+import numpy as np
+import pytest
+
+from kerasref.recipes import Recipe
+from kerasref.training.losses import SmoothedCrossEntropy, classification_accuracy, classification_loss
+from kerasref.training.optimizers import add_l2, l2_coefficient, recipe_optimizer
+
+
+def _log_softmax(logits):
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_smoothed_cross_entropy_against_its_definition(smoothing):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 3, (16, 5)).astype("float32"), rng.integers(0, 5, 16)
+    target = np.full((16, 5), smoothing / 5)
+    target[np.arange(16), labels] += 1 - smoothing
+    expected = -(target * _log_softmax(logits)).sum(-1).mean()
+    assert float(SmoothedCrossEntropy(smoothing)(labels, logits)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_single_logit_is_logistic_regression():
+    logits, labels = np.array([[2.0], [-1.0], [0.5]], "float32"), np.array([1, 0, 0])
+    expected = np.mean([np.log1p(np.exp(-2)), np.log1p(np.exp(-1)), np.log1p(np.exp(0.5))])
+    assert float(classification_loss(1)(labels[:, None], logits)) == pytest.approx(expected, rel=1e-5)
+    accuracy = classification_accuracy(1)
+    accuracy.update_state(labels[:, None], logits)
+    assert float(accuracy.result()) == pytest.approx(2 / 3)
+
+
+def test_l2_is_the_notes_term_and_half_of_pytorchs_weight_decay():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.BatchNormalization()])
+    add_l2(model, l2_coefficient(Recipe(l2=4.0, weight_decay=0.0), num_train=100))
+    kernel = model.layers[0].kernel.numpy()
+    assert len(model.losses) == 1  # the kernel alone: neither bias nor batch norm
+    assert float(model.losses[0]) == pytest.approx(4.0 / (2 * 100) * (kernel**2).sum(), rel=1e-5)
+    assert l2_coefficient(Recipe(weight_decay=5e-4), num_train=100) == pytest.approx(2.5e-4)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adam"])
+def test_optimizers_have_the_notes_defaults(name):
+    config = recipe_optimizer(Recipe(optimizer=name, learning_rate=0.02)).get_config()
+    expected = {
+        "sgd": {"momentum": 0.0},
+        "momentum": {"momentum": 0.9},
+        "rmsprop": {"rho": 0.9},
+        "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8},
+    }[name]
+    assert {key: config[key] for key in expected} == expected
+    assert config["learning_rate"] == pytest.approx(0.02)

@@ -1,0 +1,43 @@
+import keras
+import numpy as np
+import pytest
+
+from kerasref.recipes import Recipe
+from kerasref.training import LearningRateDecay, constant, cosine, exponential, inverse_time, step, warmup
+from kerasref.training.schedules import recipe_schedule
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (constant(0.1), {0: 0.1, 7.5: 0.1}),
+        (inverse_time(0.2, 1.0), {0: 0.2, 0.9: 0.2, 1: 0.1, 3: 0.05}),  # α₀ / (1 + 1 · epoch)
+        (step(1.0, (2, 4), 0.1), {0: 1, 1.99: 1, 2: 0.1, 3.5: 0.1, 4: 0.01, 9: 0.01}),
+        (exponential(1.0, 0.5), {0: 1, 0.5: 1, 1: 0.5, 3: 0.125}),
+        (cosine(2.0, 10), {0: 2, 5: 1, 10: 0, 12: 0}),
+        (warmup(cosine(2.0, 10), 2), {0: 0, 1: 1, 2: 2, 7: 1, 12: 0}),
+        (warmup(inverse_time(0.2, 1.0), 1), {0.5: 0.1, 1: 0.2, 2: 0.1}),
+    ],
+)
+def test_values(schedule, expected):
+    for epoch, rate in expected.items():
+        assert schedule(epoch) == pytest.approx(rate, abs=1e-12), epoch
+
+
+@pytest.mark.parametrize("name", ["constant", "inverse_time", "step", "exponential", "cosine"])
+def test_recipe_schedules_peak_at_the_recipes_rate_after_warm_up(name):
+    recipe = Recipe(schedule=name, learning_rate=0.3, decay_epochs=(5,), decay_rate=0.5, warmup_epochs=2, epochs=10)
+    schedule = recipe_schedule(recipe)
+    rates = [schedule(epoch) for epoch in np.linspace(0, 10, 101)]
+    assert max(rates) == pytest.approx(0.3)
+    assert schedule(0) == 0
+    assert schedule(1) == pytest.approx(0.15)
+    assert schedule(2) == pytest.approx(0.3)
+
+
+def test_the_callback_stands_alone_in_anyones_fit():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
+    history = model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=[LearningRateDecay(inverse_time(0.01, 1.0))])
+    np.testing.assert_allclose(history.history["learning_rate"], [0.01, 0.005, 0.01 / 3], rtol=1e-6)
