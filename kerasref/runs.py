@@ -4,10 +4,10 @@ import csv
 import dataclasses
 import io
 import json
-import os
 from pathlib import Path
 
 from kerasref import provenance
+from kerasref.atomic import write_atomically
 from kerasref.data import Augmentation, ImageDataset, Preprocessing, load_dataset
 from kerasref.errors import UserError
 from kerasref.models import build_model, options_of
@@ -23,21 +23,6 @@ HISTORY_COLUMNS = (
     "epoch_duration",
     "run_duration",
 )
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Whole or not at all: written beside, flushed to the disk, renamed. A failed write leaves no temporary file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 class Run:

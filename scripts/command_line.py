@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from kerasref.errors import RunError, Stopped, UserError
 
 
-
 def parse(target, args: Sequence[str], **options):
     """`tyro.cli` whose complaints are short: what was found, what was expected; raises UserError.
 

@@ -26,7 +26,9 @@ def evaluate(run_dir: Annotated[Path, tyro.conf.Positional], data_dir: str | Non
     trained = Run(run_dir)
     metrics = evaluate_run(trained, data_dir)
     chosen = metrics["selection_metric"]
-    print(f"accuracy {metrics['accuracy']:.4f}  {chosen['name']} {chosen['value']:.4f}  on {metrics['n']} test examples")
+    print(
+        f"accuracy {metrics['accuracy']:.4f}  {chosen['name']} {chosen['value']:.4f}  on {metrics['n']} test examples"
+    )
     print(f"figures {trained.metrics_file}\nreport  {trained.report_file}")
 
 

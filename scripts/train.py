@@ -38,12 +38,16 @@ def main(args: list[str]) -> None:
         return
     name, *rest = args
     recipe = named_recipe(name).recipe
-    options = parse(Options, rest, default=Options(recipe), prog=f"train.py {name}", description=named_recipe(name).source)
+    options = parse(
+        Options, rest, default=Options(recipe), prog=f"train.py {name}", description=named_recipe(name).source
+    )
 
     import_tensorflow()
     from kerasref.evaluation.evaluate import evaluate_run
+    from kerasref.evaluation.metrics import check_selection_metric
     from kerasref.training import train
 
+    check_selection_metric(options.recipe.selection_metric)
     run_dir = options.run_dir or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     trained = train(
         options.recipe,

@@ -32,9 +32,7 @@ class Split(ABC):
     def raw_batches(self, batch_size, shuffle_seed, epoch, first_step):
         """A tf.data.Dataset of (uint8 images [b, H, W, C], int64 labels [b]) from `first_step` to the epoch's end."""
 
-    def batches(
-        self, batch_size, *, shuffle_seed=None, epoch=0, first_step=0, augmentation=None, preprocessing=None
-    ):
+    def batches(self, batch_size, *, shuffle_seed=None, epoch=0, first_step=0, augmentation=None, preprocessing=None):
         """A tf.data.Dataset of (float32 images [b, H, W, C], int64 labels [b]), its cardinality known.
 
         shuffle_seed: None reads in stored order, without the last batch being dropped either

@@ -1,19 +1,65 @@
 """`load_dataset`: the one door to every data set."""
 
-from kerasref.data.dataset import ImageDataset
-from kerasref.data.digits import load_digits
-from kerasref.data.splitting import parse_ratio, split_three
-from kerasref.errors import unknown
+import os
+from pathlib import Path
 
-NAMES = ("digits", "mnist", "fashion_mnist", "cifar10", "imagenette", "imagenet2012")
+import numpy as np
+from PIL import Image
+
+from kerasref.data import tfds_sets
+from kerasref.data.dataset import ImageDataset, MemorySplit
+from kerasref.data.digits import load_digits
+from kerasref.data.folder import load_folder
+from kerasref.data.pictures import prepare_photo
+from kerasref.data.splitting import Parts, parse_ratio, split_three
+from kerasref.errors import UserError
 
 
 def load_dataset(
-    name, *, data_dir=None, image_size=None, validation=0.1, split_seed=0, train_examples=None
+    name: str | os.PathLike,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | None = None,
+    validation: float | str = 0.1,
+    split_seed: int = 0,
+    train_examples: int | None = None,
 ) -> ImageDataset:
+    """A data set by name or path, split into train, validation and test.
+
+    name: "digits" (embedded, no download); "mnist", "fashion_mnist", "cifar10", "imagenette", "imagenet2012" or any
+        other image-classification set of TensorFlow Datasets (NAME or NAME/CONFIG), also one imported with
+        scripts/prepare_data.py; or an image folder: a path with a separator in it, or any folder that exists
+    data_dir: where TensorFlow Datasets keeps its sets; None obeys TFDS_DATA_DIR, else ~/tensorflow_datasets
+    image_size: pixels; pictures are scaled to it on the short side and cut square from the centre
+    validation: a fraction f of train; or a ratio train:validation:test such as "6:2:2", "98:1:1", "99.5:0.25:0.25" or
+        "7:3:0". A set that brings a test split keeps it: of a ratio only train:validation counts. A set without one
+        is split three ways: by the ratio, or f for validation and 0.2 for test. `test` is None if that share is 0.
+    split_seed: of the split and of `train_examples`, a stratified subset of the train split
+    Raises UserError, with what to do, for whatever of this is wrong or not there; RunError when a download fails.
+    """
+    name = os.fspath(name)
     parse_ratio(validation)  # a wrong one is said before anything is read
-    if name != "digits":
-        raise unknown("data set", name, NAMES)
-    everything, class_names = load_digits()
-    train, validation, test, notes = split_three(everything, None, None, validation, split_seed, train_examples)
-    return ImageDataset(name, class_names, everything.image_shape, train, validation, test, notes, "digit")
+    if image_size is not None and image_size < 1:
+        raise UserError(f"image size {image_size}: expected at least 1 pixel")
+    parts = _find(name, data_dir, image_size)
+    train, validation, test, notes = split_three(parts, validation, split_seed, train_examples)
+    return ImageDataset(name, parts.class_names, train.image_shape, train, validation, test, notes, parts.picture)
+
+
+def _find(name, data_dir, image_size) -> Parts:
+    if name == "digits":
+        digits, class_names = load_digits()
+        return Parts(class_names, _resized(digits, image_size), None, None, (), "digit")
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return load_folder(path, image_size)
+    if not tfds_sets.is_tfds_name(name) and (os.sep in name or "." in name):
+        raise UserError(f"{name}: no such folder; expected train/CLASS/* or CLASS/* with pictures")
+    return tfds_sets.load_tfds(name, data_dir, image_size)
+
+
+def _resized(split, size):
+    if size in (None, split.image_shape[0]):
+        return split
+    images = (Image.fromarray(image[..., 0]) for image in split.examples(slice(None)))
+    return MemorySplit.of(np.stack([prepare_photo(image, size, 1) for image in images]), split.labels)

@@ -2,8 +2,8 @@
 way.
 
 Rules: the EXIF orientation is obeyed; of an animation or a multi-page file the first frame counts; transparent parts
-lie on white; 16-bit grey is divided by 257, 32-bit and float grey stretched from their own range; CMYK and palettes are
-converted; everything becomes 8-bit RGB. Formats that can run programs or that nobody photographs in are refused.
+lie on white; 16-bit grey is divided by 257, 32-bit and float grey stretched from their own range; CMYK and palettes
+are converted; everything becomes 8-bit RGB or grey. Formats outside `FORMATS` (some can run programs) are refused.
 """
 
 import io
@@ -20,24 +20,26 @@ from kerasref.data.ink import find_digit, find_object, lighter_than_ground
 from kerasref.errors import UserError, unknown
 
 MAX_PIXELS = 64_000_000  # refused from the header, before any memory is spent on decoding
-PHOTO_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "PPM")  # MPO: JPEG with a second picture, from phones
+PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")  # JPEG includes phones' MPO
 FORMATS = (*PHOTO_FORMATS, "GIF")
 KINDS = ("digit", "garment", "photo")
 
+Image.init()  # loads all of Pillow's formats now: `open(formats=…)` fails on one that is not loaded yet
 # Pillow only warns of pictures from 89 Mpx on, and catch_warnings is not safe in threads: an error from the start.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def read_picture(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Image:
-    """The picture in a file, or in bytes, as an upright 8-bit RGB image.
+    """The picture in a file, or in bytes, as an upright 8-bit image, RGB or, where it is stored so, grey (mode L).
 
     Raises UserError, naming the file: not there, not a regular file, empty, not a picture of these formats, more than
     64 Mpx, cut short or damaged.
     """
     with open_picture(source, formats) as image:
         try:
+            image.load()
             return _as_rgb(ImageOps.exif_transpose(image))
-        except Exception as error:  # what Pillow raises for damaged data: OSError, SyntaxError, ValueError, struct.error…
+        except Exception as error:  # damaged data raises OSError, SyntaxError, ValueError, struct.error and more
             raise _unreadable(source, f"damaged or cut short ({error})") from None
 
 
@@ -54,7 +56,7 @@ def open_picture(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Im
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _unreadable(source, f"more than {MAX_PIXELS // 10**6} million pixels; make it smaller") from None
     except Exception:
-        raise _unreadable(source, f"not a picture; expected {', '.join(formats)}") from None
+        raise _unreadable(source, f"not a {', '.join(formats[:-1])} or {formats[-1]} picture") from None
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise _unreadable(source, f"{image.width}x{image.height} is over {MAX_PIXELS // 10**6} million pixels")
@@ -82,7 +84,8 @@ def prepare_photo(image: Image.Image, size: int | tuple[int, int], channels: int
     """uint8 [H, W, channels]: scaled, antialiased, until it covers `size` (one number for a square), centre cut out."""
     height, width = (size, size) if isinstance(size, int) else size
     image = image.convert("L" if channels == 1 else "RGB")
-    image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(height, width, channels)
 
 
@@ -119,7 +122,7 @@ def _dark_on_light(grey, invert) -> bool:
 
 
 def _as_rgb(image):
-    """8-bit RGB from any mode; decodes the pixels."""
+    """8-bit RGB, or grey, from any mode."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint16) / 257).round().astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
@@ -129,7 +132,7 @@ def _as_rgb(image):
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "L" else image.convert("RGB")
 
 
 def _regular_file_size(path) -> int:

@@ -22,8 +22,8 @@ def diagnose(history) -> str:
         return "The history holds no training accuracy, so bias and variance cannot be told apart."
     if math.isnan(validation):
         return (
-            f"After {epochs} training accuracy is {_percent(train)}; there was no validation split, so this shows the bias "
-            "alone, and how much is lost on unseen images (the variance) cannot be told."
+            f"After {epochs} training accuracy is {_percent(train)}; there was no validation split, so this shows the "
+            "bias alone, and how much is lost on unseen images (the variance) cannot be told."
         )
     bias, variance = 1 - max(train, validation), max(0.0, train - validation)
     verdict = _VERDICTS[bias > HIGH, variance > HIGH].format(larger="variance" if variance > bias else "bias")
@@ -47,7 +47,8 @@ def _turned(history) -> str:
     if not last > RISEN * lowest:
         return ""
     epoch = int(column(history, "epoch")[losses.index(lowest)])
-    return f"; validation loss was lowest in epoch {epoch} and is {_percent(last / lowest - 1)} higher now, so stop earlier"
+    risen = _percent(last / lowest - 1)
+    return f"; validation loss was lowest in epoch {epoch} and is {risen} higher now, so stop earlier"
 
 
 def _percent(share) -> str:

@@ -1,6 +1,9 @@
 """A run directory in; its metrics.json and report.html out."""
 
 import dataclasses
+from functools import partial
+
+import numpy as np
 
 from kerasref.errors import UserError
 from kerasref.evaluation.metrics import compute_metrics, probabilities
@@ -26,7 +29,7 @@ def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
     if dataset.test is None:
         raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
     predicted = probabilities(predict_logits(run.load_model(), dataset.test, run.preprocessing()))
-    labels = dataset.test.labels
+    labels = _labels(dataset.test)
     metrics = compute_metrics(labels, predicted, dataset.class_names, run.recipe().selection_metric)
     run.write_metrics(metrics)
     write_report(
@@ -34,10 +37,26 @@ def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
         recipe=settings,
         history=run.history(),
         metrics=metrics,
-        images=dataset.test.examples,
+        images=partial(_pictures, dataset.test),
         labels=labels,
         probabilities=predicted,
         class_names=dataset.class_names,
         defaults=dataclasses.asdict(Recipe()),
     )
     return metrics
+
+
+def _labels(split) -> np.ndarray:
+    """int64 [n]; of a streamed split they are read along the way."""
+    if split.labels is not None:
+        return split.labels
+    return np.concatenate([labels for _, labels in split.batches(BATCH_SIZE).as_numpy_iterator()])
+
+
+def _pictures(split, indices) -> np.ndarray:
+    """The raw pictures at increasing `indices`, uint8 [len(indices), H, W, C]; a streamed split is read through."""
+    if split.labels is not None:
+        return split.examples(indices)
+    batches = split.raw_batches(BATCH_SIZE, None, 0, 0).as_numpy_iterator()
+    wanted = (images[indices[indices // BATCH_SIZE == i] % BATCH_SIZE] for i, (images, _) in enumerate(batches))
+    return np.concatenate(list(wanted))

@@ -72,9 +72,9 @@ def check_selection_metric(name) -> None:
 
 
 def checked(labels, probabilities, class_names) -> tuple[np.ndarray, np.ndarray]:
-    """Labels as int64 [n] and probabilities as float64 [n, C], each row summing to 1 exactly; UserError says what is off.
+    """Labels as int64 [n] and probabilities as float64 [n, C], each row summing to 1; UserError says what is off.
 
-    Rows may miss 1 by 0.01, as those of a half-precision softmax do.
+    Rows may come missing 1 by 0.01, as those of a half-precision softmax do.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, np.float64)
     num_classes = len(class_names)
@@ -85,7 +85,9 @@ def checked(labels, probabilities, class_names) -> tuple[np.ndarray, np.ndarray]
         raise UserError(f"labels have shape {labels.shape}, probabilities {probabilities.shape}: "
                         "expected one label for each row, and at least one row")  # fmt: skip
     if labels.dtype.kind not in "iub":
-        raise UserError(f"labels are {labels.dtype}, expected integers 0..{num_classes - 1} (class numbers, not one-hot)")
+        raise UserError(
+            f"labels are {labels.dtype}, expected integers 0..{num_classes - 1} (class numbers, not one-hot)"
+        )
     _refuse_first(labels, (labels < 0) | (labels >= num_classes), "label", f"0..{num_classes - 1}")
     worst = np.where(np.isfinite(probabilities), abs(probabilities - 0.5), np.inf).argmax(axis=1)
     extreme = np.take_along_axis(probabilities, worst[:, None], axis=1)[:, 0]

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import os
 import warnings
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.image import imsave
 
+from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 from kerasref.evaluation.diagnosis import column, diagnose
 from kerasref.evaluation.figures import checked_images, plot_calibration, plot_confusion_matrix, plot_curves
@@ -50,14 +50,7 @@ def write_report(
         recipe=recipe, history=history, metrics=metrics, images=images, labels=labels, probabilities=probabilities,
         class_names=class_names, defaults=defaults, title=title,
     )  # fmt: skip
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_atomically(Path(path), page)
 
 
 def render_report(
@@ -152,7 +145,7 @@ def _data_uri(image) -> str:
     """PNG for small pictures, whose every pixel counts; JPEG for photographs."""
     kind = "png" if max(image.shape[:2]) <= LARGEST_PNG else "jpeg"
     file = io.BytesIO()
-    imsave(file, image.squeeze(-1) if image.shape[-1] == 1 else image, format=kind, cmap="gray", vmin=0, vmax=255)
+    imsave(file, np.broadcast_to(image, (*image.shape[:2], 3)), format=kind)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

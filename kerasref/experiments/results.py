@@ -98,9 +98,7 @@ class Summary:
 def summarize(rows: Iterable[dict], recipe: str, dataset: str) -> Summary | None:
     """Of the rows that ran the recipe as it stands; of a seed that was run twice the last counts."""
     chosen = {
-        row["seed"]: row
-        for row in rows
-        if (row["recipe"], row["dataset"], row["changes"]) == (recipe, dataset, "")
+        row["seed"]: row for row in rows if (row["recipe"], row["dataset"], row["changes"]) == (recipe, dataset, "")
     }
     if not chosen:
         return None
@@ -132,7 +130,7 @@ def _duration(seconds: float) -> str:
 
 
 def replace_between(text: str, marker: str, content: str) -> str:
-    """`text` with what stands between `<!-- marker -->` and `<!-- /marker -->` replaced; raises UserError without them."""
+    """`text` with what stands between `<!-- marker -->` and `<!-- /marker -->` replaced; UserError without them."""
     begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
     if begin not in text or end not in text:
         raise UserError(f"no {begin} … {end} in it, expected both")

@@ -18,7 +18,7 @@ TOLERANCE = 1e-5
 
 
 class _Servable(tf.Module):
-    """The network with what it needs around it. A tf.Module and not `model.export`: half the size, the same bytes twice."""
+    """The network with what it needs around it. A tf.Module, not `model.export`: half the size, the same bytes twice."""
 
     def __init__(self, model: keras.Model, preprocessing: Preprocessing, contract: Contract):
         super().__init__()
@@ -43,7 +43,7 @@ class _Servable(tf.Module):
                 "label": tf.gather(class_names, class_id),
             }
 
-        self.signatures = {"serving_default": serving_default, "logits": logits}
+        self.served = {"serving_default": serving_default, "logits": logits}
 
 
 def export_saved_model(run: Run, folder: Path, force: bool = False) -> Path:
@@ -59,7 +59,7 @@ def export_saved_model(run: Run, folder: Path, force: bool = False) -> Path:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         servable = _Servable(model, run.preprocessing(), contract)
-        tf.saved_model.save(servable, str(temporary), signatures=servable.signatures)
+        tf.saved_model.save(servable, str(temporary), signatures=servable.served)
         (temporary / CONTRACT_FILE).parent.mkdir(exist_ok=True)
         (temporary / CONTRACT_FILE).write_text(contract.to_json(), encoding="utf-8")
         (temporary / "labels.txt").write_text("\n".join(contract.class_names) + "\n", encoding="utf-8")
@@ -74,7 +74,7 @@ def export_saved_model(run: Run, folder: Path, force: bool = False) -> Path:
 
 def _compare(folder: Path, servable: _Servable, contract: Contract) -> None:
     images = np.random.default_rng(0).integers(0, 256, (8, *contract.image_shape), dtype=np.uint8)
-    expected = servable.signatures["serving_default"](images)["probabilities"].numpy()
+    expected = servable.served["serving_default"](images)["probabilities"].numpy()
     found = tf.saved_model.load(str(folder)).signatures["serving_default"](images=tf.constant(images))
     difference = float(np.abs(found["probabilities"].numpy() - expected).max())
     if not difference <= TOLERANCE:

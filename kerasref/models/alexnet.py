@@ -6,6 +6,8 @@ from keras import layers
 from kerasref.models.inputs import image_input
 from kerasref.models.normalization import LocalResponseNormalization
 
+FC_UNITS = 4096  # of fc6 and fc7
+
 
 def alexnet(input_shape=(227, 227, 3), num_classes=1000, dropout=0.5, local_response_normalization=False):
     """AlexNet as the notes draw it; 62,378,344 parameters.
@@ -57,7 +59,7 @@ def alexnet_owt(input_shape=(224, 224, 3), num_classes=1000, dropout=0.5):
 def _classifier(x, num_classes, dropout):
     x = layers.Flatten(name="flatten")(x)  # 9216
     x = layers.Dropout(dropout, name="dropout6")(x)
-    x = layers.Dense(4096, activation="relu", name="fc6")(x)
+    x = layers.Dense(FC_UNITS, activation="relu", name="fc6")(x)
     x = layers.Dropout(dropout, name="dropout7")(x)
-    x = layers.Dense(4096, activation="relu", name="fc7")(x)
+    x = layers.Dense(FC_UNITS, activation="relu", name="fc7")(x)
     return layers.Dense(num_classes, name="fc8")(x)

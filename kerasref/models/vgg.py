@@ -11,6 +11,7 @@ VGG11 = ((64, 1), (128, 1), (256, 2), (512, 2), (512, 2))
 VGG13 = ((64, 2), (128, 2), (256, 2), (512, 2), (512, 2))
 VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 VGG19 = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+FC_UNITS = 4096  # of fc6 and fc7
 
 
 def vgg11(input_shape=(224, 224, 3), num_classes=1000, dropout=0.5):
@@ -71,7 +72,7 @@ def vgg(name, blocks, batch_norm, input_shape, num_classes, dropout):
     x = layers.AdaptiveAveragePooling2D(7, name="avgpool")(x)  # 7x7x512
     x = layers.Flatten(name="flatten")(x)  # 25088
     for i in (6, 7):
-        x = layers.Dense(4096, activation="relu", name=f"fc{i}")(x)
+        x = layers.Dense(FC_UNITS, activation="relu", name=f"fc{i}")(x)
         x = layers.Dropout(dropout, name=f"dropout{i}")(x)
     outputs = layers.Dense(num_classes, name="fc8")(x)
     return keras.Model(inputs, outputs, name=name)

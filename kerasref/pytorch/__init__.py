@@ -18,13 +18,17 @@ _HOMES = {
     "from_state_dict": "weights",
     "read_state_dict": "files",
     "write_state_dict": "files",
+    "port": "porting",
     "compare": "comparison",
+    "compare_network": "networks",
+    "Tolerances": "comparison",
+    "pair": "comparison",
     "TorchSGD": "optimizers",
     "TorchAdam": "optimizers",
     "TorchRMSprop": "optimizers",
     "TorchBatchNormalization": "batch_norm",
 }
-__all__ = list(_HOMES)  # noqa: PLE0604  (a list of names, made from the table above)
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str):

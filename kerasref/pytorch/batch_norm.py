@@ -23,13 +23,23 @@ class TorchBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def with_torch_batch_norm(model: keras.Model) -> keras.Model:
-    """A copy of a functional or sequential model, weights included, whose batch norms follow PyTorch's rule."""
+def with_torch_batch_norm(model: keras.Model, **constants) -> keras.Model:
+    """A copy of a functional or sequential model, weights included, whose batch norms follow PyTorch's rule.
+
+    constants: another momentum or epsilon for all of them.
+    """
 
     def copy(layer):
-        batch_norm = type(layer) is keras.layers.BatchNormalization
-        return (TorchBatchNormalization if batch_norm else type(layer)).from_config(layer.get_config())
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.BatchNormalization):
+            return TorchBatchNormalization.from_config(config | constants)
+        return type(layer).from_config(config)
 
+    return clone_with_weights(model, copy)
+
+
+def clone_with_weights(model: keras.Model, copy) -> keras.Model:
+    """A copy whose layers are `copy(layer)`, with the same weights."""
     clone = keras.models.clone_model(model, clone_function=copy)
     clone.set_weights(model.get_weights())
     return clone

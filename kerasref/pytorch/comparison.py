@@ -77,6 +77,8 @@ def compare(
     *,
     labels: np.ndarray | None = None,
     steps: int = 20,
+    step_batch: int = 16,
+    layer_examples: int = 8,
     rules=RULES,
     tolerances: Tolerances | None = None,
     stock: bool = True,
@@ -87,7 +89,8 @@ def compare(
     inputs: as Keras takes them, images [n, height, width, channels]; PyTorch gets them as [n, channels, height, width]
     layer_map: Keras layer -> PyTorch module, for every layer with weights; None matches them by order, kind and shape
     labels: integers [n]; None draws some, which is enough for gradients and steps
-    steps: of training in each trajectory; 0 leaves that part out
+    steps: of training in each trajectory, with batches of `step_batch`; 0 leaves that part out
+    layer_examples: how many of the inputs the forward pass and the gradients take
     Both must end in logits. Weights and statistics are put back afterwards. Raises UserError when layers cannot be
     matched, naming those left over.
     """
@@ -105,20 +108,17 @@ def compare(
     labels = np.asarray(labels, np.int64)
     if len(labels) != len(inputs) or labels.min() < 0 or labels.max() >= max(logits, 2):
         raise UserError(f"{len(labels)} labels up to {labels.max()}; expected {len(inputs)}, from 0 to {logits - 1}")
+    few = inputs[:layer_examples], labels[:layer_examples]
     with exact_arithmetic(), preserved(keras_model, torch_module):
         parts = [
             weights_part(keras_model, torch_module, layer_map),
-            forward_part(keras_model, torch_module, inputs, layer_map, tolerances.forward),
-            gradient_part(keras_model, torch_module, inputs, labels, layer_map, tolerances.gradients),
+            forward_part(keras_model, torch_module, few[0], layer_map, tolerances.forward),
+            gradient_part(keras_model, torch_module, *few, layer_map, tolerances.gradients),
         ]
         if steps:
-            batches = cut_batches(inputs, labels, max(1, min(32, len(inputs) // 2)), steps)
+            batches = cut_batches(inputs, labels, step_batch, steps)
             limits = tolerances.of_trajectories()
-            parts.append(
-                trajectories_part(
-                    keras_model, torch_module, batches, layer_map, limits, rules=rules, stock=stock
-                )
-            )
+            parts.append(trajectories_part(keras_model, torch_module, batches, layer_map, limits, rules, stock))
     about = {
         "inputs": list(np.shape(inputs)),
         "precision": sorted(kinds[0]),

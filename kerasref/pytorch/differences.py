@@ -177,7 +177,9 @@ DIFFERENCES = {
 
 def markdown_table() -> str:
     """The table as docs/pytorch.md has it."""
-    head = "| item | Keras 3 on TensorFlow | PyTorch / torchvision | here | proven by |\n| --- | --- | --- | --- | --- |\n"
+    head = (
+        "| item | Keras 3 on TensorFlow | PyTorch / torchvision | here | proven by |\n| --- | --- | --- | --- | --- |\n"
+    )
     return head + "".join(
         f"| {row.item} | {row.keras} | {row.pytorch} | {row.handled} | `{row.test}` |\n" for row in DIFFERENCES.values()
     )

@@ -100,7 +100,12 @@ def _find_tensors(path: Path, content) -> dict[str, torch.Tensor]:
     wrong = [
         str(name)
         for name, value in content.items()
-        if not (isinstance(name, str) and isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_meta)
+        if not (
+            isinstance(name, str)
+            and isinstance(value, torch.Tensor)
+            and value.layout is torch.strided
+            and not value.is_meta
+        )
     ]
     if wrong:
         raise UserError(

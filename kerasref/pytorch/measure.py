@@ -106,7 +106,13 @@ def gradient_part(model, module, inputs, labels, names: dict[str, str], toleranc
     if not training:
         examples = ~_flipped_signs(model, module, inputs, names, training=False)
         if not examples.any():
-            return {"part": "gradients", "equal": None, "tolerance": tolerance, "measure": "not measured", "worst": None}
+            return {
+                "part": "gradients",
+                "equal": None,
+                "tolerance": tolerance,
+                "measure": "not measured",
+                "worst": None,
+            }
     with preserved(model, module):
         losses = gradients(model, module, inputs[examples], labels[examples], training)
     part = verdict(

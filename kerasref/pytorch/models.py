@@ -15,6 +15,7 @@ from kerasref.pytorch.resnets import CIFAR_DEPTHS, RESNETS, cifar_resnet, resnet
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 POOLS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
+FC_UNITS = 4096  # of AlexNet and VGG
 VGG = {  # convolutions in each of the five blocks, which have 64, 128, 256, 512 and 512 filters
     "vgg11": (1, 1, 2, 2, 2),
     "vgg13": (2, 2, 2, 2, 2),
@@ -74,14 +75,20 @@ def mnist_cnn(num_classes, dropout=0.0):
 
 
 def fashion_cnn(num_classes, dropout=0.0):
-    """kerasref's own for Fashion-MNIST: 3x3 convolutions with batch norm in three blocks."""
+    """kerasref's own for Fashion-MNIST; pooling in front of batch norm."""
     modules = {}
-    for block, (filters, convolutions) in enumerate(((32, 1), (64, 2), (128, 2)), start=1):
-        for i in range(1, convolutions + 1):
-            modules[f"conv{block}_{i}"] = nn.LazyConv2d(filters, 3, padding=1, bias=False)
-            modules |= {f"bn{block}_{i}": nn.BatchNorm2d(filters), f"relu{block}_{i}": nn.ReLU()}
-        modules[f"pool{block}"] = nn.MaxPool2d(2)
-    return network(**modules, flatten=nn.Flatten(), dropout=nn.Dropout(dropout), fc=nn.LazyLinear(num_classes))
+    for i, filters in enumerate((32, 64, 128), start=1):
+        modules[f"conv{i}"] = nn.LazyConv2d(filters, 3, padding=1, bias=False)
+        modules |= {f"pool{i}": nn.MaxPool2d(2), f"bn{i}": nn.BatchNorm2d(filters), f"relu{i}": nn.ReLU()}
+    return network(
+        **modules,
+        flatten=nn.Flatten(),  # 1152
+        dropout1=nn.Dropout(dropout),
+        fc1=nn.LazyLinear(256),
+        relu=nn.ReLU(),
+        dropout2=nn.Dropout(dropout),
+        fc2=nn.LazyLinear(num_classes),
+    )
 
 
 def lenet5(num_classes, activation="tanh", pooling="average"):
@@ -127,10 +134,10 @@ def alexnet(num_classes, dropout=0.5, local_response_normalization=False):
         pool5=nn.MaxPool2d(3, 2),  # 256x6x6
         flatten=nn.Flatten(),
         dropout6=nn.Dropout(dropout),
-        fc6=nn.LazyLinear(4096),
+        fc6=nn.LazyLinear(FC_UNITS),
         relu6=nn.ReLU(),
         dropout7=nn.Dropout(dropout),
-        fc7=nn.LazyLinear(4096),
+        fc7=nn.LazyLinear(FC_UNITS),
         relu7=nn.ReLU(),
         fc8=nn.LazyLinear(num_classes),
     )
@@ -155,10 +162,10 @@ def alexnet_owt(num_classes, dropout=0.5):
     )
     classifier = nn.Sequential(
         nn.Dropout(dropout),
-        nn.LazyLinear(4096),
+        nn.LazyLinear(FC_UNITS),
         nn.ReLU(),
         nn.Dropout(dropout),
-        nn.LazyLinear(4096),
+        nn.LazyLinear(FC_UNITS),
         nn.ReLU(),
         nn.LazyLinear(num_classes),
     )
@@ -175,10 +182,10 @@ def vgg(blocks, batch_norm, num_classes, dropout=0.5):
             features += [nn.ReLU()]
         features += [nn.MaxPool2d(2)]
     classifier = nn.Sequential(
-        nn.LazyLinear(4096),
+        nn.LazyLinear(FC_UNITS),
         nn.ReLU(),
         nn.Dropout(dropout),
-        nn.LazyLinear(4096),
+        nn.LazyLinear(FC_UNITS),
         nn.ReLU(),
         nn.Dropout(dropout),
         nn.LazyLinear(num_classes),

@@ -11,6 +11,10 @@ SAME = {
     "softmax_regression": ("logits",),
     "notes_network": ("conv", "pool", "fc"),
     "mnist_cnn": ("conv1", "pool", "fc1", "fc2", "fc3"),
+    "fashion_cnn": (
+        *("conv1", "pool1", "bn1", "relu1", "conv2", "pool2", "bn2", "relu2", "conv3", "pool3", "bn3", "relu3"),
+        *("fc1", "fc2"),
+    ),
     "lenet5": ("c1", "s2", "c3", "s4", "c5", "f6", "output"),
     "alexnet": (
         *("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5"),
@@ -45,8 +49,6 @@ def name_map(name: str, model) -> dict[str, str]:
         return {layer: layer for layer in SAME[name]}
     if name == "mlp":
         return {layer: layer for layer in layers if layer == "logits" or layer.startswith("fc")}
-    if name == "fashion_cnn":
-        return {layer: layer for layer in layers if layer.startswith(("conv", "bn", "relu", "pool", "fc"))}
     if name == "alexnet_owt":
         return ALEXNET_OWT
     if name.startswith("vgg"):
@@ -54,6 +56,15 @@ def name_map(name: str, model) -> dict[str, str]:
     if name.startswith(("resnet", "plain")):
         return _resnet(layers)
     raise unknown("name map for PyTorch", name, [*SAME, "mlp", "alexnet_owt", "vgg*", "resnet*", "plain*"])
+
+
+def last_module(name: str) -> str:
+    """The PyTorch module that puts out the logits."""
+    if name in SAME:
+        return SAME[name][-1]
+    if name.startswith(("alexnet_owt", "vgg")):
+        return VGG_CLASSIFIER["fc8"]
+    return "logits" if name == "mlp" else "fc"
 
 
 def _vgg(layers: list[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ They differ from Keras' own in three ways: weight_decay is coupled (added to the
 momentum), the learning rate stays outside the velocity, and epsilon comes after the bias correction.
 
 In float64 they agree with torch.optim to rounding, if keras.config.floatx() is float64 too: Keras keeps the learning
-rate in a variable of that type. Constants are converted straight to the weights' type; `keras.ops.cast(0.9, "float64")`,
+rate in a variable of that type. Constants go straight to the weights' type; `keras.ops.cast(0.9, "float64")`,
 which Keras' own optimizers use, passes through float32 and gives 0.89999998.
 
 The notes' decay of the learning rate, α = α0 / (1 + decay_rate · epoch), is in kerasref/training/schedules.py.
@@ -101,9 +101,7 @@ class TorchAdam(_TorchOptimizer):
 class TorchRMSprop(_TorchOptimizer):
     """torch.optim.RMSprop: s = α·s + (1 − α)·g²; w −= lr · g / (√s + ε). Keras has ε inside the root, and α = 0.9."""
 
-    def __init__(
-        self, learning_rate=1e-2, alpha=0.99, epsilon=1e-8, weight_decay=0.0, name="torch_rmsprop", **kwargs
-    ):
+    def __init__(self, learning_rate=1e-2, alpha=0.99, epsilon=1e-8, weight_decay=0.0, name="torch_rmsprop", **kwargs):
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
         self.alpha = alpha
         self.epsilon = epsilon

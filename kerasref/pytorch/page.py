@@ -58,7 +58,13 @@ TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-TEMPLATES.filters |= {"sci": sci, "share": share, "percent": percent, "points": points, "capitalize_first": lambda s: s[:1].upper() + s[1:]}
+TEMPLATES.filters |= {
+    "sci": sci,
+    "share": share,
+    "percent": percent,
+    "points": points,
+    "capitalize_first": lambda s: s[:1].upper() + s[1:],
+}
 
 
 def write_comparison(folder: str | Path, content: dict) -> tuple[Path, Path]:
@@ -112,14 +118,17 @@ def sentence(part: dict) -> str:
         return f"{len(part['rows'])} differences switched on alone, {part['epochs']} epochs on {part['dataset']}."
     if part["part"] == "training":
         return _training_sentence(part)
+    if part["part"] == "gradients" and part["equal"] is None:
+        return "not judged: in every example some ReLU gets a number that the two sides round to different signs."
     if part["equal"]:
         if part["part"] == "trajectories":
             return f"equal within tolerance; {_limits(part)}."
         return f"equal within tolerance; at most {sci(part['worst'])} (tolerance {sci(part['tolerance'])})."
     where = part["first"]["layer"] + (f", {part['first']['quantity']}" if "quantity" in part["first"] else "")
-    item = part.get("likely_item")
-    likely = f" Likely row of the table of differences: {item}." if item else ""
-    return f"they differ, first at {where}.{likely} {part['reason'].capitalize()}." if "reason" in part else f"they differ, first at {where}."
+    told = f"they differ, first at {where}."
+    if part.get("likely_item"):
+        told += f" Likely row of the table of differences: {part['likely_item']}."
+    return f"{told} {part['reason'][:1].upper()}{part['reason'][1:]}." if "reason" in part else told
 
 
 def _limits(part: dict) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 from kerasref.errors import UserError
 from kerasref.pytorch.installed import nn, torch
 
-
 KERAS_DROPOUT = (keras.layers.Dropout, keras.layers.SpatialDropout2D)
 TORCH_DROPOUT = (nn.Dropout, nn.Dropout2d)
 
@@ -35,7 +34,8 @@ def as_keras(model: keras.Model, inputs: np.ndarray):
 
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers, those of a model within the model included."""
-    return [part for layer in model.layers for part in (all_layers(layer) if isinstance(layer, keras.Model) else [layer])]
+    nested = [all_layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
+    return [layer for layers in nested for layer in layers]
 
 
 def find_layer(model: keras.Model, name: str) -> keras.layers.Layer:

@@ -170,7 +170,7 @@ def trajectory(
     return row
 
 
-def trajectories_part(model, module, batches, names, tolerances: dict, *, rules=RULES, stock: bool = True) -> dict:
+def trajectories_part(model, module, batches, names, tolerances: dict, rules=RULES, stock: bool = True) -> dict:
     """Every rule in turn. tolerances: of "loss", "weights" and "statistics" (absolute; None is shown, not judged)."""
     rows = [trajectory(model, module, batches, names, rule, stock=stock) for rule in rules]
     judged = [(row, key) for row in rows for key, limit in tolerances.items() if limit is not None]

@@ -10,11 +10,12 @@ from kerasref.training.schedules import Schedule
 
 
 class LearningRateDecay(keras.callbacks.Callback):
-    """Sets the optimizer's learning rate from a schedule of the (fractional) epoch, before every call into the step.
+    """Sets the optimizer's learning rate from a schedule of the (fractional) epoch, before every call into TensorFlow.
 
-    The epoch is read from the optimizer's step counter, so a resumed training is where it was. `steps_per_epoch` is
-    what `fit` reports unless given (give it where an epoch is entered in its middle). Logs `learning_rate`, the last
-    one used, at the end of each epoch.
+    With `steps_per_execution` above 1 a call is several steps; they share the rate of their middle. The epoch is read
+    from the optimizer's step counter, so a resumed training is where it was. `steps_per_epoch` is what `fit` reports
+    unless given (give it where an epoch is entered in its middle). Logs `learning_rate`, the last one used, at the end
+    of each epoch.
     """
 
     def __init__(self, schedule: Schedule, steps_per_epoch: int | None = None):
@@ -24,8 +25,9 @@ class LearningRateDecay(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         steps_per_epoch = self.steps_per_epoch or self.params["steps"]
-        epoch = int(self.model.optimizer.iterations) / steps_per_epoch
-        self.model.optimizer.learning_rate = self.schedule(epoch)
+        done = int(self.model.optimizer.iterations)
+        steps = min(self.model.steps_per_execution, steps_per_epoch - done % steps_per_epoch)
+        self.model.optimizer.learning_rate = self.schedule((done + (steps - 1) / 2) / steps_per_epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
@@ -91,7 +93,9 @@ class ProgressBar(keras.callbacks.Callback):
         self.first_step = 0
         figures = _figures(logs or {}, ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"))
         seconds = time.monotonic() - self.started
-        self.console.print(f"epoch {epoch + 1}/{self.epochs}  {figures}  {seconds:.1f} s", highlight=False, soft_wrap=True)
+        self.console.print(
+            f"epoch {epoch + 1}/{self.epochs}  {figures}  {seconds:.1f} s", highlight=False, soft_wrap=True
+        )
 
     def close(self) -> None:
         """Takes the live line off the terminal; also after an error in the middle of an epoch."""

@@ -14,8 +14,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from kerasref.atomic import write_atomically
 from kerasref.errors import RunError, UserError
-from kerasref.runs import write_atomically
 
 KEEP = 2
 
@@ -84,10 +84,10 @@ def restore_model_state(model: keras.Model, arrays: dict[str, np.ndarray]) -> No
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """By section, place and path: two variables may share a path, never a place."""
+    """By section, place and name; not by path, which counts the layers that the process has made before."""
     sections = {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
     return {
-        f"{section}:{place}:{variable.path}": variable
+        f"{section}:{place}:{variable.name}": variable
         for section, variables in sections.items()
         for place, variable in enumerate(variables)
     }

@@ -56,7 +56,7 @@ def test_a_save_that_fails_leaves_the_older_ones_and_no_temporary_file(folder, m
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kerasref.runs.os.fsync", full)
+    monkeypatch.setattr("kerasref.atomic.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         checkpoints.save(folder, {"a": np.zeros(9)}, {"epoch": 4, "step": 0})
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

@@ -16,11 +16,12 @@ from kerasref.training.loop import _locked
 
 RECIPE = Recipe(
     model="mlp",
-    units=(16,),
+    units=(64,),
+    learning_rate=5e-3,
     dataset="digits",
     validation=0.1,
     keep_prob=0.8,
-    crop_padding=2,
+    crop_padding=1,
     batch_size=50,
     epochs=3,
     schedule="cosine",

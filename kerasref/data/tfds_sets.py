@@ -1,0 +1,229 @@
+"""TensorFlow Datasets by name: read when prepared, downloaded when the host answers, else an error that helps."""
+
+import contextlib
+import re
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kerasref.data.dataset import MemorySplit, Split
+from kerasref.data.files import MEMORY_LIMIT, decode
+from kerasref.data.splitting import Parts
+from kerasref.errors import RunError, UserError, unknown
+
+NAMES = ("mnist", "fashion_mnist", "cifar10", "imagenette", "imagenet2012")  # the tried ones; any other goes too
+IDX_NAMES = ("mnist", "fashion_mnist")  # imported under their own names; a folder gets a name that says what it is
+PICTURES = {"mnist": "digit", "fashion_mnist": "garment"}
+SHUFFLE_BUFFER = 4096  # encoded pictures, about 0.5 GB of ImageNet's
+PROBE_SECONDS = 2.5
+
+
+def is_tfds_name(name: str) -> bool:
+    """Whether `name` has the form NAME, NAME/CONFIG or either with :VERSION."""
+    return re.fullmatch(r"[A-Za-z]\w*(/[\w.+-]+)?(:[\d.*]+)?", name) is not None
+
+
+def load_tfds(name: str, data_dir, image_size: int | None) -> Parts:
+    """An image-classification set of TensorFlow Datasets, in memory where it fits, else streamed.
+
+    data_dir: None obeys TFDS_DATA_DIR, else ~/tensorflow_datasets
+    image_size: as in `load_folder`; needed where the set's pictures have no common size
+    Its split "test" serves as the test split, or "validation" where there is none; for imagenet2012 always
+    "validation", since the labels of its "test" were never published.
+    Raises UserError: unknown name, not an image-classification set, not prepared and no network, no size given;
+    RunError when a download fails.
+    """
+    builder = _find_builder(name, data_dir)
+    keys, features = builder.info.supervised_keys or (), builder.info.features
+    kinds = [type(features[key]).__name__ for key in keys if isinstance(key, str)]
+    if kinds != ["Image", "ClassLabel"]:
+        raise UserError(f"{name}: no image-classification set; it has {', '.join(features)}")
+    _prepare(builder, name, data_dir)
+    image, label = (features[key] for key in keys)
+    height, width, channels = image.shape
+    if image_size:
+        height = width = image_size
+    elif None in (height, width):
+        raise UserError(f"{name}: its pictures have many sizes; say what to bring them to, such as --image-size 224")
+    splits, names = builder.info.splits, {"train": "train"}
+    if "test" in splits and builder.name != "imagenet2012":
+        names["test"] = "test"
+    if "validation" in splits:
+        names["validation" if "test" in names else "test"] = "validation"
+    if "train" not in splits:
+        raise UserError(f"{name}: has no split 'train'; its splits are {', '.join(splits) or 'none'}")
+    streams = {
+        part: StreamSplit(
+            builder, keys, split, 0, splits[split].num_examples, (height, width, 1 if channels == 1 else 3)
+        )
+        for part, split in names.items()
+    }
+    if sum(stream.num_examples for stream in streams.values()) * np.prod(streams["train"].image_shape) <= MEMORY_LIMIT:
+        streams = {part: stream.in_memory(label.num_classes) for part, stream in streams.items()}
+    own = streams["train"], streams.get("validation"), streams.get("test")
+    return Parts(tuple(label.names), *own, (), PICTURES.get(builder.name, "photo"))
+
+
+def _find_builder(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        error = unknown("data set", name, ("digits", *NAMES, *_imported_names(data_dir)))
+        raise UserError(f"{error}, any other image set of TensorFlow Datasets, or the path of a folder") from None
+    except ValueError as error:  # a configuration or version that the set does not have
+        raise UserError(f"data set {name!r}: {str(error).splitlines()[0]}") from None
+
+
+def _prepare(builder, name, data_dir):
+    """Downloads and prepares what is not prepared yet, if the host of its files answers in time."""
+    import tensorflow_datasets as tfds
+
+    with quiet():
+        if builder.is_prepared():
+            return
+        url = next(iter(builder.url_infos or ()), "https://storage.googleapis.com/tfds-data")
+        if not builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not reachable(url):
+            imported = builder.name if builder.name in IDX_NAMES else f"{builder.name}_jpeg"
+            raise UserError(
+                f"{name} is not prepared in {data_root(data_dir)}, and {url} cannot be reached\n"
+                f"with its files at hand: python scripts/prepare_data.py {imported} --from FOLDER, "
+                f"then --dataset {imported}\nwithout any download: --dataset digits"
+            )
+        if not sys.stderr.isatty():
+            tfds.disable_progress_bar()
+        try:
+            builder.download_and_prepare()
+        except AssertionError as error:  # how TFDS says that files to be fetched by hand are not there
+            raise UserError(f"{name}: {' '.join(str(error).split())}") from None
+        except (OSError, tfds.download.DownloadError) as error:
+            raise RunError(f"{name}: downloading from {url} failed ({error}); run again to go on") from None
+
+
+def reachable(url: str, seconds: float = PROBE_SECONDS) -> bool:
+    """Whether the host of `url` answers anything in time, by way of the proxy if one is set.
+
+    In a thread of its own, because a name server that is silent is beyond the reach of any timeout.
+    """
+    import requests
+
+    answers = []
+
+    def ask():
+        with contextlib.suppress(requests.RequestException):
+            answers.append(requests.head(url, timeout=seconds))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(answers)
+
+
+@dataclass(frozen=True)
+class StreamSplit(Split):
+    """Examples `start` to `stop` of a TFDS split, decoded as they are read; their labels are not known beforehand."""
+
+    builder: object
+    keys: tuple[str, str]
+    split: str
+    start: int
+    stop: int
+    image_shape: tuple[int, int, int]
+    labels = None
+
+    @property
+    def num_examples(self) -> int:
+        return self.stop - self.start
+
+    def select(self, indices) -> "StreamSplit":
+        """The split of these rows, which must be a run."""
+        start = self.start + int(indices[0])
+        return StreamSplit(self.builder, self.keys, self.split, start, start + len(indices), self.image_shape)
+
+    def in_memory(self, num_classes: int) -> MemorySplit:
+        """The whole of the TFDS split, decoded. Raises UserError for a damaged picture or a label outside the classes.
+
+        The records are parsed a thousand at a time: twenty times as fast as `as_dataset`, which takes one by one.
+        """
+        import tensorflow as tf
+
+        image_key, label_key = self.keys
+        fields = {image_key: tf.io.FixedLenFeature([], tf.string), label_key: tf.io.FixedLenFeature([], tf.int64)}
+        records = tf.data.TFRecordDataset([str(path) for path in self.builder.info.splits[self.split].filepaths])
+        batches = list(records.batch(1000).map(lambda batch: tf.io.parse_example(batch, fields)).as_numpy_iterator())
+        encoded, labels = (np.concatenate([batch[key] for batch in batches]) for key in self.keys)
+        images, failed = decode(encoded, self.image_shape)
+        where = f"{self.builder.name}, split {self.split}"
+        if failed:
+            raise UserError(f"{where}: {next(iter(failed.values()))}")
+        check_labels(labels, num_classes, where)
+        return MemorySplit.of(images, labels)
+
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step):
+        import tensorflow as tf
+
+        def decode_in_tensorflow(encoded, label):
+            image = tf.numpy_function(lambda raw: decode([raw], self.image_shape)[0][0], [encoded], tf.uint8)
+            return tf.ensure_shape(image, self.image_shape), label
+
+        # Skipping comes before decoding: entering epoch 7 in its middle costs reading, not decoding.
+        encoded = self._encoded(shuffle_seed, epoch).skip(first_step * batch_size)
+        images = encoded.map(decode_in_tensorflow, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return images.batch(batch_size)
+
+    def _encoded(self, shuffle_seed, epoch):
+        """(encoded picture, label): the files in an order, then a buffer's, both drawn from (seed, epoch)."""
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+
+        shuffle = shuffle_seed is not None
+        seed = int(np.random.SeedSequence((shuffle_seed, epoch)).generate_state(1)[0]) if shuffle else None
+        config = tfds.ReadConfig(shuffle_seed=seed, shuffle_reshuffle_each_iteration=False, try_autocache=False)
+        image_key, label_key = self.keys
+        records = self.builder.as_dataset(
+            split=tfds.core.ReadInstruction(self.split, from_=self.start, to=self.stop, unit="abs"),
+            decoders={image_key: tfds.decode.SkipDecoding()},
+            shuffle_files=shuffle,
+            read_config=config,
+        )
+        options = tf.data.Options()
+        options.deterministic = True
+        records = records.map(lambda example: (example[image_key], example[label_key])).with_options(options)
+        return records.shuffle(SHUFFLE_BUFFER, seed, reshuffle_each_iteration=False) if shuffle else records
+
+
+def check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
+    """Raises UserError that names the first label outside 0 to num_classes - 1."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(wrong):
+        raise UserError(f"{where}: label {labels[wrong[0]]} at index {wrong[0]}, expected 0..{num_classes - 1}")
+
+
+def data_root(data_dir) -> Path:
+    """Where TensorFlow Datasets keeps its sets: `data_dir`, else TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    import tensorflow_datasets as tfds
+
+    return Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+
+
+def _imported_names(data_dir):
+    """Sets that lie in the data folder under names of their own."""
+    root = data_root(data_dir)
+    return {path.relative_to(root).parts[0] for path in root.glob("*/[0-9]*/dataset_info.json")} - set(NAMES)
+
+
+@contextlib.contextmanager
+def quiet():
+    """TFDS warns of every folder that it looks into without finding a set; only its errors are news."""
+    from absl import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

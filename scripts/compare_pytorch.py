@@ -1,0 +1,74 @@
+"""Proves a network equal to its PyTorch twin, layer by layer, and shows it: comparison.json and comparison.html.
+
+python scripts/compare_pytorch.py lenet5
+python scripts/compare_pytorch.py mnist_cnn --dataset mnist --train 10 --seeds 5
+python scripts/compare_pytorch.py resnet20 --dataset cifar10 --explain --explain-epochs 3
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from command_line import parse, run
+from network_options import NetworkOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments(NetworkOptions):
+    """Compares a network with its PyTorch twin: weights, forward pass, gradients, training steps, whole trainings."""
+
+    model: Annotated[str, tyro.conf.Positional]
+    """Network: a name that scripts/describe.py knows."""
+    dataset: str | None = None
+    """Data set for all parts; by default random inputs, and digits for --train and --explain."""
+    data_dir: str | None = None
+    """Where TensorFlow Datasets keeps prepared data sets."""
+    out: Path | None = None
+    """Folder for the page and the JSON file; default: comparisons/MODEL."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Arithmetic of both sides; in float64 rounding hides nothing."""
+    seed: int = 0
+    """Of random weights and inputs; the first of the seeds of --train and --explain."""
+    examples: int = 64
+    """Inputs for the training steps; the forward pass and the gradients take the first 8."""
+    steps: int | None = None
+    """Training steps for each update rule; default 100, for networks of over a million parameters 5; 0: none."""
+    step_batch: int = 16
+    """Batch size of those steps."""
+    train: int | None = None
+    """Whole trainings of so many epochs, side by side."""
+    explain: bool = False
+    """Switch each known difference on alone and tabulate what it costs."""
+    explain_epochs: int = 3
+    """Epochs of each training of --explain."""
+    seeds: int = 3
+    """Trainings on each side of --train, and of each row of --explain."""
+    optimizer: Literal["sgd", "momentum", "adam"] | None = None
+    """Update rule of --train; by default the recipe's. The same for the three that follow."""
+    learning_rate: float | None = None
+    """Learning rate of --train."""
+    weight_decay: float | None = None
+    """PyTorch's weight_decay of --train, on all weights."""
+    batch_size: int | None = None
+    """Batch size of --train and --explain."""
+
+
+def main(args: list[str]) -> None:
+    arguments = parse(Arguments, args, prog="compare_pytorch.py")
+
+    from kerasref.pytorch import compare_network
+
+    fields = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Arguments)}
+    for option in dataclasses.fields(NetworkOptions):
+        if option.name not in ("input_shape", "num_classes"):
+            del fields[option.name]
+    out = fields.pop("out") or Path("comparisons") / arguments.model
+    comparison = compare_network(**fields, options=arguments.options())
+    print(comparison.summary())
+    print("\n".join(str(path) for path in comparison.write(out)))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,109 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from kerasref.errors import UserError
+from kerasref.models import build_model, initialize
+from kerasref.models.initializers import SCHEMES, he, he_fan_out, pytorch_bias, pytorch_kernel, small_normal, xavier
+
+SHAPES = {"dense": (500, 400), "convolution": (3, 3, 64, 96)}
+FAN_IN = {"dense": 500, "convolution": 9 * 64}
+FAN_OUT = {"dense": 400, "convolution": 9 * 96}
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize(
+    ("make", "variance"),
+    [
+        (small_normal, lambda kind: 0.03**2),
+        (xavier, lambda kind: 1 / FAN_IN[kind]),
+        (he, lambda kind: 2 / FAN_IN[kind]),
+        (he_fan_out, lambda kind: 2 / FAN_OUT[kind]),
+    ],
+)
+def test_normal_ones_by_their_moments(make, variance, kind):
+    draws = np.array(make(seed=1)(SHAPES[kind])) / np.sqrt(variance(kind))
+    assert abs(draws.mean()) < 5 / np.sqrt(draws.size)
+    assert abs(draws.std() - 1) < 5 / np.sqrt(2 * draws.size)
+    assert abs((draws**4).mean() - 3) < 0.2  # a normal's; Keras' truncated one has 2.1
+    assert np.abs(draws).max() > 3.5
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_pytorch_kernel_is_uniform_within_one_over_root_fan_in(kind):
+    draws = np.array(pytorch_kernel(seed=1)(SHAPES[kind])) * np.sqrt(FAN_IN[kind])
+    assert 0.999 < np.abs(draws).max() <= 1 + 1e-6
+    assert abs(draws.mean()) < 5 / np.sqrt(3 * draws.size)
+    assert abs(draws.var() - 1 / 3) < 0.005
+
+
+def test_pytorch_bias_needs_the_fan_in():
+    draws = np.array(pytorch_bias(25, seed=1)((20_000,)))
+    assert 0.199 < np.abs(draws).max() <= 0.2
+    assert abs(draws.var() - 0.04 / 3) < 2e-4
+
+
+def weights_of(model):
+    return {weight.path: weight.numpy() for weight in model.weights}
+
+
+def test_initialize_depends_on_the_seed_and_the_place_alone():
+    keras.utils.set_random_seed(1)
+    first, second = build_model("mlp", units=(50, 50, 50)), build_model("mlp", units=(50, 50, 50))
+    for model, seed in ((first, 7), (second, 7)):
+        initialize(model, "he", seed)
+    a, b = weights_of(first), weights_of(second)
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert not np.array_equal(a["fc2/kernel"], a["fc3/kernel"])  # the same shape in another place
+    initialize(second, "he", 8)
+    assert not np.array_equal(a["fc1/kernel"], weights_of(second)["fc1/kernel"])
+
+
+def test_pytorch_draws_biases_too_and_the_notes_do_not():
+    model = build_model("mnist_cnn")
+    initialize(model, "pytorch", 0)
+    for name, fan_in in {"conv1": 25, "fc1": 4608, "fc2": 120}.items():
+        layer = model.get_layer(name)
+        for weight, least in ((layer.kernel, 0.95), (layer.bias, 0.8)):
+            scaled = np.abs(weight.numpy()).max() * np.sqrt(fan_in)
+            assert least < scaled <= 1 + 1e-6, weight.path
+    initialize(model, "he", 0)
+    assert not model.get_layer("fc1").bias.numpy().any()
+
+
+def test_torchvision_s_schemes():
+    inputs = keras.Input((8, 8, 16))
+    x = layers.Conv2D(200, 3, name="conv")(inputs)
+    x = layers.BatchNormalization(name="bn")(x)
+    model = keras.Model(inputs, layers.Dense(300, name="fc")(layers.Flatten()(x)))
+    model.get_layer("bn").gamma.assign(np.full(200, 3.0))
+    initialize(model, "torchvision", 0)
+    assert abs(model.get_layer("conv").kernel.numpy().std() / np.sqrt(2 / (9 * 200)) - 1) < 0.02
+    assert abs(model.get_layer("fc").kernel.numpy().std() / 0.01 - 1) < 0.01
+    assert not model.get_layer("fc").bias.numpy().any()
+    initialize(model, "torchvision_resnet", 0)
+    assert np.abs(model.get_layer("fc").kernel.numpy()).max() <= 1 / np.sqrt(7200) + 1e-6
+    assert model.get_layer("fc").bias.numpy().any()
+    assert (model.get_layer("bn").gamma.numpy() == 3).all()
+
+
+def test_zeros_keras_and_unknown():
+    model = build_model("lenet5")
+    before = weights_of(model)
+    initialize(model, "keras", 0)
+    assert all(np.array_equal(before[name], value) for name, value in weights_of(model).items())
+    initialize(model, "zeros", 0)
+    assert not any(value.any() for value in weights_of(model).values())
+    with pytest.raises(UserError, match=r"unknown initializer 'glorot'; choose from .*he.*xavier"):
+        initialize(model, "glorot", 0)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_every_scheme_reaches_layers_inside_an_inner_model(name):
+    inner = build_model("lenet5")
+    outer = keras.Sequential([keras.Input((32, 32, 1)), inner, layers.Dense(3)])
+    before = weights_of(inner)
+    initialize(outer, name, 0)
+    changed = {path for path, value in weights_of(inner).items() if not np.array_equal(before[path], value)}
+    assert changed >= ({path for path in before if path.endswith("kernel")} if name != "keras" else set())

@@ -1,0 +1,76 @@
+import keras
+import numpy as np
+import pytest
+
+from kerasref.models import bottleneck_block, build_model, residual_block
+from kerasref.models.description import count_weights
+
+
+def random_map(height, width, channels):
+    return np.random.default_rng(0).normal(size=(2, height, width, channels)).astype("float32")
+
+
+def test_shortcut_a_takes_every_second_pixel_and_pads_zero_channels():
+    image = random_map(7, 10, 3)
+    inputs = keras.Input(image.shape[1:])
+    model = keras.Model(inputs, residual_block(inputs, 8, stride=2, shortcut="A", name="block"))
+    shortcut = keras.Model(inputs, model.get_layer("block_shortcut_pad").output)(image)
+    np.testing.assert_array_equal(shortcut[..., :3], image[:, ::2, ::2])
+    np.testing.assert_array_equal(shortcut[..., 3:], np.zeros((2, 4, 5, 5)))
+    assert not any(layer.weights for layer in model.layers if "shortcut" in layer.name)
+
+
+@pytest.mark.parametrize("shortcut", ["A", "B"])
+def test_a_block_that_keeps_the_shape_has_the_identity_as_shortcut(shortcut):
+    image = np.abs(random_map(6, 5, 4))
+    inputs = keras.Input(image.shape[1:])
+    model = keras.Model(inputs, residual_block(inputs, 4, shortcut=shortcut, name="block"))
+    assert not [layer.name for layer in model.layers if "shortcut" in layer.name]
+    model.get_layer("block_bn2").gamma.assign(np.zeros(4))  # z = 0, so a⁽ˡ⁺²⁾ = a⁽ˡ⁾ (the notes, 残差块的效果)
+    np.testing.assert_array_equal(model(image), image)
+
+
+def test_without_a_shortcut_nothing_is_added():
+    inputs = keras.Input((8, 8, 4))
+    model = keras.Model(inputs, residual_block(inputs, 8, stride=2, shortcut=None, name="block"))
+    assert not [layer.name for layer in model.layers if "add" in layer.name or "shortcut" in layer.name]
+
+
+def test_bottleneck_strides_in_the_3x3_and_gives_four_times_the_filters():
+    inputs = keras.Input((9, 12, 16))
+    model = keras.Model(inputs, bottleneck_block(inputs, 8, stride=2, name="block"))
+    assert model.output_shape == (None, 5, 6, 32)
+    strides = {name: model.get_layer(f"block_{name}").strides for name in ("conv1", "conv2", "conv3", "shortcut_conv")}
+    assert strides == {"conv1": (1, 1), "conv2": (2, 2), "conv3": (1, 1), "shortcut_conv": (2, 2)}
+
+
+def test_a_strided_convolution_sits_on_even_pixels():
+    """A kernel with its centre alone must read pixels 0, 2, 4, …: symmetric padding, which "same" is not."""
+    image = random_map(8, 6, 1)
+    inputs = keras.Input(image.shape[1:])
+    model = keras.Model(inputs, residual_block(inputs, 1, stride=2, name="block"))
+    convolution = model.get_layer("block_conv1")
+    centre = np.zeros((3, 3, 1, 1))
+    centre[1, 1] = 1
+    convolution.kernel.assign(centre)
+    np.testing.assert_array_equal(keras.Model(inputs, convolution.output)(image), image[:, ::2, ::2])
+
+
+@pytest.mark.parametrize(
+    ("name", "trainable"),
+    [
+        ("resnet20", 272_474),
+        ("resnet32", 466_906),
+        ("resnet44", 661_338),
+        ("resnet56", 855_770),
+        ("resnet110", 1_730_714),
+    ],
+)
+def test_parameters_with_shortcut_b(name, trainable):
+    assert count_weights(build_model(name, shortcut="B").trainable_weights) == trainable
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet20"])
+def test_batch_norm_is_pytorch_s(name):
+    norms = [layer for layer in build_model(name).layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert {(layer.momentum, layer.epsilon) for layer in norms} == {(0.9, 1e-5)}

@@ -1,0 +1,137 @@
+"""Weights both ways: bit for bit, all used up, nothing written when something does not fit."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from kerasref.errors import UserError
+from kerasref.models import build_model
+from kerasref.pytorch import build_twin, from_state_dict, name_map, to_state_dict
+from kerasref.pytorch.comparison import pair, randomize_weights
+from kerasref.pytorch.weights import hwc_order, slots
+
+
+@pytest.fixture(scope="module")
+def lenet():
+    model, module, names = pair("lenet5", (32, 40, 1), 7)
+    return model, module.state_dict(), names
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet5", "fashion_cnn", "resnet20", "plain20", "resnet18"])
+def test_round_trip_is_bit_for_bit(name):
+    model, _, names = pair(name, num_classes=5)
+    before = model.get_weights()
+    state = to_state_dict(model, names)
+    randomize_weights(model, seed=1)
+    from_state_dict(model, state, names)
+    for first, again in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, again)
+    again = to_state_dict(model, names)
+    assert list(again) == list(state)
+    assert all(torch.equal(again[tensor], state[tensor]) for tensor in state)
+
+
+def test_hwc_order_on_a_map_that_is_not_square():
+    """Element (h, w, c) of the flattened Keras map is element (c, h, w) of PyTorch's."""
+    order = hwc_order((2, 3, 4))  # height 2, width 3, 4 channels
+    torch_map = np.random.default_rng(0).normal(size=(4, 2, 3))
+    for h, w, c in np.ndindex(2, 3, 4):
+        assert torch_map.ravel()[order[(h * 3 + w) * 4 + c]] == torch_map[c, h, w]
+
+
+def test_flatten_is_moved_and_needs_it(lenet):
+    """c5 follows a 5x7x16 map: its rows are moved, and the transpose alone would be another matrix."""
+    model, state, names = lenet
+    kernel = model.get_layer("c5").kernel.numpy()
+    weight = state["c5.weight"].numpy()
+    np.testing.assert_array_equal(kernel, weight.T[hwc_order((5, 7, 16))])
+    assert not np.array_equal(kernel, weight.T)
+
+
+def test_dropout_in_front_of_the_dense_layer_does_not_hide_the_flatten():
+    model = build_model("alexnet_owt", (63, 95, 3), 3)
+    assert {slot.layer: slot.map_shape for slot in slots(model, name_map("alexnet_owt", model))}["fc6"] == (6, 6, 256)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("c3.bias"), "missing: c3.bias"),
+        (lambda state: state.update({"c4.weight": torch.zeros(2)}), "left over: c4.weight"),
+        (lambda state: state.update({"c3.num_batches_tracked": torch.tensor(0)}), "left over: c3.num_batches_tracked"),
+        (lambda state: state.update({"c3.bias": torch.zeros(17)}), r"c3.bias has shape \(17,\), expected \(16,\)"),
+        (lambda state: state.update({"c5.weight": state["c5.weight"].T}), r"c5.weight has shape \(560, 120\)"),
+        (lambda state: state.update({"c3.bias": torch.zeros(16, dtype=torch.int64)}), "int64"),
+        (lambda state: state.update({"c3.bias": torch.zeros(16, dtype=torch.float64)}), "float64.*cannot hold exactly"),
+    ],
+    ids=["missing", "left over", "counter that does not belong", "shape", "transposed", "integers", "double"],
+)
+def test_what_does_not_fit_is_named_and_nothing_is_written(lenet, change, message):
+    model, state, names = lenet
+    state = dict(state)
+    state["c1.bias"] = state["c1.bias"] + 1  # would be written first
+    change(state)
+    before = model.get_weights()
+    with pytest.raises(UserError, match=message):
+        from_state_dict(model, state, names)
+    for first, again in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda names: names.pop("f6"), "leaves out: f6"),
+        (lambda names: names.update({"f7": "f7"}), "lacks: f7"),
+        (lambda names: names.update({"f6": "c5"}), "several layers the same PyTorch module: c5"),
+    ],
+)
+def test_name_map_that_does_not_fit(lenet, change, message):
+    model, _, names = lenet
+    names = dict(names)
+    change(names)
+    with pytest.raises(UserError, match=message):
+        to_state_dict(model, names)
+
+
+def test_layer_without_known_counterpart_is_named():
+    model = keras.Sequential([keras.Input((4, 3)), keras.layers.GRU(2, name="gru")])
+    with pytest.raises(UserError, match=r"gru \(GRU\): no PyTorch name for its"):
+        to_state_dict(model, {"gru": "gru"})
+
+
+def test_half_precision_is_widened_exactly(lenet):
+    model, state, names = lenet
+    from_state_dict(model, {**state, "c1.bias": torch.full((6,), 0.1, dtype=torch.bfloat16)}, names)
+    np.testing.assert_array_equal(model.get_layer("c1").bias.numpy(), np.float32(0.10009765625))
+
+
+def test_counter_of_batches_is_written_as_zero_and_may_be_absent():
+    model, module, names = pair("fashion_cnn", (28, 28, 1), 3)
+    state = to_state_dict(model, names)
+    assert state["bn1.num_batches_tracked"] == 0
+    module.load_state_dict(state, strict=True)
+    from_state_dict(model, {name: tensor for name, tensor in state.items() if "num_batches" not in name}, names)
+
+
+def test_depthwise_convolution():
+    inputs = keras.Input((5, 7, 3))
+    x = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(inputs)
+    model = keras.Model(inputs, x)
+    module = torch.nn.Conv2d(3, 6, 3, groups=3)
+    state = to_state_dict(model, {"depthwise": "d"})
+    module.load_state_dict({name.removeprefix("d."): tensor for name, tensor in state.items()})
+    images = np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype("float32")
+    with torch.no_grad():
+        theirs = module(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(model(images), theirs, atol=1e-6)
+    from_state_dict(model, state, {"depthwise": "d"})
+    np.testing.assert_allclose(model(images), theirs, atol=1e-6)
+
+
+def test_another_number_of_classes_is_named():
+    model = build_model("resnet20", (32, 32, 3), 4)
+    state = build_twin("resnet20", (32, 32, 3), 5).state_dict()
+    with pytest.raises(UserError, match=r"fc.weight has shape \(5, 64\), expected \(4, 64\)"):
+        from_state_dict(model, state, name_map("resnet20", model))

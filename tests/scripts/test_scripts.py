@@ -1,0 +1,172 @@
+"""The scripts as a user calls them: in a process of their own, right and wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
+SHORT = ("--dataset", "digits", "--validation", "0.1", "--epochs", "6")
+
+
+def script(name, *args, **options):
+    command = [sys.executable, str(SCRIPTS / name), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "first"
+    done = script("train.py", "mnist_cnn", *SHORT, "--run-dir", run_dir)
+    assert done.returncode == 0, done.stderr
+    return run_dir
+
+
+def test_training_leaves_a_whole_run_directory(run_dir):
+    expected = {"recipe.json", "history.csv", "metrics.json", "report.html", "model.keras"}
+    assert expected <= {file.name for file in run_dir.iterdir()}
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert metrics["n"] == 359
+    assert metrics["accuracy"] > 0.9
+    assert np.sum(metrics["confusion_matrix"]) == metrics["n"]
+
+
+def test_evaluating_again_gives_the_same_figures(run_dir):
+    before = (run_dir / "metrics.json").read_text()
+    done = script("evaluate.py", run_dir)
+    assert done.returncode == 0, done.stderr
+    assert (run_dir / "metrics.json").read_text() == before
+
+
+@pytest.fixture(scope="module")
+def exported(run_dir):
+    done = script("export.py", run_dir, "--format", "saved_model")
+    assert done.returncode == 0, done.stderr
+    return run_dir / "exports" / "saved_model"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Twenty real digits as ink on paper, 200 pixels high, the label first in the file's name."""
+    folder, digits = tmp_path_factory.mktemp("pictures"), load_digits()
+    for i in range(20):
+        ink = Image.fromarray((250 - digits.images[i] * 14).astype("uint8")).resize((160, 160), Image.Resampling.BICUBIC)
+        paper = Image.new("L", (220, 200), 250)
+        paper.paste(ink, (30, 20))
+        paper.save(folder / f"{digits.target[i]}-{i}.png")
+    return folder
+
+
+def test_run_and_exported_model_predict_alike_and_right(run_dir, exported, pictures):
+    answers = {}
+    for model in (run_dir, exported):
+        done = script("predict.py", model, pictures, "--json")
+        assert done.returncode == 0, done.stderr
+        answers[model] = [json.loads(line) for line in done.stdout.splitlines()]
+    of_run, of_export = answers.values()
+    assert set(of_run[0]) == {"image", "class_id", "label", "probability", "top"}
+    assert [a["class_id"] for a in of_run] == [a["class_id"] for a in of_export]
+    np.testing.assert_allclose([a["probability"] for a in of_run], [a["probability"] for a in of_export], atol=1e-5)
+    assert sum(a["label"] == Path(a["image"]).name[0] for a in of_run) >= 16  # how well pictures are prepared is measured elsewhere
+
+
+def test_the_exported_model_needs_tensorflow_alone(exported):
+    code = (
+        "import sys; sys.modules['keras'] = sys.modules['kerasref'] = None\n"
+        "import tensorflow as tf\n"
+        f"served = tf.saved_model.load({str(exported)!r}).signatures\n"
+        "images = tf.zeros((3, 28, 28, 1), tf.uint8)\n"
+        "answer = served['serving_default'](images=images)\n"
+        "assert answer['probabilities'].shape == (3, 10) and answer['label'].dtype == tf.string\n"
+        "tf.debugging.assert_near(tf.nn.softmax(served['logits'](images=images)['logits']), answer['probabilities'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_other_files_go_on_after_one_that_is_no_picture(exported, pictures):
+    done = script("predict.py", exported, SCRIPTS / "train.py", pictures / "0-0.png", "nothing.png", "--json")
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == 1
+    assert "train.py" in done.stderr and "nothing.png" in done.stderr
+
+
+def test_an_existing_export_is_not_replaced_unasked(run_dir, exported):
+    done = script("export.py", run_dir)
+    assert done.returncode == 2
+    assert "--force" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (("train.py",), "choose from"),
+        (("train.py", "lenet"), "unknown recipe 'lenet'; choose from"),
+        (("train.py", "lenet5", "--lr", "3"), "--lr"),
+        (("train.py", "lenet5", "--batch-size", "0"), "batch_size is 0"),
+        (("train.py", "lenet5", "--batch-size", "many"), "--batch-size"),
+        (("train.py", "lenet5", "--dataset", "mnits"), "mnist"),
+        (("train.py", "lenet5", "--dataset", "no/such/folder"), "no/such/folder"),
+        (("train.py", "lenet5", "--model", "lenet", "--dataset", "digits"), "lenet5"),
+        (("train.py", "mnist_cnn", "--dataset", "digits", "--initializer", "best"), "choose from"),
+        (("train.py", "alexnet", "--dataset", "digits"), "67x67"),
+        (("train.py", "lenet5", "--dataset", "digits", "--device", "gpu"), "GPU"),
+        (("train.py", "lenet5", "--dataset", "digits", "--selection-metric", "best"), "choose from"),
+        (("evaluate.py", "no/such/run"), "no/such/run"),
+        (("export.py", str(SCRIPTS)), "recipe.json"),
+        (("predict.py", str(SCRIPTS), "x.png"), "no model"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_arguments_get_three_lines_and_code_2(call, says, tmp_path):
+    done = script(*call, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 4
+    assert list(tmp_path.rglob("recipe.json")) == []
+
+
+def test_help_loads_no_tensorflow():
+    for name in sorted(file.name for file in SCRIPTS.glob("*.py") if file.name != "command_line.py"):
+        code = (
+            "import sys, runpy\n"
+            f"sys.path.insert(0, {str(SCRIPTS)!r}); sys.argv = ['{name}', '--help']\n"
+            "try:\n"
+            f"    runpy.run_path({str(SCRIPTS / name)!r}, run_name='__main__')\n"
+            "except SystemExit as stop:\n"
+            "    assert not stop.code, stop.code\n"
+            "heavy = {'tensorflow', 'keras', 'torch', 'sklearn', 'matplotlib', 'tensorflow_datasets'} & set(sys.modules)\n"
+            "assert not heavy, heavy\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, name + done.stderr
+        assert "usage" in done.stdout
+
+
+def test_control_c_saves_and_says_how_to_go_on(tmp_path):
+    run_dir = tmp_path / "run"
+    command = ["train.py", "mnist_cnn", *SHORT[:-1], "500", "--run-dir", run_dir]
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPTS / command[0]), *map(str, command[1:])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    deadline = time.monotonic() + 120
+    while not (run_dir / "history.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "saved at epoch" in complaint and "--resume" in complaint
+    assert list((run_dir / "checkpoints").glob("*.npz"))
