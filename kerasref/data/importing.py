@@ -88,22 +88,25 @@ def _import_folder(name, folder: ImageFolder, data_dir):
     import tensorflow_datasets as tfds
 
     height, width = next(iter(folder.sizes)) if len(folder.sizes) == 1 else (None, None)
-    features = tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(shape=(height, width, 3)),
-            "label": tfds.features.ClassLabel(names=list(folder.class_names)),
-        }
-    )
-    builder = tfds.dataset_builders.AdhocBuilder(
-        name=name,
-        version="1.0.0",
-        features=features,
-        split_datasets={split: _examples(folder, split) for split, (paths, _) in folder.splits.items() if paths},
-        data_dir=data_root(data_dir),
-        description=f"Pictures of a local folder, {len(folder.class_names)} classes.",
-    )
+    image = tfds.features.Image(shape=(height, width, 3))
+    label = tfds.features.ClassLabel(names=list(folder.class_names))
+
+    class FromFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = tfds.features.FeaturesDict({"image": image, "label": label})
+            return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=("image", "label"))
+
+        def _split_generators(self, download_manager):
+            return {split: self._generate_examples(split) for split, (paths, _) in folder.splits.items() if paths}
+
+        def _generate_examples(self, split):
+            return _examples(folder, split)
+
+    FromFolder.name = name
     with quiet():
-        prepared = _prepare(builder)
+        prepared = _prepare(FromFolder(data_dir=data_root(data_dir)))
     left_out = sorted(folder.left_out.items())
     return prepared, tuple(f"left out: {path.relative_to(folder.root)} ({why})" for path, why in left_out)
 

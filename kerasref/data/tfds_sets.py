@@ -37,8 +37,9 @@ def load_tfds(name: str, data_dir, image_size: int | None) -> Parts:
     RunError when a download fails.
     """
     builder = _find_builder(name, data_dir)
-    keys, features = builder.info.supervised_keys or (), builder.info.features
-    kinds = [type(features[key]).__name__ for key in keys if isinstance(key, str)]
+    features = builder.info.features
+    keys = builder.info.supervised_keys or ("image", "label")
+    kinds = [type(features[key]).__name__ for key in keys if isinstance(key, str) and key in features]
     if kinds != ["Image", "ClassLabel"]:
         raise UserError(f"{name}: no image-classification set; it has {', '.join(features)}")
     _prepare(builder, name, data_dir)

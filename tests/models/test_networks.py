@@ -124,5 +124,5 @@ def test_too_small_an_image_is_refused_and_the_smallest_named(name, smallest, mo
     module = "vgg" if name.startswith("vgg") else "alexnet" if name.startswith("alexnet") else name
     module = {"notes_network": "mnist_cnn"}.get(module, module)
     monkeypatch.setattr(f"kerasref.models.{module}.image_input", lambda name, shape, *_, **__: keras.Input(shape))
-    with pytest.raises(ValueError, match="size would be negative"):  # so that it is the smallest indeed
+    with pytest.raises(ValueError, match="size would be zero or negative"):  # so that it is the smallest indeed
         BUILDERS[name](input_shape=(smallest - 1, width, 1))
