@@ -3,39 +3,25 @@
 import dataclasses
 import inspect
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
-from command_line import parse, run
+from command_line import import_tensorflow, parse, run
+from network_options import NetworkOptions
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(NetworkOptions):
     """Shows a network layer by layer, with parameters and multiply-adds; lists the networks where none is named."""
 
     model: Annotated[str | None, tyro.conf.Positional] = None
     """Network; leave it out for the list."""
-    input_shape: tuple[int, int, int] | None = None
-    """Height, width and channels of the images; the paper's by default."""
-    num_classes: int | None = None
-    """Number of classes; the paper's by default."""
-    activation: str | None = None
-    """Activation of lenet5 and mlp, such as relu."""
-    dropout: float | None = None
-    """Dropout rate, where the network has dropout."""
-    local_response_normalization: bool | None = None
-    """AlexNet's normalisation over neighbouring channels."""
-    pooling: Literal["average", "max"] | None = None
-    """Pooling of lenet5."""
-    shortcut: Literal["A", "B"] | None = None
-    """Shortcut of a CIFAR ResNet: A pads with zero channels, B projects."""
-    units: tuple[int, ...] | None = None
-    """Units of the hidden layers of mlp."""
 
 
 def main(args: list[str]) -> None:
     options = dataclasses.asdict(parse(Options, args, prog="describe.py"))
 
+    import_tensorflow()
     from rich.console import Console
 
     from kerasref.models import build_model

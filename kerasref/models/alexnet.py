@@ -5,6 +5,7 @@ from keras import layers
 
 from kerasref.models.inputs import image_input
 from kerasref.models.normalization import LocalResponseNormalization
+from kerasref.models.pooling import adaptive_average_pooling
 
 FC_UNITS = 4096  # of fc6 and fc7
 
@@ -51,7 +52,7 @@ def alexnet_owt(input_shape=(224, 224, 3), num_classes=1000, dropout=0.5):
     x = layers.Conv2D(256, 3, padding="same", activation="relu", name="conv4")(x)  # 13x13x256
     x = layers.Conv2D(256, 3, padding="same", activation="relu", name="conv5")(x)  # 13x13x256
     x = layers.MaxPooling2D(3, strides=2, name="pool5")(x)  # 6x6x256
-    x = layers.AdaptiveAveragePooling2D(6, name="avgpool")(x)  # 6x6x256 from every image size
+    x = adaptive_average_pooling(x, 6, name="avgpool")  # 6x6x256 from every image size
     outputs = _classifier(x, num_classes, dropout)
     return keras.Model(inputs, outputs, name="alexnet_owt")
 

@@ -5,6 +5,7 @@ from keras import layers
 
 from kerasref.models.inputs import image_input
 from kerasref.models.normalization import BATCH_NORM
+from kerasref.models.pooling import adaptive_average_pooling
 
 # (filters, 3x3 convolutions) of five blocks, each ended by a 2x2 max-pooling; the paper's configurations A, B, D, E
 VGG11 = ((64, 1), (128, 1), (256, 2), (512, 2), (512, 2))
@@ -69,7 +70,7 @@ def vgg(name, blocks, batch_norm, input_shape, num_classes, dropout):
                 x = layers.BatchNormalization(**BATCH_NORM, name=f"bn{block}_{i}")(x)
             x = layers.ReLU(name=f"relu{block}_{i}")(x)  # 224x224x64, 112x112x128, 56x56x256, 28x28x512, 14x14x512
         x = layers.MaxPooling2D(2, name=f"pool{block}")(x)  # 112, 56, 28, 14, 7
-    x = layers.AdaptiveAveragePooling2D(7, name="avgpool")(x)  # 7x7x512
+    x = adaptive_average_pooling(x, 7, name="avgpool")  # 7x7x512
     x = layers.Flatten(name="flatten")(x)  # 25088
     for i in (6, 7):
         x = layers.Dense(FC_UNITS, activation="relu", name=f"fc{i}")(x)
