@@ -24,28 +24,30 @@ def main(args: list[str]) -> None:
     import_tensorflow()
     from rich.console import Console
 
-    from kerasref.models import build_model
+    from kerasref.models import build_model, options_of
 
     console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
     name = options.pop("model")
     if name is None:
         console.print(list_of_networks())
+        console.print("python scripts/describe.py NETWORK shows its layers")
         return
     options = {option: value for option, value in options.items() if value is not None}
     print_layers(build_model(name, **options), console)
+    flags = ["--" + option.replace("_", "-") for option in ("input_shape", "num_classes", *options_of(name))]
+    console.print(f"options                   {', '.join(flags)}")
 
 
 def list_of_networks():
     from rich.table import Table
 
-    from kerasref.models.registry import BUILDERS, options_of
+    from kerasref.models.registry import BUILDERS
 
-    table = Table("network", "input", "classes", "what it is", "options", box=None)
+    table = Table("network", "input", "classes", "what it is", box=None)
     for name, builder in BUILDERS.items():
         default = {name: parameter.default for name, parameter in inspect.signature(builder).parameters.items()}
         shape = "x".join(map(str, default["input_shape"]))
-        options = ", ".join(option.replace("_", "-") for option in options_of(name))
-        table.add_row(name, shape, str(default["num_classes"]), builder.__doc__.splitlines()[0], options)
+        table.add_row(name, shape, str(default["num_classes"]), builder.__doc__.splitlines()[0])
     return table
 
 

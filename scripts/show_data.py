@@ -29,10 +29,11 @@ def main(args: list[str]) -> None:
 
     from pathlib import Path
 
-    import_tensorflow()
-    from kerasref.data import load_dataset
+    from kerasref.data import check_available, load_dataset
     from kerasref.evaluation.figures import image_grid
 
+    check_available(options.dataset, options.data_dir)
+    import_tensorflow()
     dataset = load_dataset(
         options.dataset, data_dir=options.data_dir, image_size=options.image_size, validation=options.validation
     )

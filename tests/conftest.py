@@ -15,3 +15,13 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the real data in ../shared/data, which is not here")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def mnist_data_dir(shared_data, tmp_path_factory) -> Path:
+    """A folder where TensorFlow Datasets finds the whole of MNIST, imported from its four files."""
+    from kerasref.data.importing import import_dataset
+
+    data_dir = tmp_path_factory.mktemp("tfds")
+    import_dataset("mnist", shared_data / "mnist", data_dir)
+    return data_dir

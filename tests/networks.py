@@ -39,20 +39,18 @@ NETWORKS = (
 
 NAMES = tuple(name for name, *_ in NETWORKS)
 
-# For what is computed rather than counted: an input that is cheap, not square, and as low as the network allows.
+# For what is computed rather than counted: an input that is cheap and not square, as low as the network allows or
+# (ResNets allow one pixel) high enough to leave batch norm something to average.
 _SMALL_SHAPES = {
     **{"logistic_regression": (4, 6, 1), "softmax_regression": (4, 6, 1), "mlp": (4, 6, 1)},
     **{"notes_network": (6, 10, 1), "mnist_cnn": (6, 10, 1), "fashion_cnn": (8, 12, 1), "lenet5": (16, 20, 1)},
     **{"alexnet": (67, 99, 3), "alexnet_owt": (63, 95, 3)},
+    **{name: (32, 40, 3) for name in NAMES if name.startswith("vgg")},
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), (48, 64, 3)),
+    **dict.fromkeys(("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "plain20", "plain56"), (12, 20, 3)),
 }
 
 
 def small(name):
     """{"input_shape", "num_classes"} for `build_model(name, **small(name))`."""
-    shape = _SMALL_SHAPES.get(name)
-    if shape is None:
-        shape = (32, 40, 3) if name.startswith("vgg") else (12, 20, 3) if name in _CIFAR else (48, 64, 3)
-    return {"input_shape": shape, "num_classes": 2 if name == "logistic_regression" else 5}
-
-
-_CIFAR = {name for name, shape, *_ in NETWORKS if name.startswith(("resnet", "plain")) and shape[0] == 32}
+    return {"input_shape": _SMALL_SHAPES[name], "num_classes": 2 if name == "logistic_regression" else 5}

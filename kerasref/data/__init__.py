@@ -5,7 +5,7 @@ Importing this package loads neither TensorFlow nor TensorFlow Datasets: they co
 
 from kerasref.data.augmentation import Augmentation
 from kerasref.data.dataset import ImageDataset, MemorySplit, Split
-from kerasref.data.loading import load_dataset
+from kerasref.data.loading import check_available, load_dataset
 from kerasref.data.preprocessing import Preprocessing
 
-__all__ = ["Augmentation", "ImageDataset", "MemorySplit", "Preprocessing", "Split", "load_dataset"]
+__all__ = ["Augmentation", "ImageDataset", "MemorySplit", "Preprocessing", "Split", "check_available", "load_dataset"]

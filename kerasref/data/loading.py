@@ -46,16 +46,34 @@ def load_dataset(
     return ImageDataset(name, parts.class_names, train.image_shape, train, validation, test, notes, parts.picture)
 
 
+def check_available(name: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> None:
+    """Raises the UserError that `load_dataset` would raise for a name that is unknown, or not there and out of reach.
+
+    For scripts, before they spend seconds on loading TensorFlow, which this does without.
+    """
+    name = os.fspath(name)
+    if _is_tfds(name):
+        tfds_sets.locate(name, data_dir)
+
+
 def _find(name, data_dir, image_size) -> Parts:
     if name == "digits":
         digits, class_names = load_digits()
         return Parts(class_names, _resized(digits, image_size), None, None, (), "digit")
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return load_folder(path, image_size)
-    if not tfds_sets.is_tfds_name(name) and (os.sep in name or "." in name):
-        raise UserError(f"{name}: no such folder; expected train/CLASS/* or CLASS/* with pictures")
-    return tfds_sets.load_tfds(name, data_dir, image_size)
+    if _is_tfds(name):
+        return tfds_sets.load_tfds(name, data_dir, image_size)
+    return load_folder(name, image_size)
+
+
+def _is_tfds(name) -> bool:
+    """Not the embedded set, not a folder, and no path of a folder that is not there (a UserError)."""
+    if name == "digits" or Path(name).expanduser().is_dir():
+        return False
+    if not tfds_sets.is_tfds_name(name):
+        raise UserError(
+            f"{name}: no such folder, nor the form of a data set's name (digits, mnist, imagenette/160px-v2)"
+        )
+    return True
 
 
 def _resized(split, size):

@@ -16,9 +16,10 @@ from kerasref.errors import RunError, UserError, unknown
 
 NAMES = ("mnist", "fashion_mnist", "cifar10", "imagenette", "imagenet2012")  # the tried ones; any other goes too
 IDX_NAMES = ("mnist", "fashion_mnist")  # imported under their own names; a folder gets a name that says what it is
+KEYS = ("image", "label")  # of a set that does not say which of its features they are
 PICTURES = {"mnist": "digit", "fashion_mnist": "garment"}
 SHUFFLE_BUFFER = 4096  # encoded pictures, about 0.5 GB of ImageNet's
-PROBE_SECONDS = 2.5
+PROBE_SECONDS = 2.0
 
 
 def is_tfds_name(name: str) -> bool:
@@ -36,13 +37,10 @@ def load_tfds(name: str, data_dir, image_size: int | None) -> Parts:
     Raises UserError: unknown name, not an image-classification set, not prepared and no network, no size given;
     RunError when a download fails.
     """
-    builder = _find_builder(name, data_dir)
+    builder = locate(name, data_dir)
+    _download(builder, name)
     features = builder.info.features
-    keys = builder.info.supervised_keys or ("image", "label")
-    kinds = [type(features[key]).__name__ for key in keys if isinstance(key, str) and key in features]
-    if kinds != ["Image", "ClassLabel"]:
-        raise UserError(f"{name}: no image-classification set; it has {', '.join(features)}")
-    _prepare(builder, name, data_dir)
+    keys = builder.info.supervised_keys or KEYS
     image, label = (features[key] for key in keys)
     height, width, channels = image.shape
     if image_size:
@@ -68,41 +66,52 @@ def load_tfds(name: str, data_dir, image_size: int | None) -> Parts:
     return Parts(tuple(label.names), *own, (), PICTURES.get(builder.name, "photo"))
 
 
-def _find_builder(name, data_dir):
+def locate(name: str, data_dir):
+    """The TFDS builder of an image-classification set that is prepared, or could be: its host answers.
+
+    Raises UserError as `load_tfds` does; in about two seconds, since TensorFlow is not needed for it.
+    """
     import tensorflow_datasets as tfds
 
     try:
-        return tfds.builder(name, data_dir=data_dir)
+        builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
         error = unknown("data set", name, ("digits", *NAMES, *_imported_names(data_dir)))
         raise UserError(f"{error}, any other image set of TensorFlow Datasets, or the path of a folder") from None
     except ValueError as error:  # a configuration or version that the set does not have
         raise UserError(f"data set {name!r}: {str(error).splitlines()[0]}") from None
+    features = builder.info.features
+    keys = [key for key in builder.info.supervised_keys or KEYS if isinstance(key, str) and key in features]
+    if [type(features[key]).__name__ for key in keys] != ["Image", "ClassLabel"]:
+        raise UserError(f"{name}: no image-classification set; it has {', '.join(features)}")
+    with quiet():
+        prepared = builder.is_prepared()
+    if not prepared and not builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not reachable(_url(builder)):
+        imported = builder.name if builder.name in IDX_NAMES else f"{builder.name}_jpeg"
+        raise UserError(
+            f"{name} is not prepared in {data_root(data_dir)}, and {_url(builder)} cannot be reached\n"
+            f"with its files at hand: python scripts/prepare_data.py {imported} --from FOLDER, "
+            f"then --dataset {imported}\nwithout any download: --dataset digits"
+        )
+    return builder
 
 
-def _prepare(builder, name, data_dir):
-    """Downloads and prepares what is not prepared yet, if the host of its files answers in time."""
+def _download(builder, name):
     import tensorflow_datasets as tfds
 
-    with quiet():
-        if builder.is_prepared():
-            return
-        url = next(iter(builder.url_infos or ()), "https://storage.googleapis.com/tfds-data")
-        if not builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not reachable(url):
-            imported = builder.name if builder.name in IDX_NAMES else f"{builder.name}_jpeg"
-            raise UserError(
-                f"{name} is not prepared in {data_root(data_dir)}, and {url} cannot be reached\n"
-                f"with its files at hand: python scripts/prepare_data.py {imported} --from FOLDER, "
-                f"then --dataset {imported}\nwithout any download: --dataset digits"
-            )
-        if not sys.stderr.isatty():
-            tfds.disable_progress_bar()
-        try:
-            builder.download_and_prepare()
-        except AssertionError as error:  # how TFDS says that files to be fetched by hand are not there
-            raise UserError(f"{name}: {' '.join(str(error).split())}") from None
-        except (OSError, tfds.download.DownloadError) as error:
-            raise RunError(f"{name}: downloading from {url} failed ({error}); run again to go on") from None
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    try:
+        with quiet():
+            builder.download_and_prepare()  # does nothing for a prepared set
+    except AssertionError as error:  # how TFDS says that files to be fetched by hand are not there
+        raise UserError(f"{name}: {' '.join(str(error).split())}") from None
+    except (OSError, tfds.download.DownloadError) as error:
+        raise RunError(f"{name}: downloading from {_url(builder)} failed ({error}); run again to go on") from None
+
+
+def _url(builder):
+    return next(iter(builder.url_infos or ()), "https://storage.googleapis.com/tfds-data")
 
 
 def reachable(url: str, seconds: float = PROBE_SECONDS) -> bool:

@@ -1,5 +1,7 @@
 """The one way a builder gets its input: checked, so that a wrong shape is a sentence and not a layer's traceback."""
 
+import numbers
+
 import keras
 
 from kerasref.errors import UserError
@@ -12,7 +14,7 @@ def image_input(network: str, input_shape, num_classes: int, smallest: int = 1):
     Raises UserError for a shape that is not three positive integers, an image too small, or fewer than two classes.
     """
     shape = tuple(input_shape)
-    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
+    if len(shape) != 3 or not all(isinstance(size, numbers.Integral) and size > 0 for size in shape):
         raise UserError(f"{network}: input_shape {shape} is not (height, width, channels), three positive integers")
     if min(shape[:2]) < smallest:
         raise UserError(

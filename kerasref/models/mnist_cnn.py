@@ -17,7 +17,7 @@ def notes_network(input_shape=(28, 28, 1), num_classes=10):
 
 
 def mnist_cnn(input_shape=(28, 28, 1), num_classes=10, dropout=0.0):
-    """The `CNN` of the notes' program (手写数字识别模型); 564,926 parameters, 553,080 of them in fc1.
+    """The `CNN` of the notes' program (手写数字识别模型); 564,926 parameters.
 
     `dropout` is the rate after fc1 and fc2, the share that is dropped; the notes have none.
     """

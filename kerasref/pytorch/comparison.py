@@ -7,7 +7,6 @@ import keras
 import numpy as np
 
 from kerasref.errors import UserError
-from kerasref.pytorch.batch_norm import with_torch_batch_norm
 from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.matching import match_layers
 from kerasref.pytorch.measure import forward_part, gradient_part, weights_part
@@ -133,14 +132,12 @@ def compare(
 def pair(name: str, input_shape=None, num_classes=None, *, seed: int = 0, randomize: bool = True, **options):
     """(Keras model, its twin with the same weights, name map) of a network of kerasref.
 
-    The Keras model's batch norms follow PyTorch's rule in training. randomize: weights, biases and batch norm's
-    statistics at random, since with fresh 0 and 1 a swapped one goes unseen.
+    randomize: weights, biases and batch norm's statistics at random, since with fresh 0 and 1 a swapped one goes
+    unseen.
     """
     from kerasref.models import build_model
 
     model = build_model(name, input_shape, num_classes, **options)
-    if any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
-        model = with_torch_batch_norm(model)
     names = name_map(name, model)
     if randomize:
         randomize_weights(model, seed)

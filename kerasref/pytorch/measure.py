@@ -34,11 +34,10 @@ def forward_part(model: keras.Model, module: nn.Module, inputs: np.ndarray, name
         keras_logits = keras.ops.convert_to_numpy(model(as_keras(model, inputs), training=False))
         with torch.no_grad():
             torch_logits = module.eval()(as_torch(module, inputs)).cpu().numpy()
-    rows = []
-    for layer, part in names.items():
-        if len(ours[layer]) == len(theirs[part]) == 1:
-            reference = _activated(model, layer, theirs[part][0])
-            rows.append({"layer": layer, "module": part, **_difference(ours[layer][0], reference)})
+    rows = [
+        {"layer": layer, "module": names[layer], **_difference(output, reference)}
+        for layer, output, reference in _outputs_of_both(model, ours, theirs, names)
+    ]
     rows.append({"layer": "logits", "module": "logits", **_difference(keras_logits, torch_logits)})
     part = verdict("forward", rows, tolerance, "largest difference / standard deviation of PyTorch's output")
     if not part["equal"]:
@@ -62,11 +61,16 @@ def weights_part(model: keras.Model, module: nn.Module, names: dict[str, str]) -
     return part
 
 
-def _activated(model, name, output):
-    activation = getattr(find_layer(model, name), "activation", None)
-    if activation is None or activation is keras.activations.linear or isinstance(activation, keras.layers.Layer):
-        return output
-    return keras.ops.convert_to_numpy(activation(keras.ops.convert_to_tensor(output)))
+def _outputs_of_both(model, ours: dict, theirs: dict, names: dict[str, str]):
+    """(layer, Keras' output, PyTorch's) in Keras' order of execution, for layers that are called once on both sides."""
+    for layer, output in ours.items():
+        reference = theirs.get(names[layer])
+        if output is None or reference is None:
+            continue
+        activation = getattr(find_layer(model, layer), "activation", None)
+        if callable(activation) and activation is not keras.activations.linear:
+            reference = keras.ops.convert_to_numpy(activation(keras.ops.convert_to_tensor(reference)))
+        yield layer, output, reference
 
 
 def _difference(ours: np.ndarray, theirs: np.ndarray, scale: float | None = None) -> dict:
@@ -96,47 +100,37 @@ def verdict(part: str, rows: list[dict], tolerance: float, measure: str) -> dict
 def gradient_part(model, module, inputs, labels, names: dict[str, str], tolerance: float) -> dict:
     """Each weight's gradient: largest difference, relative to the gradient's largest entry. labels: integers [n].
 
-    In training mode, unless some ReLU gets a number so close to 0 that the two sides round it to different signs:
-    the gradient jumps there, by up to its whole size in deep networks, and neither side is wrong. Then in inference
-    mode, where examples do not mix, on those whose ReLUs agree. Dropout is off: the two draw different masks.
+    In float64 in training mode, on all examples. In float32 in inference mode, on the examples whose ReLUs agree:
+    batch norm over few values magnifies rounding, and where a ReLU gets a number so close to 0 that the two sides
+    round it to different signs, the gradient jumps, in deep networks by half its size, and neither side is wrong.
+    Dropout is off, since the two draw different masks.
     """
+    training = model.compute_dtype == "float64"
+    agree = np.ones(len(inputs), bool) if training else ~_flipped_signs(model, module, inputs, names)
+    counts = {"mode": "training" if training else "inference", "examples": int(agree.sum()), "of": len(inputs)}
+    if not agree.any():
+        return {"part": "gradients", "equal": None, "tolerance": tolerance, "measure": "–", "worst": None} | counts
     with preserved(model, module):
-        flipped = _flipped_signs(model, module, inputs, names, training=True)
-    training, examples = not flipped.any(), np.ones(len(inputs), bool)
-    if not training:
-        examples = ~_flipped_signs(model, module, inputs, names, training=False)
-        if not examples.any():
-            return {
-                "part": "gradients",
-                "equal": None,
-                "tolerance": tolerance,
-                "measure": "not measured",
-                "worst": None,
-            }
-    with preserved(model, module):
-        losses = gradients(model, module, inputs[examples], labels[examples], training)
+        ours, theirs, losses = gradients(model, module, inputs[agree], labels[agree], training)
     part = verdict(
         "gradients",
-        _gradient_rows(*losses[2:], slots(model, names)),
+        _gradient_rows(ours, theirs, slots(model, names)),
         tolerance,
         "largest difference / largest entry of PyTorch's gradient",
     )
-    counts = {"mode": "training" if training else "inference", "examples": int(examples.sum()), "of": len(inputs)}
-    return part | counts | {"keras_loss": losses[0], "torch_loss": losses[1]}
+    return part | counts | losses
 
 
-def _flipped_signs(model, module, inputs, names, training: bool) -> np.ndarray:
-    """Per example: whether an activation of a compared layer has another sign on the other side."""
+def _flipped_signs(model, module, inputs, names) -> np.ndarray:
+    """Per example: whether the input or output of an activation has another sign on the other side, at inference."""
     judged = {layer: part for layer, part in names.items() if _feeds_or_is_activation(find_layer(model, layer))}
-    with keras_outputs(model, judged) as ours, torch_outputs(module, judged.values()) as theirs:
-        model(as_keras(model, inputs), training=training)
-        with torch.no_grad():
-            module.train(training)(as_torch(module, inputs))
+    with keras_outputs(model, judged) as ours, torch_outputs(module, judged.values()) as theirs, torch.no_grad():
+        model(as_keras(model, inputs), training=False)
+        module.eval()(as_torch(module, inputs))
     flipped = np.zeros(len(inputs), bool)
-    for layer, part in judged.items():
-        if len(ours[layer]) == len(theirs[part]) == 1 and ours[layer][0].shape == theirs[part][0].shape:
-            signs = (ours[layer][0] > 0) != (_activated(model, layer, theirs[part][0]) > 0)
-            flipped |= signs.reshape(len(inputs), -1).any(axis=1)
+    for _, output, reference in _outputs_of_both(model, ours, theirs, judged):
+        if output.shape == reference.shape:
+            flipped |= ((output > 0) != (reference > 0)).reshape(len(inputs), -1).any(axis=1)
     return flipped
 
 
@@ -147,7 +141,7 @@ def _feeds_or_is_activation(layer) -> bool:
 
 
 def gradients(model: keras.Model, module: nn.Module, inputs: np.ndarray, labels: np.ndarray, training: bool):
-    """The mean cross-entropy and its gradient, of both: two losses, id(variable) -> array, tensor name -> array.
+    """The gradient of the mean cross-entropy on both sides: id(variable) -> array, tensor name -> array, both losses.
 
     Batch norm's statistics move in training mode, so call it inside `preserved`.
     """
@@ -155,16 +149,16 @@ def gradients(model: keras.Model, module: nn.Module, inputs: np.ndarray, labels:
     with tf.GradientTape() as tape:
         logits = model(as_keras(model, inputs), training=training)
         loss = loss_of(labels.reshape(-1, 1) if logits.shape[-1] == 1 else labels, logits)
-    ours = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
-    module.train(training).zero_grad()
-    theirs = torch_loss(module(as_torch(module, inputs)), labels)
-    theirs.backward()
-    by_name = {name: weight.grad.cpu().numpy() for name, weight in module.named_parameters() if weight.grad is not None}
-    by_id = {
-        id(weight): np.zeros(weight.shape) if grad is None else grad.numpy()
-        for weight, grad in zip(model.trainable_weights, ours, strict=True)
+    found = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+    ours = {
+        id(weight): np.zeros(weight.shape) if gradient is None else gradient.numpy()
+        for weight, gradient in zip(model.trainable_weights, found, strict=True)
     }
-    return float(loss), theirs.item(), by_id, by_name
+    module.train(training).zero_grad()
+    torch_result = torch_loss(module(as_torch(module, inputs)), labels)
+    torch_result.backward()
+    theirs = {name: weight.grad.cpu().numpy() for name, weight in module.named_parameters() if weight.grad is not None}
+    return ours, theirs, {"keras_loss": float(loss), "torch_loss": torch_result.item()}
 
 
 def _gradient_rows(ours: dict[int, np.ndarray], theirs: dict[str, np.ndarray], weights) -> list[dict]:

@@ -8,6 +8,7 @@ import numpy as np
 from kerasref import provenance
 from kerasref.data import ImageDataset, Preprocessing, load_dataset
 from kerasref.errors import UserError
+from kerasref.pytorch.batch_norm import with_torch_batch_norm
 from kerasref.pytorch.comparison import Comparison, compare, pair, tolerances_of
 from kerasref.pytorch.explain import explain_part
 from kerasref.pytorch.side_by_side import train_part
@@ -63,6 +64,7 @@ def compare_network(
         input_shape = preprocessing.output_shape(data.image_shape)
         num_classes = len(data.class_names)
     network, module, names = pair(model, input_shape, num_classes, seed=seed, **options)
+    network = with_torch_batch_norm(network)
     inputs, labels = _inputs(network, data if dataset else None, preprocessing, max(examples, LAYER_EXAMPLES), seed)
     small = network.count_params() <= LARGE
     say(f"comparing {model} on inputs {'×'.join(map(str, inputs.shape[1:]))}, {precision}")

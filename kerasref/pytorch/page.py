@@ -92,8 +92,16 @@ def render_comparison(content: dict) -> str:
         sentences={part["part"]: sentence(part) for part in content["parts"]},
         differences=DIFFERENCES,
         shown=SHOWN_ROWS,
+        largest=_largest,
         figures={part["part"]: _figures(part) for part in content["parts"]},
     )
+
+
+def _largest(rows: list[dict]) -> list[dict]:
+    """The rows with the largest differences first; one whose shapes differ is larger than any number."""
+    key = [math.inf if row["relative"] is None else row["relative"] for row in rows]
+    order = sorted(range(len(rows)), key=key.__getitem__, reverse=True)
+    return [rows[i] for i in order[:SHOWN_ROWS]]
 
 
 def _figures(part: dict) -> list:

@@ -56,18 +56,19 @@ def find_module(module: nn.Module, name: str) -> nn.Module:
 
 @contextlib.contextmanager
 def keras_outputs(model: keras.Model, names):
-    """Layer name -> list of its outputs in the calls inside the block, as arrays. Eager calls only.
+    """Layer name -> its output in the call inside the block, as an array, in the order of execution; None for a layer
+    that is called several times, and nothing for one that is not. Eager calls only.
 
     Keras has no forward hooks: each layer's `call` is wrapped for the while, which also reaches layers of a model
     within the model.
     """
-    outputs = {name: [] for name in names}
+    outputs = {}
     layers = {name: find_layer(model, name) for name in names}
 
     def recorded(call, name):
         def wrapper(*args, **kwargs):
             result = call(*args, **kwargs)
-            outputs[name].append(keras.ops.convert_to_numpy(result))
+            outputs[name] = None if name in outputs else keras.ops.convert_to_numpy(result)
             return result
 
         return wrapper
@@ -83,11 +84,14 @@ def keras_outputs(model: keras.Model, names):
 
 @contextlib.contextmanager
 def torch_outputs(module: nn.Module, names):
-    """Module name -> list of its outputs, in Keras' order of axes. Copied, since an in-place ReLU may follow."""
-    outputs = {name: [] for name in names}
+    """The same by module name, in Keras' order of axes. Copied, since an in-place ReLU may follow."""
+    outputs = {}
 
     def record(name):
-        return lambda _module, _inputs, output: outputs[name].append(to_nhwc(output.detach().clone().cpu().numpy()))
+        def hook(_module, _inputs, output):
+            outputs[name] = None if name in outputs else to_nhwc(output.detach().clone().cpu().numpy())
+
+        return hook
 
     hooks = [find_module(module, name).register_forward_hook(record(name)) for name in names]
     try:

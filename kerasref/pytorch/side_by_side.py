@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kerasref.data import ImageDataset, Preprocessing
+from kerasref.pytorch.batch_norm import with_torch_batch_norm
 from kerasref.pytorch.comparison import pair
 from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.recording import as_torch, exact_arithmetic, torch_loss
@@ -43,7 +44,7 @@ def train_part(
         torch.manual_seed(seed)
         keras.utils.set_random_seed(seed)
         model, module, names = pair(recipe.model, shape, len(dataset.class_names), randomize=False, **options)
-        module = _fresh(module)
+        model, module = with_torch_batch_norm(model), _fresh(module)
         from_state_dict(model, module.state_dict(), names)
         sides = {"keras": _Keras(model, rule, recipe), "torch": _Torch(module, rule)}
         row = {"seed": seed} | {f"{side}_{what}": [] for side in sides for what in ("losses", "seconds")}

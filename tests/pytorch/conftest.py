@@ -2,6 +2,8 @@ import keras
 import pytest
 import torch
 
+torch.set_num_threads(1)  # OpenMP's threads spin while they wait: beside TensorFlow's, on two cores, twice the time
+
 
 @pytest.fixture
 def float64():

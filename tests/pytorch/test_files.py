@@ -91,7 +91,7 @@ def test_whole_module_is_refused_with_what_to_do(tmp_path):
 
 def test_torchscript_is_refused(tmp_path):
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "model.pt")
-    with pytest.raises(UserError, match="model.pt"):
+    with pytest.raises(UserError, match=r"model\.pt"):
         read_state_dict(tmp_path / "model.pt")
 
 
@@ -110,7 +110,7 @@ def test_broken_file_is_named(tmp_path, suffix, damage):
 def test_zip_that_is_no_checkpoint(tmp_path):
     with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(UserError, match="w.pth"):
+    with pytest.raises(UserError, match=r"w\.pth"):
         read_state_dict(tmp_path / "w.pth")
 
 
@@ -154,7 +154,7 @@ def test_unknown_suffix_lists_the_choices(tmp_path):
 def test_existing_target_is_kept_unless_forced(tmp_path):
     path = tmp_path / "w.pth"
     write_state_dict(path, STATE)
-    with pytest.raises(UserError, match="exists; .*--force"):
+    with pytest.raises(UserError, match=r"exists; .*--force"):
         write_state_dict(path, {"other": torch.ones(1)})
     assert_read(path)
     write_state_dict(path, {"other": torch.ones(1)}, force=True)

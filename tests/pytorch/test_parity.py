@@ -64,13 +64,12 @@ def test_float32(name):
     assert forward["equal"], forward["first"]
     assert forward["rows"][-1]["relative"] <= (SHALLOW_TOLERANCE if name in SHALLOW else DEEP_TOLERANCE)
     gradients = gradient_part(model, module, inputs, labels, names, 1e-4)
-    assert gradients["equal"], gradients
-    assert gradients["mode"] == "training" or name not in SHALLOW
+    assert gradients["equal"], gradients["first"]
 
 
 @pytest.mark.parametrize("name", model_names())
 def test_float32_at_another_size(name):
-    model, module, names, inputs, _ = twins(name, shapes_of(name)[1])
+    model, module, _, inputs, _ = twins(name, shapes_of(name)[1])
     tolerance = SHALLOW_TOLERANCE if name in SHALLOW else DEEP_TOLERANCE
     logits = forward_part(model, module, inputs, {}, tolerance)
     assert logits["equal"], logits["first"]
@@ -110,7 +109,8 @@ def test_a_swapped_statistic_is_seen(float64):
     """Mean and variance exchanged: unseen with fresh 0 and 1, seen with random ones."""
     model, module, names, inputs, _ = twins("resnet20", (32, 40, 3))
     norm = module.get_submodule("layer2.0.bn1")
-    norm.running_mean, norm.running_var = norm.running_var.clone(), norm.running_mean.clone().abs()
+    norm.running_mean, norm.running_var = norm.running_var.clone(), norm.running_mean.abs()
+    assert names["stage2_block1_bn1"] == "layer2.0.bn1"
     part = forward_part(model, module, inputs, names, 1e-10)
     assert not part["equal"]
     assert part["first"]["layer"] == "stage2_block1_bn1"

@@ -42,7 +42,7 @@ def test_hwc_order_on_a_map_that_is_not_square():
 
 def test_flatten_is_moved_and_needs_it(lenet):
     """c5 follows a 5x7x16 map: its rows are moved, and the transpose alone would be another matrix."""
-    model, state, names = lenet
+    model, state, _ = lenet
     kernel = model.get_layer("c5").kernel.numpy()
     weight = state["c5.weight"].numpy()
     np.testing.assert_array_equal(kernel, weight.T[hwc_order((5, 7, 16))])

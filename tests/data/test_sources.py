@@ -1,0 +1,223 @@
+"""Where pictures come from: TFDS, IDX files, folders, archives; and what is said when they are not what they should be."""
+
+import gzip
+import io
+import os
+import struct
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from kerasref.data import load_dataset, tfds_sets
+from kerasref.data.archives import unpack
+from kerasref.data.idx import read_idx
+from kerasref.data.importing import import_dataset
+from kerasref.errors import UserError
+
+
+def _idx(array):
+    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+CUBE = np.arange(24).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_idx_is_read(tmp_path, pack):
+    (tmp_path / "x").write_bytes(pack(_idx(CUBE)))
+    np.testing.assert_array_equal(read_idx(tmp_path / "x", 3), CUBE)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "magic"),
+        (b"\x00\x00\x0d\x03" + _idx(CUBE)[4:], "magic number 00000d03"),
+        (_idx(CUBE)[:9], "header of 9 bytes"),
+        (_idx(CUBE)[:-1], "only 23 bytes"),
+        (_idx(CUBE) + b"x", "more bytes"),
+        (b"\x00\x00\x08\x03" + struct.pack(">3I", 2**31, 2**31, 2), "sizes"),
+        (gzip.compress(_idx(CUBE))[:-9], "too early"),
+        (gzip.compress(_idx(CUBE))[:-8] + b"\0" * 8, "CRC"),
+        (gzip.compress(_idx(CUBE) + bytes(2**28)), "more bytes"),  # a bomb: 256 KB that unpack to 256 MB
+    ],
+)
+def test_a_broken_idx_file_is_named_with_what_was_found(tmp_path, content, says):
+    (tmp_path / "broken").write_bytes(content)
+    with pytest.raises(UserError, match=r"broken: .*" + says):
+        read_idx(tmp_path / "broken", 3)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.binary(max_size=64), st.binary(max_size=40).map(lambda tail: b"\x00\x00\x08\x03" + tail)), st.booleans())
+def test_any_bytes_give_an_array_or_a_user_error(tmp_path, content, zipped):
+    (tmp_path / "any").write_bytes(gzip.compress(content) if zipped else content)
+    try:
+        assert read_idx(tmp_path / "any", 3).ndim == 3
+    except UserError as error:
+        assert "any" in str(error)
+
+
+def test_mnist_is_imported_and_plain_tfds_reads_it(mnist_data_dir):
+    code = (
+        "import tensorflow_datasets as tfds, numpy as np\n"
+        f"train, info = tfds.load('mnist', split='train', data_dir={str(mnist_data_dir)!r}, download=False, with_info=True)\n"
+        "assert info.splits['train'].num_examples == 60000 and info.splits['test'].num_examples == 10000\n"
+        "assert train.element_spec['image'].shape == (28, 28, 1)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    dataset = load_dataset("mnist", data_dir=mnist_data_dir, validation=0.1)
+    assert (dataset.train.num_examples, dataset.validation.num_examples, dataset.test.num_examples) == (54_000, 6_000, 10_000)
+    assert list(np.bincount(dataset.test.labels)) == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+def test_a_wrong_label_or_checksum_is_found_before_anything_is_prepared(shared_data, tmp_path):
+    for file in (shared_data / "mnist").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    labels = tmp_path / "t10k-labels-idx1-ubyte.gz"
+    content = bytearray(gzip.decompress(labels.read_bytes()))
+    for value, says in ((10, "label 10 at index 37, expected 0 to 9"), (3, "MD5|md5")):
+        content[8 + 37] = value
+        labels.write_bytes(gzip.compress(bytes(content)))
+        with pytest.raises(UserError, match=says):
+            import_dataset("mnist", tmp_path, tmp_path / "tfds")
+    assert not list((tmp_path / "tfds").rglob("dataset_info.json"))
+
+
+def test_without_the_network_the_way_out_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(tfds_sets, "reachable", lambda *_: False)
+    with pytest.raises(UserError, match=r"(?s)prepare_data.*digits"):
+        load_dataset("mnist", data_dir=tmp_path)
+    with pytest.raises(UserError, match="mnist"):
+        load_dataset("mnits", data_dir=tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes, pictures of several sizes and modes, and one file that is none."""
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        for name in ("cat", "dog"):
+            (tmp_path / "pets" / name).mkdir(parents=True, exist_ok=True)
+            size = (40 + i, 60 - i, 3)
+            Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(tmp_path / "pets" / name / f"{i}.png")
+    Image.new("RGBA", (50, 50), (255, 0, 0, 0)).save(tmp_path / "pets" / "cat" / "clear.png")
+    (tmp_path / "pets" / "cat" / "notes.txt").write_text("no picture")
+    return tmp_path / "pets"
+
+
+def test_a_folder_of_pictures_of_many_sizes(folder):
+    with pytest.raises(UserError, match="image-size"):
+        load_dataset(str(folder))
+    dataset = load_dataset(str(folder), image_size=32)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.image_shape == (32, 32, 3)
+    assert dataset.train.num_examples + dataset.validation.num_examples + dataset.test.num_examples == 49
+    assert any("notes.txt" in note for note in dataset.notes)
+
+
+def test_ants_and_bees_name_the_file_that_is_no_photograph(shared_data, tmp_path):
+    with tarfile.open(shared_data / "hymenoptera" / "hymenoptera_256.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    dataset = load_dataset(str(tmp_path), image_size=64)
+    assert (dataset.train.num_examples + dataset.validation.num_examples, dataset.test.num_examples) == (244, 153)
+    assert any("imageNotFound.gif" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("what", ["nothing", "one class", "empty class", "no pictures"])
+def test_a_folder_that_is_no_data_set(tmp_path, what):
+    if what == "one class":
+        (tmp_path / "cat").mkdir()
+    elif what != "nothing":
+        for name in ("cat", "dog"):
+            (tmp_path / name).mkdir()
+    if what == "empty class":
+        Image.new("RGB", (9, 9)).save(tmp_path / "cat" / "x.png")
+    with pytest.raises(UserError, match=tmp_path.name):
+        load_dataset(str(tmp_path), image_size=32)
+
+
+def _tar(path, members):
+    with tarfile.open(path, "w:gz") as archive:
+        for member in members:
+            archive.addfile(member, io.BytesIO(b"x" * member.size))
+
+
+def _member(name, kind=tarfile.REGTYPE, size=1, target=""):
+    member = tarfile.TarInfo(name)
+    member.type, member.size, member.linkname = kind, size if kind == tarfile.REGTYPE else 0, target
+    return member
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        _member("../canary"),
+        _member("a/../../canary"),
+        _member("/tmp/canary"),
+        _member("link", tarfile.SYMTYPE, target="/etc/passwd"),
+        _member("hard", tarfile.LNKTYPE, target="../canary"),
+        _member("device", tarfile.CHRTYPE),
+        _member("fifo", tarfile.FIFOTYPE),
+    ],
+    ids=lambda member: member.name,
+)
+def test_a_hostile_archive_is_refused_by_the_members_name(tmp_path, member):
+    _tar(tmp_path / "x.tar.gz", [_member("cat/1.png"), member])
+    target = tmp_path / "target" / "inner"
+    target.mkdir(parents=True)
+    with pytest.raises(UserError, match=member.name):
+        unpack(tmp_path / "x.tar.gz", target)
+    assert list(target.iterdir()) == []
+    assert not list(tmp_path.rglob("canary"))
+
+
+def test_a_hostile_zip_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("cat/1.png", "x")
+        archive.writestr("../canary", "x")
+    (tmp_path / "target").mkdir()
+    with pytest.raises(UserError, match="canary"):
+        unpack(tmp_path / "x.zip", tmp_path / "target")
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_folder_is_imported_under_a_name_of_its_own(folder, tmp_path):
+    import_dataset("my_pets", folder, tmp_path / "tfds")
+    dataset = load_dataset("my_pets", data_dir=tmp_path / "tfds", image_size=32)
+    assert dataset.class_names == ("cat", "dog")
+    with pytest.raises(UserError, match="cifar10_jpeg"):
+        import_dataset("cifar10", folder, tmp_path / "tfds")
+
+
+def test_a_preparation_that_was_killed_is_never_used(folder, tmp_path):
+    data_dir = tmp_path / "tfds"
+    code = (
+        "import os, kerasref.data.importing as importing\n"
+        "whole = importing._examples\n"
+        "def dies(*args):\n"
+        "    for i, example in enumerate(whole(*args)):\n"
+        "        if i == 5: os.kill(os.getpid(), 9)\n"
+        "        yield example\n"
+        "importing._examples = dies\n"
+        f"importing.import_dataset('my_pets', {str(folder)!r}, {str(data_dir)!r})\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -9
+    with pytest.raises(UserError):
+        load_dataset("my_pets", data_dir=data_dir, image_size=32)
+    import_dataset("my_pets", folder, data_dir)
+    assert load_dataset("my_pets", data_dir=data_dir, image_size=32).train.num_examples > 0
+
+
+def test_tfds_data_dir_is_obeyed(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert os.fspath(tfds_sets.data_root(None)) == str(tmp_path)
