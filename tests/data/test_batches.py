@@ -91,7 +91,9 @@ def test_normalisation(split):
     np.testing.assert_allclose(half, (split.all_images / 255 - 0.5) / 0.5, atol=1e-6)
 
 
-@pytest.mark.parametrize("fields", [{}, {"pad": 0}, {"pad": -1, "mean": [0.5], "std": [0.5]}, {"pad": 0, "mean": [0], "std": [0]}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"pad": 0}, {"pad": -1, "mean": [0.5], "std": [0.5]}, {"pad": 0, "mean": [0], "std": [0]}]
+)
 def test_broken_preprocessing_is_refused(fields):
     with pytest.raises(UserError):
         Preprocessing.from_json(fields)

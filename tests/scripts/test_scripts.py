@@ -58,7 +58,9 @@ def pictures(tmp_path_factory):
     """Twenty real digits as ink on paper, 200 pixels high, the label first in the file's name."""
     folder, digits = tmp_path_factory.mktemp("pictures"), load_digits()
     for i in range(20):
-        ink = Image.fromarray((250 - digits.images[i] * 14).astype("uint8")).resize((160, 160), Image.Resampling.BICUBIC)
+        ink = Image.fromarray((250 - digits.images[i] * 14).astype("uint8")).resize(
+            (160, 160), Image.Resampling.BICUBIC
+        )
         paper = Image.new("L", (220, 200), 250)
         paper.paste(ink, (30, 20))
         paper.save(folder / f"{digits.target[i]}-{i}.png")
@@ -75,7 +77,9 @@ def test_run_and_exported_model_predict_alike_and_right(run_dir, exported, pictu
     assert set(of_run[0]) == {"image", "class_id", "label", "probability", "top"}
     assert [a["class_id"] for a in of_run] == [a["class_id"] for a in of_export]
     np.testing.assert_allclose([a["probability"] for a in of_run], [a["probability"] for a in of_export], atol=1e-5)
-    assert sum(a["label"] == Path(a["image"]).name[0] for a in of_run) >= 16  # how well pictures are prepared is measured elsewhere
+    assert (
+        sum(a["label"] == Path(a["image"]).name[0] for a in of_run) >= 16
+    )  # how well pictures are prepared is measured elsewhere
 
 
 def test_the_exported_model_needs_tensorflow_alone(exported):
