@@ -8,6 +8,7 @@ import numpy as np
 
 from kerasref.data.pictures import picture_to_input, read_picture
 from kerasref.errors import UserError
+from kerasref.evaluation.metrics import probabilities
 from kerasref.export.contract import Contract
 from kerasref.export.saved_model import CONTRACT_FILE
 from kerasref.runs import Run
@@ -31,8 +32,6 @@ def open_predictor(path: Path) -> Predictor:
 
 
 def _of_run(run: Run) -> Predictor:
-    from kerasref.evaluation.metrics import probabilities
-
     model, preprocessing = run.load_model(), run.preprocessing()
     return Predictor(
         Contract.of_run(run),

@@ -18,7 +18,7 @@ TOLERANCE = 1e-5
 
 
 class _Servable(tf.Module):
-    """The network with what it needs around it. A tf.Module, not `model.export`: half the size, the same bytes twice."""
+    """The network with what it needs around it. A tf.Module, not `model.export`: half the size, stable bytes."""
 
     def __init__(self, model: keras.Model, preprocessing: Preprocessing, contract: Contract):
         super().__init__()

@@ -16,11 +16,11 @@ def _bytes(image, format="PNG", **options):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F"])
-def test_any_mode_becomes_rgb(mode):
+def test_any_mode_becomes_rgb_or_stays_grey(mode):
     image = Image.new(mode, (5, 4)) if mode in ("I;16", "F") else Image.new("L", (5, 4), 255).convert(mode)
     format = "TIFF" if mode in ("CMYK", "F") else "PNG"
     picture = read_picture(_bytes(image, format))
-    assert (picture.mode, picture.size) == ("RGB", (5, 4))
+    assert (picture.mode, picture.size) == ("L" if mode == "L" else "RGB", (5, 4))
 
 
 def test_transparent_lies_on_white():

@@ -1,4 +1,4 @@
-"""Where pictures come from: TFDS, IDX files, folders, archives; and what is said when they are not what they should be."""
+"""Where pictures come from: TFDS, IDX files, folders, archives; what is said when they are not what they should be."""
 
 import gzip
 import io
@@ -71,7 +71,8 @@ def test_any_bytes_give_an_array_or_a_user_error(tmp_path, content, zipped):
 def test_mnist_is_imported_and_plain_tfds_reads_it(mnist_data_dir):
     code = (
         "import tensorflow_datasets as tfds, numpy as np\n"
-        f"train, info = tfds.load('mnist', split='train', data_dir={str(mnist_data_dir)!r}, download=False, with_info=True)\n"
+        f"options = dict(data_dir={str(mnist_data_dir)!r}, download=False, with_info=True)\n"
+        "train, info = tfds.load('mnist', split='train', **options)\n"
         "assert info.splits['train'].num_examples == 60000 and info.splits['test'].num_examples == 10000\n"
         "assert train.element_spec['image'].shape == (28, 28, 1)\n"
     )
