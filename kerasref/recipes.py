@@ -198,6 +198,7 @@ RECIPES: dict[str, NamedRecipe] = {
         ),
         source="the notes, 手写数字识别模型: the program as it stands there",
         expected="98.83 % (the notes' own program, seed 0)",
+        result="98.81 ± 0.12 % (3 seeds)",
     ),
     "mnist_cnn_fast": NamedRecipe(
         Recipe(
@@ -209,6 +210,7 @@ RECIPES: dict[str, NamedRecipe] = {
         ),
         source="the notes' network, trained well: ours",
         expected="99.2 % in less time than mnist_cnn",
+        result="99.25 ± 0.07 % (3 seeds)",
     ),
     "lenet5": NamedRecipe(
         Recipe(
@@ -222,6 +224,7 @@ RECIPES: dict[str, NamedRecipe] = {
         ),
         source="LeCun et al. 1998, section III",
         expected="0.95 % error; 0.8 % with distortions (LeCun et al. 1998)",
+        result="99.31 ± 0.05 % (3 seeds)",
     ),
     "notes_network": NamedRecipe(
         Recipe(
@@ -235,6 +238,7 @@ RECIPES: dict[str, NamedRecipe] = {
         ),
         source="the notes, 训练过程: the loop as it stands there",
         expected="90 %+ (the notes, of a FashionMNIST network)",
+        result="88.09 % (1 seed)",
     ),
     "fashion_cnn": NamedRecipe(
         Recipe(
@@ -251,6 +255,7 @@ RECIPES: dict[str, NamedRecipe] = {
         ),
         source="ours",
         expected="92.5 % (two convolutions, under 100 K parameters; the data set's own table)",
+        result="93.12 ± 0.12 % (3 seeds)",
     ),
     "alexnet": NamedRecipe(
         replace(
