@@ -42,6 +42,9 @@ def main(args: list[str]) -> None:
         Options, rest, default=Options(recipe), prog=f"train.py {name}", description=named_recipe(name).source
     )
 
+    from kerasref.data.loading import check_available
+
+    check_available(options.recipe.dataset, options.data_dir)  # said before seconds go into loading TensorFlow
     import_tensorflow()
     from kerasref.evaluation.evaluate import evaluate_run
     from kerasref.evaluation.metrics import check_selection_metric
