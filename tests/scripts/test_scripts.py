@@ -121,7 +121,7 @@ def test_an_existing_export_is_not_replaced_unasked(run_dir, exported):
         (("train.py", "lenet5", "--dataset", "no/such/folder"), "no/such/folder"),
         (("train.py", "lenet5", "--model", "lenet", "--dataset", "digits"), "lenet5"),
         (("train.py", "mnist_cnn", "--dataset", "digits", "--initializer", "best"), "choose from"),
-        (("train.py", "alexnet", "--dataset", "digits"), "67x67"),
+        (("train.py", "lenet5", "--model", "alexnet", "--dataset", "digits"), "67"),
         (("train.py", "lenet5", "--dataset", "digits", "--device", "gpu"), "GPU"),
         (("train.py", "lenet5", "--dataset", "digits", "--selection-metric", "best"), "choose from"),
         (("evaluate.py", "no/such/run"), "no/such/run"),
