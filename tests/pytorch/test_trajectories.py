@@ -42,7 +42,7 @@ def test_50_steps_of_resnet20_in_float64(rule, float64):
 
 
 # Not mnist_cnn: the order of float32 sums changes from run to run, and where that turns a ReLU or a maximum the other
-# way the paths part: of 24 runs of 100 steps 20 stayed within 1e-3, the worst came to 0.13. In float64 it is proven above.
+# way the paths part: of 24 runs of 100 steps 20 stayed within 1e-3, the worst came to 0.13. Float64 proves it above.
 @pytest.mark.parametrize(("name", "shape"), [("lenet5", (32, 32, 1))])
 def test_every_rule_in_float32_and_that_keras_own_differs(name, shape):
     model, module, names = pair(name, shape, 10, randomize=False)
