@@ -55,7 +55,7 @@ format: $(VENV)/.test-ready  ## let ruff mend what it can
 RESULT_RECIPES ?= mnist_cnn mnist_cnn_fast lenet5 fashion_cnn notes_network
 RESULT_SEEDS ?= 0 1 2
 
-results: $(VENV)/.train-ready  ## run the recipes behind README's table again and make it anew (an hour on two cores)
+results: $(VENV)/.train-ready  ## run the recipes behind README's table again and make it anew
 	@set -e; for recipe in $(RESULT_RECIPES); do for seed in $(RESULT_SEEDS); do \
 		$(RUN) scripts/train.py $$recipe --seed $$seed --run-dir runs/$$recipe-$$seed; \
 		$(RUN) scripts/results.py add runs/$$recipe-$$seed; \

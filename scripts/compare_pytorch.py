@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from command_line import parse, run
+from command_line import import_tensorflow, parse, run
 from network_options import NetworkOptions
 
 
@@ -58,6 +58,7 @@ class Arguments(NetworkOptions):
 def main(args: list[str]) -> None:
     arguments = parse(Arguments, args, prog="compare_pytorch.py")
 
+    import_tensorflow()
     from kerasref.pytorch import compare_network
 
     fields = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Arguments)}

@@ -19,7 +19,7 @@ class Options(NetworkOptions):
 
 
 def main(args: list[str]) -> None:
-    options = dataclasses.asdict(parse(Options, args, prog="describe.py"))
+    options = parse(Options, args, prog="describe.py")
 
     import_tensorflow()
     from rich.console import Console
@@ -27,14 +27,13 @@ def main(args: list[str]) -> None:
     from kerasref.models import build_model, options_of
 
     console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
-    name = options.pop("model")
-    if name is None:
+    if options.model is None:
         console.print(list_of_networks())
         console.print("python scripts/describe.py NETWORK shows its layers")
         return
-    options = {option: value for option, value in options.items() if value is not None}
-    print_layers(build_model(name, **options), console)
-    flags = ["--" + option.replace("_", "-") for option in ("input_shape", "num_classes", *options_of(name))]
+    model = build_model(options.model, options.input_shape, options.num_classes, **options.options())
+    print_layers(model, console)
+    flags = ["--" + option.replace("_", "-") for option in ("input_shape", "num_classes", *options_of(options.model))]
     console.print(f"options                   {', '.join(flags)}")
 
 

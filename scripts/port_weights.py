@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from command_line import parse, run
+from command_line import import_tensorflow, parse, run
 from network_options import NetworkOptions
 
 
@@ -30,6 +30,7 @@ class Arguments(NetworkOptions):
 def main(args: list[str]) -> None:
     arguments = parse(Arguments, args, prog="port_weights.py")
 
+    import_tensorflow()
     from kerasref.pytorch import port
 
     told = port(

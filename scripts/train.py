@@ -42,7 +42,7 @@ def main(args: list[str]) -> None:
         Options, rest, default=Options(recipe), prog=f"train.py {name}", description=named_recipe(name).source
     )
 
-    from kerasref.data.loading import check_available
+    from kerasref.data import check_available
 
     check_available(options.recipe.dataset, options.data_dir)  # said before seconds go into loading TensorFlow
     import_tensorflow()

@@ -73,7 +73,12 @@ def _strokes(ink):
 
 
 def _otsu(values):
-    """The threshold between two groups with the least variance inside each (Otsu 1979), of 256 candidates."""
+    """The threshold between two groups with the least variance inside each (Otsu 1979), of 256 candidates.
+
+    Values that are all the same are one group: nothing lies above the threshold.
+    """
+    if not np.ptp(values):
+        return values.flat[0]
     counts, edges = np.histogram(values, 256)
     below = np.cumsum(counts)
     sums = np.cumsum(counts * edges[:-1])

@@ -11,8 +11,9 @@ from kerasref.data.dataset import ImageDataset, MemorySplit
 from kerasref.data.digits import load_digits
 from kerasref.data.folder import load_folder
 from kerasref.data.pictures import prepare_photo
-from kerasref.data.splitting import Parts, parse_ratio, split_three
+from kerasref.data.splitting import Parts, split_three
 from kerasref.errors import UserError
+from kerasref.ratio import parse_ratio
 
 
 def load_dataset(

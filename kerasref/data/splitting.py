@@ -1,35 +1,14 @@
 """Train, validation and test: by fraction or by the notes' ratios (训练 / 数据集), stratified and seeded."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from kerasref.data.dataset import Split
 from kerasref.errors import UserError
+from kerasref.ratio import parse_ratio
 
 TEST_FRACTION = 0.2  # of a set that brings no test split of its own, when only the validation fraction is given
-
-
-def parse_ratio(validation: float | str) -> tuple[float, float, float | None]:
-    """(train, validation, test) as fractions of the whole; test is None when only a fraction was given.
-
-    Takes a fraction (0.1, "0.1") or a ratio train:validation:test ("6:2:2", "98:1:1", "99.5:0.25:0.25", "7:3:0").
-    Raises UserError for anything else.
-    """
-    try:
-        parts = [float(part) for part in str(validation).split(":")]
-    except ValueError:
-        parts = []
-    good = all(math.isfinite(part) and part >= 0 for part in parts)
-    if good and len(parts) == 1 and parts[0] < 1:
-        return 1 - parts[0], parts[0], None
-    if good and len(parts) == 3 and parts[0] > 0:
-        return tuple(part / sum(parts) for part in parts)
-    raise UserError(
-        f"validation {validation!r}: expected a fraction from 0 to below 1, such as 0.1, "
-        "or a ratio train:validation:test, such as 6:2:2"
-    )
 
 
 @dataclass(frozen=True)

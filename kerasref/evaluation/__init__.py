@@ -1,1 +1,4 @@
-"""What a trained network is worth: numbers, figures and one HTML report. Arrays in; knows no Keras and no data sets."""
+"""What a trained network is worth: numbers, figures and one HTML report.
+
+`evaluate` reads a run directory; the rest take arrays and know neither Keras nor data sets.
+"""

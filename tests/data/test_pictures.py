@@ -78,9 +78,12 @@ def test_a_digit_is_found_inverted_scaled_and_centred(scale, dark_on_light):
     assert (mass[:2] == 0).all()
 
 
-def test_an_empty_page_has_no_digit():
+@pytest.mark.parametrize("invert", ["auto", "yes", "no"])
+def test_an_empty_page_has_no_digit(invert):
     with pytest.raises(UserError):
         prepare_digit(Image.new("L", (100, 100), 250))
+    with pytest.raises(UserError, match="nothing stands out"):
+        prepare_digit(Image.new("L", (100, 100), 128), invert)
 
 
 def test_a_photograph_is_cut_square_from_its_centre():

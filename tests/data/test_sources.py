@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -223,3 +224,11 @@ def test_a_preparation_that_was_killed_is_never_used(folder, tmp_path):
         load_dataset("my_pets", data_dir=data_dir, image_size=32)
     import_dataset("my_pets", folder, data_dir)
     assert load_dataset("my_pets", data_dir=data_dir, image_size=32).train.num_examples > 0
+
+
+def test_tfds_data_dir_is_obeyed(tmp_path):
+    # TensorFlow Datasets reads it when it is imported, hence a process of its own
+    code = "from kerasref.data.tfds_sets import data_root; print(data_root(None))"
+    environment = {**os.environ, "TFDS_DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == str(tmp_path)
