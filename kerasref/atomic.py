@@ -1,19 +1,78 @@
 """Files that are whole or not there."""
 
+import contextlib
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+from kerasref.errors import RunError, WriteError
+
+TEMPORARY = ".tmp-"  # what the names of unfinished files begin with; a killed process may leave one
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Whole or not at all: written beside, flushed to the disk, renamed. A failed write leaves no temporary file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    data = content.encode() if isinstance(content, str) else content
+    with written_beside(path) as temporary, open(temporary, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, with its suffix; the file left there is flushed to the disk and takes its place.
+
+    Raises WriteError that names `path`, and leaves what was there before, when the writing or any of this fails.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        _flush(temporary)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        _flush(path.parent)  # the rename itself
+    except RunError:
         raise
+    except (OSError, RuntimeError) as error:  # RuntimeError is what h5py makes of a full disk
+        reason = getattr(error, "strerror", None) or str(error)
+        raise WriteError(f"{path} could not be written: {reason}\nwhat was there before is as it was") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Deletes what killed processes left half-written; only for whoever alone may write there."""
+    for file in folder.glob(f"{TEMPORARY}*"):
+        file.unlink()
+
+
+def move_into_place(made: Path, target: Path) -> None:
+    """Renames a finished file or folder to `target`, in the place of what is there.
+
+    A folder cannot be replaced in one step: for a moment the old one has another name, and a process that dies in it
+    leaves no `target`; `restore` brings the old one back.
+    """
+    for path in (made, *made.rglob("*")):
+        _flush(path)
+    if target.is_dir():
+        os.replace(target, _aside(target))
+    os.replace(made, target)
+    _flush(target.parent)
+    shutil.rmtree(_aside(target), ignore_errors=True)
+
+
+def restore(target: Path) -> None:
+    """Puts right what a `move_into_place` that was killed left behind."""
+    if _aside(target).exists() and not target.exists():
+        os.replace(_aside(target), target)
+    shutil.rmtree(_aside(target), ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _aside(target):
+    return target.with_name(f".{target.name}.replaced")

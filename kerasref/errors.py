@@ -12,6 +12,10 @@ class RunError(RuntimeError):
     """The run itself failed: loss not finite, disk full, run directory in use. Exit code 1."""
 
 
+class WriteError(RunError, OSError):
+    """A file could not be written, and what was there before is as it was. An OSError too: no run's fault."""
+
+
 class Stopped(RunError):
     """A signal ended the work after it was saved. Exit code 128 + signal number."""
 

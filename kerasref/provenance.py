@@ -1,5 +1,6 @@
 """Where a result comes from: versions, commit, hardware and command, as recipe.json and results/ hold them."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -45,3 +46,20 @@ def hardware() -> dict:
     except OSError:
         pass  # not Linux: the platform's own word will do
     return {"cpu": model, "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()}
+
+
+def sha256(path: Path) -> str:
+    """Of a file; of a folder, over the names and contents of all files in it."""
+    total = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if path.is_dir():
+            total.update(file.relative_to(path).as_posix().encode() + b"\0")
+        if file.is_file():
+            with open(file, "rb") as content:
+                total.update(hashlib.file_digest(content, "sha256").digest())
+    return total.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())

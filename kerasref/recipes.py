@@ -6,6 +6,7 @@ differs; a comment gives the reason for each deviation.
 
 import dataclasses
 import math
+import typing
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,6 +27,8 @@ class Recipe:
     """Network: a name that scripts/describe.py knows."""
     dataset: str = "mnist"
     """digits, mnist, fashion_mnist, cifar10, any TFDS image-classification set, or the path of an image folder."""
+    classes: tuple[str, ...] | None = None
+    """Names of the classes to keep, in this order, of the data set's; None: all."""
     image_size: int | None = None
     """Side in pixels that pictures are scaled and cropped to; None: the data set's own."""
     pad: int = 0
@@ -60,6 +63,15 @@ class Recipe:
     """Shortcut of a CIFAR ResNet: A pads with zeros, B projects; None: the network's own."""
     initializer: str = "keras"
     """Initial weights by name (keras: as the network's builder sets them); see kerasref/models/initializers.py."""
+
+    init_from: str | None = None
+    """Transfer learning: a run directory, or a .keras or .weights.h5 file, whose weights this training starts from."""
+    init_until: str | None = None
+    """Name of the last layer to take from init_from, where the later ones are too special; None: all that fit."""
+    freeze: str | None = None
+    """Name of the layer up to which what came from init_from stays as it is; None: all of it is trained."""
+    frozen_epochs: int | None = None
+    """Epochs that freeze lasts; None: to the end."""
 
     epochs: int = 10
     """Passes over the training set."""
@@ -98,7 +110,7 @@ class Recipe:
     """The single number that runs are compared by."""
 
     def __post_init__(self):
-        for field in ("epochs", "batch_size", "image_size", "train_examples", "steps_per_execution"):
+        for field in ("epochs", "batch_size", "image_size", "train_examples", "frozen_epochs", "steps_per_execution"):
             _expect(self, field, "a whole number of at least 1", lambda x: x is None or x >= 1)
         for field in ("learning_rate", "decay_rate"):
             _expect(self, field, "a finite number above 0", lambda x: 0 < x < math.inf)
@@ -109,7 +121,15 @@ class Recipe:
         _expect(self, "keep_prob", "a number above 0, at most 1", lambda x: x is None or 0 < x <= 1)
         _expect(self, "label_smoothing", "a number from 0 to below 1", lambda x: 0 <= x < 1)
         parse_ratio(self.validation)
-        _expect(self, "units", "whole numbers of at least 1", lambda x: x is None or (x and min(x) >= 1))
+        _expect(
+            self,
+            "units",
+            "whole numbers from 1 to 65536",
+            lambda x: x is None or (x and 1 <= min(x) <= max(x) <= 2**16),
+        )
+        for field, needed in (("init_until", "init_from"), ("freeze", "init_from"), ("frozen_epochs", "freeze")):
+            if getattr(self, field) is not None and getattr(self, needed) is None:
+                raise UserError(f"{field} is {getattr(self, field)!r}, but {needed} is not set; it means nothing alone")
         if self.schedule == "step" and not self.decay_epochs:
             raise UserError("schedule step needs decay_epochs, found none; give e.g. --decay-epochs 80 120")
 
@@ -131,9 +151,23 @@ def from_dict(fields: dict) -> Recipe:
     for name, value in fields.items():
         if name not in known:
             raise unknown("recipe field", name, known)
-        if isinstance(value, dict):
-            raise UserError(f"recipe field {name} is a mapping, expected a single value")
+        hint = typing.get_type_hints(Recipe)[name]
+        if not _is_of_type(tuple(value) if isinstance(value, list) else value, hint):
+            expected = getattr(hint, "__name__", None) or str(hint).replace("typing.", "")
+            raise UserError(f"recipe field {name} is {str(value)[:80]!r}, expected {expected}")
     return Recipe(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+
+def _is_of_type(value, hint) -> bool:
+    """For the types that recipes have: plain ones, Literal, unions, tuples of any length. A whole number is a float."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return isinstance(value, str) and value in arguments
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is_of_type(item, arguments[0]) for item in value)
+    if arguments:
+        return any(_is_of_type(value, argument) for argument in arguments)
+    return type(value) is hint or (hint is float and type(value) is int)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from kerasref.atomic import write_atomically
 from kerasref.data import Augmentation, ImageDataset, Preprocessing, load_dataset
 from kerasref.errors import UserError
 from kerasref.models import build_model, options_of
+from kerasref.models.weight_files import load_weights
 from kerasref.recipes import Recipe, from_dict
 
 HISTORY_COLUMNS = (
@@ -23,6 +24,21 @@ HISTORY_COLUMNS = (
     "epoch_duration",
     "run_duration",
 )
+MAX_JSON = 64 * 2**20  # bytes; metrics.json of a thousand classes has five million
+MAX_SIDE = 8192  # pixels; what a recipe.json from elsewhere can make the network ask for in memory depends on it
+_DATASET_FIELDS = (  # of recipe.json: key, what it is, whether a value is that
+    (
+        "class_names",
+        "a list of names",
+        lambda v: isinstance(v, list) and 1 < len(v) <= 2**16 and all(isinstance(name, str) for name in v),
+    ),
+    (
+        "image_shape",
+        f"[height, width, channels] up to {MAX_SIDE}",
+        lambda v: isinstance(v, list) and len(v) == 3 and all(type(n) is int and 0 < n <= MAX_SIDE for n in v),
+    ),
+    ("picture", "digit, garment or photo", lambda v: v in ("digit", "garment", "photo")),
+)
 
 
 class Run:
@@ -33,8 +49,10 @@ class Run:
         self.recipe_file = self.path / "recipe.json"
         self.history_file = self.path / "history.csv"
         self.metrics_file = self.path / "metrics.json"
+        self.validation_file = self.path / "validation.json"
         self.report_file = self.path / "report.html"
         self.model_file = self.path / "model.keras"
+        self.best_file = self.path / "best.keras"
         self.checkpoints = self.path / "checkpoints"
         self.exports = self.path / "exports"
 
@@ -50,10 +68,17 @@ class Run:
         for key in ("recipe", "dataset", "preprocessing"):
             if not isinstance(settings.get(key), dict):
                 raise UserError(f"{self.recipe_file}: no {key!r} in it, expected a recipe.json written by train.py")
+        for key, expected, holds in _DATASET_FIELDS:
+            value = settings["dataset"].get(key)
+            if not holds(value):
+                raise UserError(f"{self.recipe_file}: {key} is {str(value)[:80]!r}, expected {expected}")
         return settings
 
     def recipe(self) -> Recipe:
-        return from_dict(self.settings()["recipe"])
+        try:
+            return from_dict(self.settings()["recipe"])
+        except UserError as error:
+            raise self._named(error) from None
 
     def preprocessing(self) -> Preprocessing:
         return Preprocessing.from_json(self.settings()["preprocessing"])
@@ -70,12 +95,11 @@ class Run:
         if not self.model_file.is_file():
             raise UserError(f"{self.path}: no model.keras in it; train to the end first, or go on with --resume")
         shape = self.preprocessing().output_shape(self.image_shape())
-        model = build_network(self.recipe(), shape, len(self.class_names()))
         try:
-            model.load_weights(self.model_file)
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{self.model_file}: not the weights of {self.recipe().model}: {reason}") from error
+            model = build_network(self.recipe(), shape, len(self.class_names()))
+        except UserError as error:
+            raise self._named(error) from None
+        load_weights(model, self.model_file)
         return model
 
     def load_dataset(self, data_dir: str | None = None) -> ImageDataset:
@@ -97,18 +121,30 @@ class Run:
         with open(self.history_file, newline="") as file:
             return [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
 
-    def write_metrics(self, metrics: dict) -> None:
-        write_atomically(self.metrics_file, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    def write_metrics(self, metrics: dict, file: Path | None = None) -> None:
+        write_atomically(file or self.metrics_file, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
 
-    def metrics(self) -> dict:
-        return self._read_json(self.metrics_file, "evaluate first: python scripts/evaluate.py RUN_DIR")
+    def is_evaluated(self) -> bool:
+        """Whether metrics and report are there and belong to the model that is there."""
+        written = (self.metrics_file, self.report_file)
+        if not all(file.is_file() for file in (*written, self.model_file)):
+            return False
+        return all(file.stat().st_mtime_ns >= self.model_file.stat().st_mtime_ns for file in written)
+
+    def metrics(self, file: Path | None = None) -> dict:
+        return self._read_json(file or self.metrics_file, "evaluate first: python scripts/evaluate.py RUN_DIR")
+
+    def _named(self, error: UserError) -> UserError:
+        return error if str(self.recipe_file) in str(error) else UserError(f"{self.recipe_file}: {error}")
 
     def _read_json(self, path: Path, remedy: str) -> dict:
+        if not path.is_file():  # nor a FIFO, which would wait for ever
+            raise UserError(f"{path} is not there; {remedy}")
         try:
+            if path.stat().st_size > MAX_JSON:
+                raise ValueError(f"{path.stat().st_size} bytes, expected at most {MAX_JSON}")
             content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{path} is not there; {remedy}") from None
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise UserError(f"{path}: not readable as JSON ({error}); {remedy}") from None
         if not isinstance(content, dict):
             raise UserError(f"{path}: holds no JSON object; {remedy}")
@@ -130,6 +166,7 @@ def load_recipe_dataset(recipe: Recipe, data_dir: str | None = None) -> ImageDat
     return load_dataset(
         recipe.dataset,
         data_dir=data_dir,
+        classes=recipe.classes,
         image_size=recipe.image_size,
         validation=recipe.validation,
         split_seed=recipe.split_seed,

@@ -25,8 +25,14 @@ class Options:
     """auto takes a GPU where there is one; gpu without one is an error."""
     deterministic: bool = False
     """The same bits from run to run on one machine; slower."""
+    tensorboard: bool = True
+    """Write what TensorBoard shows: scalars, pictures, graph, histograms of weights and gradients."""
     resume: bool = False
     """Go on where the run in --run-dir was stopped."""
+    checkpoint_every: str = "1epoch"
+    """How often the state is saved: such as 200steps, 1epoch or 5min."""
+    keep_checkpoints: int = 2
+    """How many of the last checkpoints stay, beside the best."""
 
 
 def main(args: list[str]) -> None:
@@ -59,9 +65,12 @@ def main(args: list[str]) -> None:
         data_dir=options.data_dir,
         device=options.device,
         deterministic=options.deterministic,
+        tensorboard=options.tensorboard,
         resume=options.resume,
+        checkpoint_every=options.checkpoint_every,
+        keep_checkpoints=options.keep_checkpoints,
     )
-    if trained.metrics_file.exists() and options.resume:
+    if trained.is_evaluated() or not trained.model_file.exists():  # complete before, or fewer epochs than trained
         return
     metrics = evaluate_run(trained, options.data_dir)
     print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples")

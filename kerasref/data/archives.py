@@ -60,7 +60,8 @@ def _unpack_zip(path, target, limit):
 def _unpack_tar(path, target, limit):
     with open(path, "rb") as probe:
         zipped = probe.read(2) == b"\x1f\x8b"
-    with (_BoundedGzip if zipped else _BoundedFile)(path, "rb") as file, tarfile.open(fileobj=file) as archive:
+    bounded = _BoundedGzip if zipped else _BoundedFile
+    with bounded(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
         guard = _Guard(path, limit)
         for member in archive:
             guard.check(member.name, member.size, member.isfile() or member.isdir())

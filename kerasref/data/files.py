@@ -39,6 +39,10 @@ class FileSplit(Split):
     def select(self, indices) -> "FileSplit":
         return FileSplit(self.paths[indices], self.labels[indices], self.image_shape)
 
+    def with_labels(self, labels: np.ndarray) -> "FileSplit":
+        """The same pictures with other labels, int64 [n]."""
+        return FileSplit(self.paths, labels, self.image_shape)
+
     def in_memory(self) -> tuple[MemorySplit, dict[str, UserError]]:
         """The split decoded, without the files that could not be, and what was wrong with those."""
         images, failed = decode(self.paths, self.image_shape)

@@ -37,19 +37,26 @@ class LearningRateDecay(keras.callbacks.Callback):
 class StopOnNonFinite(keras.callbacks.Callback):
     """Raises RunError at the first loss that is NaN or infinite: epoch, step, learning rate.
 
-    Keras' TerminateOnNaN ends `fit` as if all were well, and a backup made after it holds NaN.
+    Keras' TerminateOnNaN ends `fit` as if all were well, and a backup made after it holds NaN. `first_step` is where
+    an epoch was entered.
     """
+
+    def __init__(self, first_step: int = 0):
+        super().__init__()
+        self.first_step = first_step
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.first_step = 0
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             rate = float(self.model.optimizer.learning_rate)
-            raise RunError(
-                f"loss is {loss} at epoch {self.epoch + 1}, step {batch + 1}, learning rate {rate:g}; try a lower one"
-            )
+            at = f"epoch {self.epoch + 1}, step {self.first_step + batch + 1}, learning rate {rate:g}"
+            raise RunError(f"loss is {loss} at {at}; try a lower one")
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -1,41 +1,70 @@
 """Checkpoints that are whole or not there: arrays in one .npz, named by a manifest that holds its SHA-256.
 
-The manifest is written last, so a checkpoint exists once its manifest does. NumPy's format is enough: names, shapes,
-types, no pickles; what it lacks (one rename, a checksum, the last few kept) is here. docs/architecture.md says why
-neither Keras' BackupAndRestore nor tf.train.Checkpoint does.
+The manifest is written last, so a checkpoint exists once its manifest does, and it holds a checksum of itself too.
+NumPy's format is enough: names, shapes, types, no pickles; what it lacks (one rename, a checksum, the last few kept)
+is here. docs/architecture.md says why neither Keras' BackupAndRestore nor tf.train.Checkpoint does.
 """
 
 import hashlib
 import io
 import json
+import math
+import re
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from kerasref.atomic import write_atomically
+from kerasref.atomic import remove_unfinished, write_atomically
 from kerasref.errors import RunError, UserError
 
 KEEP = 2
+MAX_MANIFEST = 64 * 2**20  # bytes; the history of a hundred thousand epochs is under half of it
+UNITS = {"step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epochs", "min": "minutes"}
 
 
-def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict) -> Path:
-    """Writes a checkpoint and forgets all but the last `KEEP`; `progress` has at least `epoch` and `step`."""
+@dataclass(frozen=True)
+class Interval:
+    """How often a checkpoint is saved; `unit` is steps, epochs or minutes."""
+
+    number: int
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Interval":
+        """Of `200steps`, `1epoch` or `5min`; raises UserError for anything else."""
+        found = re.fullmatch(r"([1-9]\d{0,8}) ?(steps?|epochs?|min)", text)
+        if not found:
+            raise UserError(f"checkpoint interval {text!r}, expected such as 200steps, 1epoch or 5min")
+        return cls(int(found[1]), UNITS[found[2]])
+
+    def is_due(self, before: int, now: int, steps_per_epoch: int, seconds: float) -> bool:
+        """After the steps `before` (the last checkpoint) to `now`, counted from the training's start, and `seconds`.
+
+        Multiples of the interval count, so that a stop in between does not move them.
+        """
+        if self.unit == "minutes":
+            return seconds >= 60 * self.number
+        steps = self.number * (steps_per_epoch if self.unit == "epochs" else 1)
+        return now // steps > before // steps
+
+
+def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict, keep: int = KEEP) -> Path:
+    """Writes a checkpoint and forgets all but the last `keep` and the best.
+
+    `progress` has at least `epoch` and `step`; a `score`, higher is better, tells which is the best.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
     name = f"epoch-{progress['epoch']:05d}-step-{progress['step']:07d}"
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    content = buffer.getvalue()
-    manifest = {**progress, "file": f"{name}.npz", "sha256": hashlib.sha256(content).hexdigest()}
-    write_atomically(folder / f"{name}.npz", content)
-    write_atomically(folder / f"{name}.json", json.dumps(manifest, indent=1) + "\n")
-    for old in _manifests(folder)[KEEP:]:
-        old.unlink()
-    kept = {manifest.stem for manifest in _manifests(folder)}
-    for file in folder.glob("*.npz"):
-        if file.stem not in kept:
-            file.unlink()
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    write_atomically(folder / f"{name}.npz", content.getbuffer())
+    write_atomically(folder / f"{name}.json", _manifest_text({**progress, "file": f"{name}.npz", "sha256": digest}))
+    _forget(folder, keep)
     return folder / f"{name}.npz"
 
 
@@ -45,42 +74,146 @@ def load_latest(folder: Path) -> tuple[dict[str, np.ndarray], dict, list[str]] |
     None when there has never been one; raises RunError when all that there are are damaged.
     """
     damaged = []
-    for manifest_file in _manifests(folder):
+    for manifest_file in _manifest_files(folder):
         try:
-            manifest = json.loads(manifest_file.read_text())
-            content = (folder / manifest["file"]).read_bytes()
-            if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
-                raise ValueError("its checksum is not the manifest's")
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return dict(file), manifest, damaged
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            return *_load(manifest_file), damaged
+        except (OSError, ValueError) as error:
             damaged.append(f"{manifest_file.with_suffix('.npz')} is damaged ({error}); using the one before")
     if damaged:
         raise RunError(f"no whole checkpoint in {folder}: {damaged[0]}; train again with another --run-dir")
     return None
 
 
-def _manifests(folder: Path) -> list[Path]:
+def load_best(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
+    """The checkpoint with the highest score, the earliest of equals; None where none has a score and is whole."""
+    for manifest_file in _by_score(folder):
+        try:
+            return _load(manifest_file)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def best_score(folder: Path) -> float:
+    """The highest score there; minus infinity where there is none."""
+    return max((_score(file) for file in _manifest_files(folder)), default=-math.inf)
+
+
+def latest_epoch(folder: Path) -> int:
+    """Whole epochs that the newest checkpoint holds, damaged or not; 0 where there is none."""
+    return next((int(file.name.split("-")[1]) for file in _manifest_files(folder)), 0)
+
+
+def read_manifest(file: Path) -> dict:
+    """Raises ValueError or OSError unless every byte is as `save` wrote it."""
+    with open(file, "rb") as stream:
+        text = stream.read(MAX_MANIFEST)
+    try:
+        fields = json.loads(text)
+        del fields["manifest_sha256"]
+        whole = _manifest_text(fields).encode() == text
+    except (ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise ValueError("its manifest is not as it was written")
+    return fields
+
+
+def _manifest_text(fields: dict) -> str:
+    """JSON with a checksum of all the rest; the same fields always give the same text."""
+    text = json.dumps(fields, sort_keys=True)
+    return json.dumps({**fields, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest()}, sort_keys=True) + "\n"
+
+
+def _load(manifest_file: Path) -> tuple[dict[str, np.ndarray], dict]:
+    manifest = read_manifest(manifest_file)
+    content = manifest_file.with_suffix(".npz").read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
+        raise ValueError("its checksum is not the manifest's")
+    return read_arrays(content), manifest
+
+
+def read_arrays(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an .npz as `save` writes it: stored as they are, so that memory never exceeds the file's size.
+
+    Raises ValueError for anything else.
+    """
+    try:
+        return _read_arrays(content)
+    except Exception as error:  # zipfile and NumPy raise what they like for damaged files
+        raise ValueError(f"no arrays of a checkpoint: {error}") from None
+
+
+def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if any(m.compress_type or m.flag_bits & 1 for m in members) or sum(m.file_size for m in members) > len(content):
+            raise ValueError("its arrays are packed, expected them stored as they are")
+        for member in members:
+            data = io.BytesIO(archive.read(member))
+            np.lib.format.read_magic(data)
+            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(data)
+            size = math.prod(shape) * dtype.itemsize
+            if dtype.hasobject or fortran_order or size != len(data.getbuffer()) - data.tell():
+                raise ValueError(f"{member.filename} is {dtype} {shape} and does not fit its {member.file_size} bytes")
+            values = np.frombuffer(data.getbuffer(), dtype, offset=data.tell()) if size else np.empty(0, dtype)
+            arrays[member.filename.removesuffix(".npy")] = values.reshape(shape)
+    return arrays
+
+
+def _forget(folder: Path, keep: int) -> None:
+    kept = {file.stem for file in [*_manifest_files(folder)[:keep], *_by_score(folder)[:1]]}
+    for pattern in ("epoch-*.json", "epoch-*.npz"):  # manifests first: without its manifest a checkpoint is none
+        for file in folder.glob(pattern):
+            if file.stem not in kept:
+                file.unlink()
+
+
+def _manifest_files(folder: Path) -> list[Path]:
     """Newest first; the names sort by epoch and step."""
     return sorted(folder.glob("epoch-*-step-*.json"), reverse=True)
 
 
+def _by_score(folder: Path) -> list[Path]:
+    """Highest first, the earliest of equals; those without a score are left out."""
+    files = sorted(_manifest_files(folder), key=lambda file: (-_score(file), file.name))
+    return [file for file in files if _score(file) > -math.inf]
+
+
+def _score(manifest_file: Path) -> float:
+    try:
+        score = read_manifest(manifest_file).get("score")
+    except (OSError, ValueError):
+        return -math.inf
+    return -math.inf if score is None else score
+
+
 def model_state(model: keras.Model) -> dict[str, np.ndarray]:
     """Every variable that training changes: weights, batch-norm statistics, dropout's seeds, optimizer, metrics."""
-    return {name: np.asarray(variable) for name, variable in _variables(model).items()}
+    return {name: variable.numpy() for name, variable in _variables(model).items()}
 
 
 def restore_model_state(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Assigns a `model_state`; raises UserError naming what is missing, left over or of another shape."""
+    """Assigns a `model_state`; raises UserError naming what is missing, left over or of another shape or type."""
     variables = _variables(model)
     unmatched = sorted(set(variables) ^ set(arrays))
     if unmatched:
         raise UserError(f"the checkpoint is of another network or optimizer: {unmatched[0]} is on one side only")
     for name, variable in variables.items():
-        if tuple(variable.shape) != arrays[name].shape:
-            raise UserError(f"the checkpoint's {name} is {arrays[name].shape}, expected {tuple(variable.shape)}")
+        found, expected = arrays[name], variable.numpy()
+        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            raise UserError(
+                f"the checkpoint's {name} is {found.dtype} {found.shape}, expected {expected.dtype} {expected.shape}"
+            )
     for name, variable in variables.items():
         variable.assign(arrays[name])
+
+
+def first_not_finite(arrays: dict[str, np.ndarray]) -> str | None:
+    """The name of an array with NaN or infinity in it."""
+    floats = (name for name, array in arrays.items() if array.dtype.kind == "f")
+    return next((name for name in floats if not np.isfinite(arrays[name]).all()), None)
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -57,6 +57,6 @@ def test_a_save_that_fails_leaves_the_older_ones_and_no_temporary_file(folder, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("kerasref.atomic.os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(RunError, match=r"npz could not be written: No space"):
         checkpoints.save(folder, {"a": np.zeros(9)}, {"epoch": 4, "step": 0})
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

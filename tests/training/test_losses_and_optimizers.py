@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 
 from kerasref.recipes import Recipe
-from kerasref.training.losses import SmoothedCrossEntropy, classification_accuracy, classification_loss
+from kerasref.training.losses import (
+    MaskedBinaryCrossEntropy,
+    SmoothedCrossEntropy,
+    classification_accuracy,
+    classification_loss,
+)
 from kerasref.training.optimizers import add_l2, l2_coefficient, recipe_optimizer
 
 
@@ -20,6 +25,30 @@ def test_smoothed_cross_entropy_against_its_definition(smoothing):
     target[np.arange(16), labels] += 1 - smoothing
     expected = -(target * _log_softmax(logits)).sum(-1).mean()
     assert float(SmoothedCrossEntropy(smoothing)(labels, logits)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.5])
+def test_masked_binary_cross_entropy_is_the_mean_over_the_labels_that_are_there(hidden):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 3, (16, 5)).astype("float32"), rng.integers(0, 2, (16, 5))
+    there = rng.random((16, 5)) >= hidden
+    costs = keras.ops.convert_to_numpy(
+        keras.ops.binary_crossentropy(labels.astype("float32"), logits, from_logits=True)
+    )
+    found = float(MaskedBinaryCrossEntropy()(np.where(there, labels, -1), logits))
+    assert found == pytest.approx(costs[there].mean(), rel=1e-5)
+
+
+def test_a_hidden_label_moves_nothing_and_a_batch_without_labels_costs_nothing():
+    layer = keras.layers.Dense(3)
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.compile(keras.optimizers.SGD(1.0), MaskedBinaryCrossEntropy())
+    inputs, before = np.ones((2, 4), "float32"), [np.array(weight) for weight in layer.weights]
+    model.train_on_batch(inputs, np.array([[1, -1, 0], [-1, -1, 1]]))
+    for old, new in zip(before, layer.weights, strict=True):
+        assert (np.array(new)[..., 1] == old[..., 1]).all()
+        assert (np.array(new)[..., [0, 2]] != old[..., [0, 2]]).all()
+    assert float(MaskedBinaryCrossEntropy()(np.full((2, 3), -1), np.ones((2, 3), "float32"))) == 0
 
 
 def test_a_single_logit_is_logistic_regression():

@@ -1,8 +1,12 @@
 """Whole trainings on the embedded data set: what they leave behind, and that a stop in between changes nothing."""
 
 import csv
+import dataclasses
 import os
+import shutil
 import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -10,8 +14,8 @@ import pytest
 
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.recipes import Recipe
-from kerasref.runs import HISTORY_COLUMNS
-from kerasref.training import train
+from kerasref.runs import HISTORY_COLUMNS, Run
+from kerasref.training import checkpoints, train
 from kerasref.training.loop import _locked
 
 RECIPE = Recipe(
@@ -31,11 +35,11 @@ RECIPE = Recipe(
 
 
 class StopAt(keras.callbacks.Callback):
-    """Sends the process a signal at one step of one epoch."""
+    """Sends the process a signal at one step of one epoch, or not at all."""
 
-    def __init__(self, epoch, step, number=signal.SIGTERM):
+    def __init__(self, *at, number=signal.SIGTERM):
         super().__init__()
-        self.at, self.number = (epoch, step), number
+        self.at, self.number = at, number
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -53,6 +57,10 @@ def whole(tmp_path_factory):
 
 def _history_but_times(run):
     return [{k: v for k, v in row.items() if "duration" not in k} for row in run.history()]
+
+
+def _files(run):
+    return {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
 
 
 def test_the_run_directory(whole):
@@ -89,7 +97,7 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(whole, tmp_path, where):
     with pytest.raises(Stopped, match="resume with") as stopped:
         train(RECIPE, tmp_path / "run", callbacks=[StopAt(*where)])
     assert stopped.value.exit_code == 143
-    resumed = train(RECIPE, tmp_path / "run", resume=True, callbacks=[keras.callbacks.Callback()])
+    resumed = train(RECIPE, tmp_path / "run", resume=True, callbacks=[StopAt()])
     assert _history_but_times(resumed) == _history_but_times(whole)
     for expected, found in zip(whole.load_model().weights, resumed.load_model().weights, strict=True):
         np.testing.assert_array_equal(found, expected, strict=True)
@@ -101,23 +109,117 @@ def test_early_stopping_works_across_the_loops_fits(tmp_path):
     assert len(run.history()) == 2  # the first is the best, one more is waited for
 
 
+def test_what_callbacks_know_survives_a_stop(tmp_path):
+    """EarlyStopping's count and best weights; and a training that it ended is not taken up again."""
+
+    def callbacks(*stop_at):
+        stopper = keras.callbacks.EarlyStopping("loss", min_delta=100.0, patience=2, restore_best_weights=True)
+        return [stopper, StopAt(*stop_at)]
+
+    whole = train(RECIPE, tmp_path / "whole", callbacks=callbacks())
+    for at in ((1, 11), (2, 24)):  # in an epoch; at the end of the one that is the last
+        with pytest.raises(Stopped):
+            train(RECIPE, tmp_path / f"run{at}", callbacks=callbacks(*at))
+        resumed = train(RECIPE, tmp_path / f"run{at}", resume=True, callbacks=callbacks())
+        assert _history_but_times(resumed) == _history_but_times(whole)
+        for expected, found in zip(whole.load_model().weights, resumed.load_model().weights, strict=True):
+            np.testing.assert_array_equal(found, expected, strict=True)
+    with pytest.raises(UserError, match=r"callbacks \['EarlyStopping', 'StopAt'\], found \[\]"):
+        train(dataclasses.replace(RECIPE, epochs=4), tmp_path / "whole", resume=True)
+
+
 def test_a_resume_of_a_complete_run_changes_no_file(whole, capsys):
-    before = {file: file.read_bytes() for file in whole.path.rglob("*") if file.is_file()}
+    before = _files(whole)
     train(RECIPE, whole.path, resume=True)
-    assert "already complete" in capsys.readouterr().out
-    assert {file: file.read_bytes() for file in whole.path.rglob("*") if file.is_file()} == before
+    train(dataclasses.replace(RECIPE, epochs=2), whole.path, resume=True)
+    assert capsys.readouterr().out.count("already complete") == 2
+    assert _files(whole) == before
 
 
-def test_a_resume_with_other_settings_names_both_values(whole):
-    with pytest.raises(UserError, match=r"batch_size 50, found 60"):
-        train(Recipe(**{**RECIPE.__dict__, "batch_size": 60}), whole.path, resume=True)
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"batch_size": 60}, "batch_size 50, found 60"),
+        ({"seed": 1}, "seed 0, found 1"),
+        ({"model": "lenet5"}, "model 'mlp', found 'lenet5'"),
+        ({"dataset": "mnist"}, "dataset 'digits', found 'mnist'"),
+    ],
+)
+def test_a_resume_with_other_settings_names_both_values(whole, changes, says):
+    before = _files(whole)
+    with pytest.raises(UserError, match=says):
+        train(dataclasses.replace(RECIPE, **changes), whole.path, resume=True)
+    assert _files(whole) == before
+
+
+def test_a_resume_with_other_data_under_the_same_name_is_found(whole, tmp_path):
+    shutil.copytree(whole.path, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    settings = run.settings()
+    settings["dataset"]["num_train"] += 1
+    run.write_settings(settings)
+    run.model_file.unlink()  # else it is complete
+    before = _files(run)
+    with pytest.raises(UserError, match="data set's num_train"):
+        train(RECIPE, run.path, resume=True)
+    assert _files(run) == before
+
+
+def test_a_run_is_not_begun_again_where_one_is(whole):
     with pytest.raises(UserError, match="--resume"):
         train(RECIPE, whole.path)
 
 
-def test_one_process_at_a_time(whole):
-    with _locked(whole), pytest.raises(RunError, match=f"in use by process {os.getpid()}"):
-        train(RECIPE, whole.path, resume=True)
+def test_one_process_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path):
+    """The owner is another process; once it was killed, the lock is free."""
+    code = f"""if True:
+        import time
+        from kerasref.runs import Run
+        from kerasref.training.loop import _locked
+        with _locked(Run({str(tmp_path)!r})):
+            print("locked", flush=True)
+            time.sleep(100)"""
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout.readline() == "locked\n"
+        with pytest.raises(RunError, match=f"in use by process {owner.pid};"):
+            train(RECIPE, tmp_path, resume=True)
+    finally:
+        owner.kill()
+        owner.wait()
+    with _locked(Run(tmp_path)):
+        assert (tmp_path / ".lock.owner").read_text() == str(os.getpid())
+
+
+def test_checkpoints_by_step_the_last_few_and_the_best(tmp_path):
+    """A score is in the manifest of an epoch's end; best.keras is the network of the highest."""
+    recipe = dataclasses.replace(RECIPE, epochs=4, learning_rate=0.5, schedule="constant", selection_metric="accuracy")
+    with pytest.raises(Stopped):  # in epoch 1, which has 26 steps, in calls of 4
+        train(recipe, tmp_path, checkpoint_every="8steps", keep_checkpoints=3, callbacks=[StopAt(0, 20)])
+    assert [file.stem[-2:] for file in sorted((tmp_path / "checkpoints").glob("*.npz"))] == ["08", "16", "24"]
+    run = train(recipe, tmp_path, resume=True, checkpoint_every="8steps", keep_checkpoints=3, callbacks=[StopAt()])
+    scores = {row["epoch"]: row["val_accuracy"] for row in run.history()}
+    best = max(scores, key=scores.get)
+    assert len(set(scores.values())) > 1
+    _, progress = checkpoints.load_best(run.checkpoints)
+    assert (progress["epoch"], progress["step"]) == (best, 0)
+    assert progress["score"] == pytest.approx(scores[best])
+    run.model_file = run.best_file
+    dataset = run.load_dataset()
+    logits = run.load_model().predict(dataset.validation.batches(100, preprocessing=run.preprocessing()), verbose=0)
+    assert np.mean(logits.argmax(-1) == dataset.validation.labels) == pytest.approx(scores[best])
+    assert len(list(run.checkpoints.glob("*.npz"))) <= 4
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    """The last step of an epoch broke them: its loss was still finite."""
+
+    class Blow(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.layers[-1].kernel.assign(np.full(self.model.layers[-1].kernel.shape, np.nan))
+
+    with pytest.raises(RunError, match=r"kernel is not finite before epoch 2, step 1, learning rate (?s:.*)none yet"):
+        train(RECIPE, tmp_path, callbacks=[Blow()])
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_last_good_checkpoint(tmp_path):
@@ -133,3 +235,17 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_last_good_checkpoi
 def test_keep_prob_of_a_network_without_dropout_is_an_error(tmp_path):
     with pytest.raises(UserError, match="has no dropout"):
         train(Recipe(model="softmax_regression", dataset="digits", keep_prob=0.5), tmp_path / "run")
+
+
+def test_a_second_signal_stops_at_once():
+    code = (
+        "import os, signal\n"
+        "from kerasref.training.stopping import StopSignals\n"
+        "with StopSignals() as signals:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print(signals.received, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('still here')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (143, "2\n")

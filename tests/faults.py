@@ -1,0 +1,165 @@
+"""The faults that kerasref answers for, each with the tests that show it: docs/reliability.md has what is promised.
+
+`python tests/faults.py` prints the table; tests/test_faults.py fails when a row has no test or a test is not there.
+"""
+
+FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
+    1: (
+        "kill -9 at any step",
+        (
+            "tests/crash/test_crash.py::test_a_killed_training_resumes_to_the_same_bits",
+            "tests/training/test_training.py::test_what_callbacks_know_survives_a_stop",
+            "tests/training/test_transfer.py::test_stopped_and_resumed_is_bit_for_bit_the_same",
+        ),
+    ),
+    2: (
+        "kill -9 inside a save",
+        ("tests/crash/test_crash.py::test_a_killed_training_resumes_to_the_same_bits",),
+    ),
+    3: (
+        "SIGTERM, SIGINT",
+        (
+            "tests/training/test_training.py::test_stopped_and_resumed_is_bit_for_bit_the_same",
+            "tests/training/test_training.py::test_a_second_signal_stops_at_once",
+            "tests/scripts/test_scripts.py::test_control_c_saves_and_says_how_to_go_on",
+        ),
+    ),
+    4: (
+        "disk full, or broken",
+        (
+            "tests/training/test_disk_faults.py::test_whichever_write_of_a_save_fails_a_whole_checkpoint_is_there",
+            "tests/training/test_disk_faults.py::test_a_file_that_cannot_be_written_is_as_it_was",
+        ),
+    ),
+    5: (
+        "checkpoint truncated, zeroed, a bit flipped",
+        (
+            "tests/training/test_disk_faults.py::test_a_hundred_flipped_bits_are_found",
+            "tests/training/test_disk_faults.py::test_cut_anywhere_it_is_found",
+            "tests/training/test_checkpoints.py::test_a_damaged_one_is_named_and_the_one_before_is_used",
+            "tests/training/test_checkpoints.py::test_none_left_is_an_error_and_none_ever_is_not",
+            "tests/fuzz/test_fuzz.py::test_checkpoint",
+        ),
+    ),
+    6: (
+        "resume with another model, batch size, seed or data set",
+        (
+            "tests/training/test_training.py::test_a_resume_with_other_settings_names_both_values",
+            "tests/training/test_training.py::test_a_resume_with_other_data_under_the_same_name_is_found",
+        ),
+    ),
+    7: (
+        "resume a finished run, or with fewer epochs",
+        ("tests/training/test_training.py::test_a_resume_of_a_complete_run_changes_no_file",),
+    ),
+    8: (
+        "loss becomes NaN or infinite",
+        (
+            "tests/training/test_training.py::"
+            "test_a_loss_that_is_not_finite_ends_the_run_and_names_the_last_good_checkpoint",
+            "tests/training/test_training.py::test_weights_that_are_not_finite_are_never_saved",
+        ),
+    ),
+    9: (
+        "two processes, one run directory",
+        ("tests/training/test_training.py::test_one_process_at_a_time_and_a_dead_ones_lock_is_taken_over",),
+    ),
+    10: (
+        "a sweep killed inside a run",
+        (
+            "tests/experiments/test_sweep.py::test_twelve_runs_killed_three_times_are_twelve_rows",
+            "tests/experiments/test_sweep.py::test_a_killed_process_leaves_its_setting_to_the_next",
+        ),
+    ),
+    11: (
+        "a results file with a torn last line",
+        (
+            "tests/experiments/test_results_table.py::test_cut_at_any_byte_every_whole_row_is_kept_and_work_goes_on",
+            "tests/fuzz/test_fuzz.py::test_results_file",
+        ),
+    ),
+    12: (
+        "four writers, 200 rows each",
+        ("tests/experiments/test_results_table.py::test_four_processes_of_200_rows_each_make_800_rows",),
+    ),
+    13: (
+        "IDX: truncated, bad CRC, wrong magic, wrong count, trailing bytes, a gzip bomb",
+        (
+            "tests/hostile/test_hostile.py::test_each_is_refused_with_its_name",
+            "tests/data/test_sources.py::test_a_broken_idx_file_is_named_with_what_was_found",
+            "tests/fuzz/test_fuzz.py::test_idx",
+        ),
+    ),
+    14: (
+        "label outside the classes, counts that differ, empty set, a class with no image",
+        (
+            "tests/hostile/test_hostile.py::test_each_is_refused_with_its_name",
+            "tests/data/test_sources.py::test_a_folder_that_is_no_data_set",
+        ),
+    ),
+    15: (
+        "preparing a data set is killed",
+        ("tests/data/test_sources.py::test_a_preparation_that_was_killed_is_never_used",),
+    ),
+    16: (
+        "an archive with .., absolute paths, links, devices",
+        (
+            "tests/hostile/test_hostile.py::test_each_is_refused_with_its_name",
+            "tests/data/test_sources.py::test_a_hostile_archive_is_refused_by_the_members_name",
+            "tests/data/test_sources.py::test_a_hostile_zip_is_refused",
+        ),
+    ),
+    17: (
+        "hostile .keras, .h5 and recipe.json",
+        (
+            "tests/hostile/test_hostile.py::test_each_is_refused_with_its_name",
+            "tests/hostile/test_hostile.py::test_the_attacks_are_real",
+            "tests/hostile/test_hostile.py::test_without_trust_the_message_says_what_it_means",
+            "tests/fuzz/test_fuzz.py::test_recipe_file",
+        ),
+    ),
+    18: (
+        "hostile .pt, .pth (pickle)",
+        (
+            "tests/hostile/test_hostile.py::test_each_is_refused_with_its_name",
+            "tests/pytorch/test_files.py::test_hostile_pickle_is_refused_and_runs_nothing",
+            "tests/pytorch/test_files.py::test_canary_sings_for_a_careless_reader",
+        ),
+    ),
+    19: (
+        "not an image, empty, truncated, a FIFO, 100 Mpx, 400 Mpx",
+        (
+            "tests/scripts/test_scripts.py::test_the_other_files_go_on_after_one_that_is_no_picture",
+            "tests/data/test_pictures.py::test_what_is_no_picture_is_refused",
+            "tests/data/test_pictures.py::test_a_fifo_is_no_picture",
+            "tests/data/test_pictures.py::test_a_huge_picture_is_refused_before_it_is_decoded",
+            "tests/data/test_pictures.py::test_400_million_pixels_are_refused_from_the_header",
+            "tests/fuzz/test_fuzz.py::test_picture",
+        ),
+    ),
+    20: (
+        "CMYK, 16-bit, palette, alpha, animated, 1x1, the eight EXIF orientations",
+        (
+            "tests/data/test_pictures.py::test_any_mode_becomes_rgb_or_stays_grey",
+            "tests/data/test_pictures.py::test_transparent_lies_on_white",
+            "tests/data/test_pictures.py::test_the_eight_orientations_are_one_picture",
+            "tests/data/test_pictures.py::test_the_first_frame_of_an_animation_counts",
+            "tests/data/test_pictures.py::test_sixteen_bits_become_eight_without_clipping",
+            "tests/data/test_pictures.py::test_one_pixel_is_a_photograph_but_no_digit",
+        ),
+    ),
+    22: (
+        "an export interrupted, or its target exists",
+        (
+            "tests/export/test_kill.py::test_killed_while_it_writes_and_while_it_verifies",
+            "tests/export/test_kill.py::test_killed_at_each_rename",
+            "tests/export/test_kill.py::test_the_next_export_clears_up",
+            "tests/export/test_export.py::test_what_is_there_is_replaced_only_when_asked",
+            "tests/scripts/test_scripts.py::test_an_existing_export_is_not_replaced_unasked",
+        ),
+    ),
+}
+
+if __name__ == "__main__":
+    for row, (fault, tests) in FAULTS.items():
+        print(f"{row}. {fault}", *tests, sep="\n     ")
