@@ -1,0 +1,93 @@
+"""Checks a network's gradients against two-sided differences, in float64: check_gradients.py MODEL."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from command_line import import_tensorflow, parse, run
+from network_options import NetworkOptions
+
+from kerasref.errors import RunError, UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(NetworkOptions):
+    """Checks backpropagation against two-sided differences, in float64, with the notes' ratio and a verdict per layer.
+
+    Dropout and gradient checking do not go together: a network with active dropout is refused.
+    """
+
+    model: Annotated[str, tyro.conf.Positional]
+    """A run directory of train.py, a .keras file, or a network that scripts/describe.py knows (random weights)."""
+    trust: bool = False
+    """Open a .keras file from elsewhere, which may run code."""
+    without_dropout: bool = False
+    """Switch the network's dropout off for the check."""
+    weights_per_layer: int = 20
+    """Weights drawn from each layer; each costs at least two forward passes."""
+    examples: int = 4
+    """Random inputs."""
+    seed: int = 0
+    """Of first weights, inputs, labels and the draw."""
+
+
+def main(args: list[str]) -> None:
+    options = parse(Options, args, prog="check_gradients.py")
+    for field in ("weights_per_layer", "examples"):
+        if getattr(options, field) < 1:
+            raise UserError(f"{field} is {getattr(options, field)}, expected at least 1")
+
+    import_tensorflow()
+    import numpy as np
+
+    from kerasref.training.gradient_check import check_gradients
+
+    model, loss = load(options)
+    rng = np.random.default_rng(options.seed)
+    inputs = rng.normal(size=(options.examples, *model.input_shape[1:]))
+    labels = rng.integers(0, max(2, model.output_shape[-1]), (options.examples, 1))
+    checks = check_gradients(
+        model,
+        inputs,
+        labels if loss else labels[:, 0],
+        loss,
+        weights_per_layer=options.weights_per_layer,
+        without_dropout=options.without_dropout,
+        seed=options.seed,
+    )
+    print_checks(checks)
+    wrong = [check.layer for check in checks if check.verdict == "wrong"]
+    if wrong:
+        raise RunError(f"the gradient is wrong in {', '.join(wrong)}")
+
+
+def load(options: Options):
+    """The network, and the loss if it is not the usual one over logits."""
+    import keras
+
+    from kerasref.export.sources import open_source
+    from kerasref.models import build_model
+
+    path = Path(options.model)
+    if not path.is_dir() and path.suffix != ".keras":
+        keras.utils.set_random_seed(options.seed)
+        return build_model(options.model, options.input_shape, options.num_classes, **options.options()), None
+    if options.input_shape or options.num_classes or options.options():
+        raise UserError(f"{path} says itself what its network is; leave the network's options out")
+    source = open_source(path, options.trust)
+    if not source.gives_probabilities:
+        return source.model, None
+    single = source.model.output_shape[-1] == 1
+    return source.model, (keras.losses.BinaryCrossentropy if single else keras.losses.SparseCategoricalCrossentropy)()
+
+
+def print_checks(checks) -> None:
+    long = max(len("layer"), *(len(check.layer) for check in checks))
+    print(f"{'layer':{long}}  {'weights':>11}  {'checked':>7}  {'ratio':>7}  verdict")
+    for check in checks:
+        print(f"{check.layer:{long}}  {check.weights:11,}  {check.checked:7}  {check.ratio:7.1e}  {check.verdict}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,456 @@
+"""Each error of the notes shown to be one: docs/errata.md names the test of every row.
+
+What the notes have is quoted; what is right is computed beside it, or is Keras', PyTorch's or scikit-learn's.
+"""
+
+import importlib.metadata
+import importlib.util
+import inspect
+import io
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import ops
+from PIL import Image
+from sklearn import metrics as sk
+
+from kerasref.data.pictures import prepare_digit, read_picture
+from kerasref.models import build_model
+from kerasref.models.vgg import VGG16
+from kerasref.notes import averages, batch_normalisation, deep_network, gradient_checking, logistic_regression
+from kerasref.notes import optimizers as rules
+from kerasref.notes.activations import ACTIVATIONS, relu, sigmoid
+from kerasref.notes.convolution import convolve_channels
+from kerasref.notes.normalisation import normalise, statistics
+from kerasref.notes.softmax import cross_entropy, cross_entropy_gradient, softmax
+from kerasref.training import inverse_time
+
+ROOT = Path(__file__).resolve().parents[2]
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_in_any_order():
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
+# Formulas
+
+
+def test_the_mean_needs_its_1_over_m():
+    x = RNG.normal(5, 4, (3, 200))
+    assert np.abs((x - x.sum(axis=1, keepdims=True)).mean(axis=1)).min() > 500  # the notes: μ = Σ xⁱ
+    assert np.abs((x - statistics(x)[0]).mean(axis=1)).max() < 1e-12
+
+
+def test_normalisation_divides_by_the_standard_deviation():
+    x = RNG.normal(5, 4, (3, 200))
+    mean, deviation = statistics(x)
+    np.testing.assert_allclose(normalise(x, mean, deviation).var(axis=1), 1)
+    np.testing.assert_allclose(((x - mean) / deviation**2).var(axis=1), 1 / deviation[:, 0] ** 2)  # the notes' x /= σ²
+
+
+def test_half_and_half_is_no_standardisation(digits):
+    """The notes call Normalize((0.5,), (0.5,)) 标准化: it brings pixels to [−1, 1], not to mean 0 and variance 1."""
+    x = (digits[0] - 0.5) / 0.5
+    assert (x.min(), x.max()) == (-1, 1)
+    assert x.mean() < -0.3 and x.var() < 0.8
+
+
+def test_z_norm_lost_its_minus_sign():
+    z = RNG.normal(3, 2, (4, 100))
+    normal, mean, variance = batch_normalisation.normalise_batch(z)
+    as_written = z * mean / np.sqrt(variance + 1e-5)  # z μ, nothing between them
+    np.testing.assert_allclose(normal.mean(axis=1), 0, atol=1e-12)
+    assert as_written.mean() > 1
+
+
+def test_gamma_is_the_standard_deviation():
+    gamma, beta = np.full((1, 1), 3.0), np.full((1, 1), 7.0)
+    z_tilde, _ = batch_normalisation.forward(RNG.normal(size=(1, 1000)), gamma, beta, (0.0, 1.0))
+    assert z_tilde.std() == pytest.approx(3, rel=1e-4)
+    assert z_tilde.var() == pytest.approx(9, rel=1e-4)
+    assert z_tilde.mean() == pytest.approx(7)
+
+
+def test_the_corrected_average_is_not_fed_back():
+    """v = v/(1 − βⁱ) under the same name, taken at its word, goes into the next step, and the average runs away."""
+    x, v = np.ones(20), 0.0
+    for i, value in enumerate(x, start=1):
+        v = (0.9 * v + 0.1 * value) / (1 - 0.9**i)
+    assert v > 10
+    np.testing.assert_allclose(averages.exponential_average(x, 0.9, correct_bias=True), 1)
+
+
+def test_rmsprop_without_epsilon_divides_zero_by_zero(digits):
+    x, y = digits
+    never_inked = x.max(axis=1) == 0
+    w = np.zeros((10, 64))
+    dw = cross_entropy_gradient(w @ x, y) @ x.T
+    with np.errstate(invalid="ignore"):
+        as_written, _ = rules.rmsprop(w, dw, np.zeros_like(w), 0.01)
+    assert np.array_equal(np.isnan(as_written).all(axis=0), never_inked) and never_inked.sum() == 3
+    assert np.isfinite(rules.rmsprop(w, dw, np.zeros_like(w), 0.01, epsilon=1e-7)[0]).all()
+
+
+def test_classes_are_counted_from_1_to_c():
+    z, y = RNG.normal(size=(4, 1)), np.eye(4)[:, :1]
+    a = softmax(z)
+    with pytest.raises(IndexError):
+        sum(y[j] * np.log(a[j]) for j in range(0, 4 + 1))  # Σ from 0 to C
+    with pytest.raises(IndexError):
+        sum(np.exp(z)[i] for i in range(0, 4 + 1))  # Σ from 0 to n
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, dtype="float64")(y.T, z.T)
+    assert -sum(y[j] * np.log(a[j]) for j in range(4)).item() == pytest.approx(float(loss))
+
+
+def test_the_derivative_of_the_cost_lacks_1_over_m():
+    y_hat, y = RNG.uniform(0.1, 0.9, (1, 5)), np.array([[1.0, 0, 1, 0, 0]])
+    numeric = gradient_checking.numeric_gradient(lambda p: logistic_regression.cost(p, y), y_hat)
+    np.testing.assert_allclose(numeric, logistic_regression.cost_derivative(y_hat, y) / 5, rtol=1e-7)
+
+
+def test_the_forward_pass_has_w_where_the_notes_have_its_transpose():
+    """With Z = WᵀX the notes' own backward pass, dZ = Wᵀ dZ and dW = 1/m dZ Xᵀ, is wrong; with Z = WX it is right."""
+    layers = [
+        (RNG.normal(size=(4, 4)), np.zeros((4, 1)), "tanh"),
+        (RNG.normal(size=(4, 4)), np.zeros((4, 1)), "softmax"),
+    ]
+    x, y = RNG.normal(size=(4, 9)), np.eye(4)[:, RNG.integers(0, 4, 9)]
+    (dw, _), _ = deep_network.backward(layers, x, y)
+
+    def cost(w, transposed):
+        (_, b, g), (w2, b2, _) = layers
+        w, w2 = (w.T, w2.T) if transposed else (w, w2)
+        return cross_entropy(w2 @ ACTIVATIONS[g][0](w @ x + b) + b2, y)
+
+    ratios = [
+        gradient_checking.difference_ratio(
+            gradient_checking.numeric_gradient(lambda w, t=transposed: cost(w, t), layers[0][0]), dw
+        )
+        for transposed in (False, True)
+    ]
+    assert ratios[0] < 1e-7 and ratios[1] > 0.1
+
+
+def test_dw_takes_what_went_into_the_layer():
+    layers = [
+        (RNG.normal(size=(5, 3)), np.zeros((5, 1)), "tanh"),
+        (RNG.normal(size=(2, 5)), np.zeros((2, 1)), "softmax"),
+    ]
+    x = RNG.normal(size=(3, 7))
+    dz = RNG.normal(size=(2, 7))
+    activations = deep_network.forward(layers, x)[1]
+    assert (dz @ activations[1].T / 7).shape == layers[1][0].shape
+    assert (dz @ x.T / 7).shape != layers[1][0].shape  # dW = 1/m dZ Xᵀ, in any but the first layer
+
+
+def test_the_bias_is_a_column():
+    """B as 1 x n beside Z, n x m: an error, or, where n = m, added to the examples in place of the units, unseen."""
+    b = np.arange(3.0)
+    with pytest.raises(ValueError, match="broadcast"):
+        np.zeros((3, 5)) + b.reshape(1, 3)
+    assert np.array_equal((np.zeros((3, 3)) + b.reshape(1, 3))[:, 2], [2, 2, 2])  # example 2, all units
+    assert np.array_equal((np.zeros((3, 3)) + b.reshape(3, 1))[:, 2], [0, 1, 2])
+
+
+def test_the_norm_of_a_matrix_is_frobenius():
+    """‖w‖² = wᵀw is a number for one unit's vector alone; for W it is the sum of all squares."""
+    w = RNG.normal(size=(4, 3))
+    assert (w.T @ w).shape == (3, 3)
+    assert np.sum(w**2) == pytest.approx(np.trace(w.T @ w)) == pytest.approx(np.linalg.norm(w) ** 2)
+
+
+def test_rand_is_never_negative():
+    """np.random.rand(shape) · √(1/n): no weight below 0, and z grows by ten a layer where randn keeps it."""
+    rand, randn = RNG.random((500, 500)) / 500**0.5, RNG.standard_normal((500, 500)) / 500**0.5
+    x = RNG.random((500, 50))
+    assert rand.min() >= 0
+    assert (rand @ x).std() + (rand @ x).mean() > 5 * x.std()
+    assert (randn @ x).std() == pytest.approx(np.sqrt(np.mean(x**2)), rel=0.05)
+
+
+def test_relu_takes_the_root_of_2_over_n():
+    """ "换成 2/n": √(2/n) keeps the mean square of z through a ReLU; 2/n itself would shrink it 250-fold at n = 500."""
+    a = relu(RNG.standard_normal((500, 400)))
+    w = RNG.standard_normal((500, 500))
+    assert np.mean((w * np.sqrt(2 / 500) @ a) ** 2) == pytest.approx(2 * np.mean(a**2), rel=0.05)
+    assert np.mean((w * (2 / 500) @ a) ** 2) == pytest.approx(2 / 500 * 2 * np.mean(a**2), rel=0.05)
+
+
+def test_z_sums_over_features():
+    x, w = RNG.normal(size=(6, 9)), RNG.normal(size=(6, 1))  # n = 6 features, m = 9 examples
+    assert (w.T @ x)[0, 4] == pytest.approx(sum(x[i, 4] * w[i, 0] for i in range(6)))
+    with pytest.raises(IndexError):
+        sum(x[i, 4] * w[i, 0] for i in range(9))  # Σ from 1 to m
+
+
+def test_no_activation_of_the_notes_has_a_slope_above_1():
+    """So g'(z) > 1 explains no explosion: large weights do."""
+    z = np.linspace(-20, 20, 100_001)
+    steepest = {name: derivative(z, g(z)).max() for name, (g, derivative) in ACTIVATIONS.items()}
+    assert steepest == pytest.approx({"sigmoid": 0.25, "tanh": 1, "relu": 1, "linear": 1})
+    dz = np.ones((50, 1))
+    for _ in range(20):
+        dz = (2 * RNG.standard_normal((50, 50)) / 50**0.5).T @ dz  # slope 1 all the way
+    assert np.abs(dz).mean() > 1e4
+
+
+def test_a_gradient_that_is_wrong_passes_below_a_thousandth():
+    gradient = RNG.normal(size=100)
+    assert 1e-4 < gradient_checking.difference_ratio(gradient, 1.001 * gradient) < 1e-3  # every entry 0.1 % off
+    theta = RNG.normal(size=20)
+    numeric = gradient_checking.numeric_gradient(lambda t: np.sum(sigmoid(t)), theta)
+    assert gradient_checking.difference_ratio(numeric, sigmoid(theta) * (1 - sigmoid(theta))) < 1e-9
+
+
+def test_the_decay_counts_epochs():
+    """epoch-num is 迭代数 in the notes. With iterations, 938 to an epoch of MNIST, the rate is gone at once."""
+    by_epoch = inverse_time(0.1, 1.0)
+    by_iteration = keras.optimizers.schedules.InverseTimeDecay(0.1, 1, 1.0)
+    assert by_epoch(5) == pytest.approx(0.1 / 6)
+    assert float(by_iteration(5 * 938)) == pytest.approx(0.1 / 4691)
+
+
+def test_convolution_over_channels_is_no_conv3d():
+    """The notes' 三维卷积 is Conv2D: the kernel is as deep as the picture. Conv3D moves along the depth as well."""
+    image, kernel = RNG.normal(size=(6, 7, 3)), RNG.normal(size=(2, 2, 3, 1))
+    flat = convolve_channels(image, kernel)
+    volume = image[None, ..., None]
+    np.testing.assert_allclose(ops.conv(image[None], kernel)[0], flat, atol=1e-12)
+    np.testing.assert_allclose(ops.conv(volume, kernel[..., None, :])[0, :, :, 0], flat, atol=1e-12)
+    assert ops.conv(volume, kernel[:, :, :2, None, :]).shape == (1, 5, 6, 2, 1)
+
+
+def test_the_identity_needs_an_input_without_negatives():
+    a = RNG.normal(size=20)
+    assert np.array_equal(relu(0 + relu(a)), relu(a))  # what a ReLU has put out, as in a residual network
+    assert not np.array_equal(relu(0 + a), a)
+
+
+def test_vgg16_has_13_convolutions_and_an_output_layer():
+    """The notes' line has one arrow "Covn" for each of five blocks, and ends at 4096."""
+    assert sum(repeats for _, repeats in VGG16) + 3 == 16
+    assert len(VGG16) == 5
+
+
+def test_the_notes_accuracy_is_precision():
+    actual, predicted = np.repeat([1, 1, 0, 0], [10, 10, 5, 75]), np.repeat([1, 0, 1, 0], [10, 10, 5, 75])
+    as_written = ((predicted == 1) & (actual == 1)).sum() / (predicted == 1).sum()  # 准确率(P)
+    assert as_written == sk.precision_score(actual, predicted) == pytest.approx(2 / 3)
+    assert sk.accuracy_score(actual, predicted) == 0.85
+
+
+# Statements about PyTorch and its tools
+
+
+def test_stack_along_another_axis_is_the_transpose():
+    """ "1 与 0 效果相同": they are not."""
+    t1, t2, t3 = (torch.tensor([i, i, i]) for i in (1, 2, 3))
+    rows, columns = torch.stack((t1, t2, t3), dim=0), torch.stack((t1, t2, t3), dim=1)
+    assert columns.tolist() == [[1, 2, 3]] * 3 == rows.T.tolist() != rows.tolist()
+
+
+def test_reshape_1_minus_1_is_no_vector():
+    t = torch.arange(6).reshape(2, 3)
+    assert t.reshape(1, -1).shape == (1, 6)
+    assert t.squeeze().shape == (2, 3)  # alone it flattens nothing
+    assert t.reshape(1, -1).squeeze().shape == t.reshape(-1).shape == t.flatten().shape == (6,)
+
+
+def test_broadcasting_adds_axes_in_front():
+    assert (torch.zeros(2, 3) + torch.arange(3)).tolist() == [[0, 1, 2]] * 2
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        torch.zeros(2, 3) + torch.arange(2)
+
+
+def test_as_tensor_copies_when_the_type_changes():
+    data = np.array([1, 2, 3])
+    shared, copied = torch.as_tensor(data), torch.as_tensor(data, dtype=torch.float32)
+    from_list = [1, 2, 3]
+    of_list = torch.as_tensor(from_list)
+    data[0] = from_list[0] = 9
+    assert (shared[0], copied[0], of_list[0]) == (9, 1, 1)
+
+
+def test_std_of_torch_divides_by_n_minus_1():
+    x = RNG.normal(size=5)
+    assert torch.tensor(x).std().item() == pytest.approx(np.std(x, ddof=1))
+    assert float(ops.std(x)) == pytest.approx(np.std(x))
+
+
+def test_a_batch_is_a_list_of_two_tensors():
+    """ "sample的两个元素都会变成列表": the pair is a list, its two elements are tensors of a batch."""
+    samples = [(torch.zeros(1, 28, 28), label) for label in range(4)]
+    batch = next(iter(torch.utils.data.DataLoader(samples, batch_size=4)))
+    assert isinstance(batch, list)
+    assert [type(element) for element in batch] == [torch.Tensor, torch.Tensor]
+    assert batch[1].tolist() == [0, 1, 2, 3]
+
+
+def test_torchvision_is_a_package_of_its_own():
+    assert not [line for line in importlib.metadata.requires("torch") if line.startswith("torchvision")]
+
+
+def test_linear_is_x_times_the_transpose():
+    layer, x = torch.nn.Linear(4, 3), torch.randn(5, 4)
+    torch.testing.assert_close(layer(x), x @ layer.weight.T + layer.bias)  # not Y = AX + B
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        layer.weight @ x
+
+
+def test_biases_are_parameters_too():
+    model = build_model("notes_network")
+    assert model.get_layer("conv").count_params() == 6 * 1 * 5 * 5 + 6
+    assert model.get_layer("fc").count_params() == 10 * 864 + 10
+
+
+def test_the_network_returns_logits():
+    """ "经过Softmax后": forward has its softmax commented out, and rightly so: CrossEntropyLoss has one of its own."""
+    keras.utils.set_random_seed(0)
+    logits = torch.tensor(ops.convert_to_numpy(build_model("notes_network")(RNG.normal(size=(8, 28, 28, 1)))))
+    assert (logits.sum(dim=1) - 1).abs().max() > 0.1
+    label = torch.zeros(1, dtype=torch.long)
+    sure = torch.tensor([[20.0, 0, 0]])
+    assert torch.nn.CrossEntropyLoss()(sure, label) < 1e-8
+    assert torch.nn.CrossEntropyLoss()(torch.softmax(sure, dim=1), label) > 0.5  # softmax twice
+
+
+def test_adams_default_rate_is_0_001():
+    """The notes call 0.001 the default and pass lr=0.01, ten times that."""
+    assert inspect.signature(torch.optim.Adam).parameters["lr"].default == 0.001
+    assert float(keras.optimizers.Adam().learning_rate) == pytest.approx(0.001)
+
+
+def test_the_total_of_batch_means_depends_on_the_batch_size():
+    """ "总损失值" adds up means of batches: the same losses give ten times the total in ten times as many batches."""
+    losses = RNG.random(1000)
+    totals = {size: losses.reshape(-1, size).mean(axis=1).sum() for size in (100, 10)}
+    assert totals[10] == pytest.approx(10 * totals[100])
+
+
+def test_eval_does_not_stop_gradients():
+    """ "评估模式（不进行梯度计算）": eval() switches dropout and batch norm over; no_grad() stops gradients."""
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5)).eval()
+    x = torch.ones(1, 2)
+    assert module(x).requires_grad and torch.equal(module(x), module(x))
+    with torch.no_grad():
+        assert not module(x).requires_grad
+
+
+def test_tensorboard_does_not_bring_tensorflow():
+    needed = {re.match(r"[\w.-]+", line)[0].lower() for line in importlib.metadata.requires("tensorboard")}
+    assert not {name for name in needed if name.startswith(("tensorflow", "tf"))}
+
+
+# Code
+
+LINES = [
+    "import torcht1 = torch.tensor([1,1,1])",
+    "form torch.utils.tensorboard import SummaryWriter",
+    "def plot_confusion_matrix(cm, classes)\n\tpass",
+    "keep-prob = 0.8",
+    # the program's last block: a tab and four spaces under eight spaces
+    "if True:\n    if True:\n        train, test = load()\n\t    model = CNN()\n        device = 0",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_code_that_does_not_compile(line):
+    with pytest.raises(SyntaxError):  # TabError and IndentationError are SyntaxErrors
+        compile(line, "the notes", "exec")
+
+
+def test_names_that_do_not_exist():
+    assert importlib.util.find_spec("torchvison") is None
+    assert not hasattr(torch.utils.data, "DataSet") and hasattr(torch.utils.data, "Dataset")
+    assert not hasattr(torch.Tensor, "argamx") and hasattr(torch.Tensor, "argmax")
+    assert not hasattr(torch.Tensor, "laylout") and hasattr(torch.Tensor, "layout")
+
+
+def test_run_manager_counts_the_last_batch_as_a_whole_one():
+    """`loss · loader.batch_size` for a last batch of 4 of 10: kerasref/experiments has its size there."""
+    losses = RNG.random(34)
+    batches = np.split(losses, [10, 20, 30])
+    as_written = sum(batch.mean() * 10 for batch in batches) / 34
+    assert sum(batch.mean() * len(batch) for batch in batches) / 34 == pytest.approx(losses.mean())
+    assert as_written > 1.1 * losses.mean()
+
+
+def test_run_manager_fills_a_list_that_it_does_not_have():
+    class RunManager:
+        def __init__(self):
+            self.rundata = []
+
+        def end_epoch(self):
+            self.run_data.append({})
+
+    with pytest.raises(AttributeError, match="run_data"):
+        RunManager().end_epoch()
+
+
+def inverted_as_in_the_notes(image):
+    inverted = Image.new("RGB", image.size)
+    for x in range(image.width):
+        for y in range(image.height):
+            inverted.putpixel((x, y), tuple(255 - value for value in image.getpixel((x, y))))
+    return inverted
+
+
+@pytest.fixture(scope="module")
+def seven(digits):
+    """A real digit as 200 x 200 pixels, light strokes on black."""
+    pixels = digits[0].T[digits[1].argmax(axis=0) == 7][0].reshape(8, 8) * 255
+    canvas = Image.new("L", (200, 200), 0)
+    canvas.paste(Image.fromarray(pixels.astype("uint8")).resize((120, 120), Image.Resampling.BICUBIC), (40, 40))
+    return canvas
+
+
+def test_the_prediction_inverts_whatever_the_picture_is(seven):
+    light_on_dark = np.asarray(inverted_as_in_the_notes(seven.convert("RGB")).convert("L").resize((28, 28)))
+    assert light_on_dark.mean() > 200  # a white page, where MNIST is mostly black
+    ink_on_paper = Image.fromarray(255 - np.asarray(seven))
+    ours = [prepare_digit(picture).astype(float) for picture in (seven, ink_on_paper)]
+    assert ours[0].mean() < 60
+    assert np.abs(ours[0] - ours[1]).mean() < 2
+
+
+def test_the_prediction_fails_on_grey_and_loses_transparent_pictures(seven):
+    with pytest.raises(TypeError, match="not iterable"):
+        inverted_as_in_the_notes(seven)
+    black_on_nothing = Image.merge("RGBA", [Image.new("L", seven.size, 0)] * 3 + [seven])
+    assert np.ptp(np.asarray(inverted_as_in_the_notes(black_on_nothing))) == 0  # no stroke is left
+    buffer = io.BytesIO()
+    black_on_nothing.save(buffer, "PNG")
+    ours = prepare_digit(read_picture(buffer.getvalue())).astype(float)
+    assert np.abs(ours - prepare_digit(seven)).mean() < 2
+
+
+# The page itself
+
+
+def named_tests(page):
+    """(file, function) of every `tests/….py::test_…` in a page of docs/."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"(tests/[\w/]+\.py)::(test_\w+)", text)
+
+
+def defines(path, function):
+    path = ROOT / path
+    return path.is_file() and re.search(rf"^def {function}\(", path.read_text(encoding="utf-8"), re.M) is not None
+
+
+def test_every_row_names_a_test_that_exists_and_every_test_here_has_a_row():
+    rows = [line for line in (ROOT / "docs" / "errata.md").read_text().splitlines() if re.match(r"\| \d+ ", line)]
+    assert len(rows) > 30
+    assert [int(row.split("|")[1]) for row in rows] == list(range(1, len(rows) + 1))
+    for row in rows:
+        assert "::test_" in row.split("|")[-2], row
+    named = named_tests("errata.md")
+    assert [test for test in named if not defines(*test)] == []
+    here = re.findall(r"^def (test_\w+)", Path(__file__).read_text(encoding="utf-8"), re.M)[:-1]
+    assert set(here) <= {function for _, function in named}
