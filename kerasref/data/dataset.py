@@ -97,6 +97,12 @@ class MemorySplit(Split):
         """The split of these rows of this one."""
         return MemorySplit(self.all_images, self.all_labels, self.indices[indices])
 
+    def with_labels(self, labels: np.ndarray) -> "MemorySplit":
+        """The same pictures with other labels, int64 [n] (or [n, L] where an example has several)."""
+        all_labels = np.zeros((len(self.all_images), *labels.shape[1:]), np.int64)
+        all_labels[self.indices] = labels
+        return MemorySplit(self.all_images, all_labels, self.indices)
+
     def raw_batches(self, batch_size, shuffle_seed, epoch, first_step):
         import tensorflow as tf
 

@@ -1,6 +1,7 @@
 """`load_dataset`: the one door to every data set."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from kerasref.data.dataset import ImageDataset, MemorySplit
 from kerasref.data.digits import load_digits
 from kerasref.data.folder import load_folder
 from kerasref.data.pictures import prepare_photo
-from kerasref.data.splitting import Parts, split_three
+from kerasref.data.splitting import Parts, keep_classes, split_three
 from kerasref.errors import UserError
 from kerasref.ratio import parse_ratio
 
@@ -20,6 +21,7 @@ def load_dataset(
     name: str | os.PathLike,
     *,
     data_dir: str | os.PathLike | None = None,
+    classes: Sequence[str] | None = None,
     image_size: int | None = None,
     validation: float | str = 0.1,
     split_seed: int = 0,
@@ -31,6 +33,7 @@ def load_dataset(
         other image-classification set of TensorFlow Datasets (NAME or NAME/CONFIG), also one imported with
         scripts/prepare_data.py; or an image folder: a path with a separator in it, or any folder that exists
     data_dir: where TensorFlow Datasets keeps its sets; None obeys TFDS_DATA_DIR, else ~/tensorflow_datasets
+    classes: names of the classes to keep, numbered in this order; None keeps all
     image_size: pixels; pictures are scaled to it on the short side and cut square from the centre
     validation: a fraction f of train; or a ratio train:validation:test such as "6:2:2", "98:1:1", "99.5:0.25:0.25" or
         "7:3:0". A set that brings a test split keeps it: of a ratio only train:validation counts. A set without one
@@ -43,6 +46,8 @@ def load_dataset(
     if image_size is not None and image_size < 1:
         raise UserError(f"image size {image_size}: expected at least 1 pixel")
     parts = _find(name, data_dir, image_size)
+    if classes is not None:
+        parts = keep_classes(parts, classes)
     train, validation, test, notes = split_three(parts, validation, split_seed, train_examples)
     return ImageDataset(name, parts.class_names, train.image_shape, train, validation, test, notes, parts.picture)
 

@@ -1,11 +1,12 @@
 """Train, validation and test: by fraction or by the notes' ratios (训练 / 数据集), stratified and seeded."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kerasref.data.dataset import Split
-from kerasref.errors import UserError
+from kerasref.errors import UserError, unknown
 from kerasref.ratio import parse_ratio
 
 TEST_FRACTION = 0.2  # of a set that brings no test split of its own, when only the validation fraction is given
@@ -21,6 +22,29 @@ class Parts:
     test: Split | None
     notes: tuple[str, ...]
     picture: str
+
+
+def keep_classes(parts: Parts, names: Sequence[str]) -> Parts:
+    """The examples of the classes `names` alone, numbered in that order. Raises UserError for an unknown or repeated
+    name, for fewer than two, and for a streamed set, whose labels are not known before it is read."""
+    for name in names:
+        if name not in parts.class_names:
+            raise unknown("class", name, parts.class_names)
+    if len(set(names)) != len(names) or len(names) < 2:
+        raise UserError(f"classes {', '.join(names)}: expected two or more, each once")
+    number = np.full(len(parts.class_names), -1)
+    number[[parts.class_names.index(name) for name in names]] = np.arange(len(names))
+
+    def keep(split):
+        if split is None:
+            return None
+        if split.labels is None:
+            raise UserError("classes: this set is read as a stream, so a part of its classes cannot be chosen")
+        chosen = split.select(np.flatnonzero(number[split.labels] >= 0))
+        return chosen.with_labels(number[chosen.labels])
+
+    splits = {name: keep(getattr(parts, name)) for name in ("train", "validation", "test")}
+    return replace(parts, class_names=tuple(names), **splits)
 
 
 def split_three(parts: Parts, ratio: float | str, seed: int, train_examples: int | None):

@@ -1,12 +1,13 @@
-"""A run directory in; its metrics.json and report.html out."""
+"""A run directory in; its metrics.json and report.html out, or its validation.json."""
 
 import dataclasses
 from functools import partial
 
 import numpy as np
 
+from kerasref.data import ImageDataset
 from kerasref.errors import UserError
-from kerasref.evaluation.metrics import compute_metrics, probabilities
+from kerasref.evaluation.metrics import compute_metrics, probabilities, sure_above
 from kerasref.evaluation.report import write_report
 from kerasref.recipes import Recipe
 from kerasref.runs import Run
@@ -28,9 +29,9 @@ def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
     dataset = run.load_dataset(data_dir)
     if dataset.test is None:
         raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
-    predicted = probabilities(predict_logits(run.load_model(), dataset.test, run.preprocessing()))
-    labels = _labels(dataset.test)
-    metrics = compute_metrics(labels, predicted, dataset.class_names, run.recipe().selection_metric)
+    labels, predicted, metrics = _measure(run, dataset, dataset.test)
+    if dataset.validation is not None:
+        metrics["sure_above"] = sure_above(*_measure(run, dataset, dataset.validation)[:2])
     run.write_metrics(metrics)
     write_report(
         run.report_file,
@@ -46,7 +47,21 @@ def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
     return metrics
 
 
-def _labels(split) -> np.ndarray:
+def measure_validation(run: Run, dataset: ImageDataset) -> dict:
+    """Writes validation.json, the metrics of the run's validation split, by which runs are chosen; returns them."""
+    metrics = _measure(run, dataset, dataset.validation)[2]
+    run.write_metrics(metrics, run.validation_file)
+    return metrics
+
+
+def _measure(run: Run, dataset: ImageDataset, split) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Labels [n], probabilities [n, classes] and metrics of one split."""
+    predicted = probabilities(predict_logits(run.load_model(), split, run.preprocessing()))
+    labels = labels_of(split)
+    return labels, predicted, compute_metrics(labels, predicted, dataset.class_names, run.recipe().selection_metric)
+
+
+def labels_of(split) -> np.ndarray:
     """int64 [n]; of a streamed split they are read along the way."""
     if split.labels is not None:
         return split.labels

@@ -1,7 +1,10 @@
 """Matplotlib figures, without pyplot: nothing is shown, nothing global is kept. `figure.savefig(path)` writes one."""
 
+import base64
+import io
 import math
 import textwrap
+import warnings
 
 import matplotlib
 import numpy as np
@@ -189,3 +192,14 @@ def checked_images(images) -> np.ndarray:
             "expected uint8 [images, height, width, 1 or 3 channels], at least one"
         )
     return images
+
+
+def svg(figure) -> dict:
+    """A figure as a data URI with its width in CSS pixels; text stays text, in the reader's own fonts."""
+    file = io.StringIO()
+    stable = {"svg.fonttype": "none", "svg.hashsalt": "kerasref"}  # the same figure, the same bytes
+    with matplotlib.rc_context(stable), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts may well have it
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    content = base64.b64encode(file.getvalue().encode()).decode()
+    return {"uri": f"data:image/svg+xml;base64,{content}", "width": round(figure.get_figwidth() * 96)}

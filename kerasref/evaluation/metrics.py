@@ -29,6 +29,23 @@ def probabilities(logits) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
+def sure_above(labels, probabilities, precision: float = 0.99) -> dict:
+    """The probability above which predictions are right with `precision`, chosen on validation data.
+
+    The lowest such probability: it keeps the most. 0 where all are kept; 1, above which nothing lies, where even the
+    surest are too often wrong. Returns `probability`, `precision` as wanted, `share` of the n kept, and `n`.
+    """
+    highest = probabilities.max(axis=1)
+    order = np.argsort(-highest, kind="stable")
+    right = (probabilities.argmax(axis=1) == labels)[order]
+    next_lower = np.append(highest[order][1:], 0.0)
+    kept = np.arange(1, len(labels) + 1)
+    enough = (np.cumsum(right) >= precision * kept) & (next_lower < highest[order])  # equals go together
+    last = int(np.flatnonzero(enough).max(initial=-1))
+    threshold = float(next_lower[last]) if last >= 0 else 1.0
+    return {"probability": threshold, "precision": precision, "share": (last + 1) / len(labels), "n": len(labels)}
+
+
 def compute_metrics(labels, probabilities, class_names, selection_metric="macro_f1") -> dict:
     """Everything that metrics.json says about labels [n] and probabilities [n, C], as values that JSON can hold.
 
@@ -137,6 +154,32 @@ def costliest_confusions(matrix, count=8) -> list[tuple[int, int, int]]:
     order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
     pairs = zip(*np.unravel_index(order, mistakes.shape), strict=True)
     return [(int(true), int(found), int(mistakes[true, found])) for true, found in pairs if mistakes[true, found]]
+
+
+def error_analysis(labels, probabilities, count=8) -> list[dict]:
+    """What each of the costliest confusions costs, most examples first: which error to work on.
+
+    - `true`, `found`: the classes; `indices`: the examples, the surest mistake first;
+    - `of_class`, `of_mistakes`: their share of the true class and of all mistakes;
+    - `of_loss`: their share of the log loss; `accuracy`: what it would be without this confusion.
+    """
+    found = probabilities.argmax(axis=1)
+    losses = -np.log(np.maximum(np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0], 1e-15))
+    matrix = sk.confusion_matrix(labels, found, labels=np.arange(probabilities.shape[1]))
+    mistakes = len(labels) - np.trace(matrix)
+    rows = []
+    for true, wrong, examples in costliest_confusions(matrix, count):
+        indices = np.flatnonzero((labels == true) & (found == wrong))
+        rows.append({
+            "true": true,
+            "found": wrong,
+            "indices": indices[np.argsort(-probabilities[indices, wrong], kind="stable")],
+            "of_class": examples / matrix[true].sum(),
+            "of_mistakes": examples / mistakes,
+            "of_loss": losses[indices].sum() / losses.sum(),
+            "accuracy": (len(labels) - mistakes + examples) / len(labels),
+        })  # fmt: skip
+    return rows
 
 
 def _precision_recall_f1(labels, predicted, class_names):

@@ -3,21 +3,20 @@
 import base64
 import io
 import json
-import warnings
 from pathlib import Path
 
 import jinja2
-import matplotlib
 import numpy as np
 from matplotlib.image import imsave
 
 from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 from kerasref.evaluation.diagnosis import column, diagnose
-from kerasref.evaluation.figures import checked_images, plot_calibration, plot_confusion_matrix, plot_curves
-from kerasref.evaluation.metrics import calibration_bins, checked, confident_mistakes, costliest_confusions
+from kerasref.evaluation.figures import checked_images, plot_calibration, plot_confusion_matrix, plot_curves, svg
+from kerasref.evaluation.metrics import calibration_bins, checked, confident_mistakes, error_analysis
 
 SHOWN = 36  # mistakes, and samples
+SHOWN_OF_CONFUSION = 6
 LARGEST_PNG = 64  # pixels a side; above, a photograph as PNG would be ten times its JPEG
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -44,7 +43,7 @@ def write_report(
       of indices to such an array of those pictures alone, for a test set that does not fit in memory;
     - `labels` [n], `probabilities` [n, C] in the order of `images`.
 
-    Raises UserError for arrays that do not fit each other, OSError where the file cannot be written.
+    Raises UserError for arrays that do not fit each other, RunError where the file cannot be written.
     """
     page = render_report(
         recipe=recipe, history=history, metrics=metrics, images=images, labels=labels, probabilities=probabilities,
@@ -69,7 +68,9 @@ def render_report(
     mistakes = confident_mistakes(labels, probabilities, SHOWN)
     random = np.random.default_rng(0)
     samples = np.sort(random.choice(len(labels), min(SHOWN, len(labels)), replace=False))
-    pictures = _pictures(images, np.union1d(mistakes, samples))
+    analysis = error_analysis(labels, probabilities)
+    of_confusions = [row["indices"][:SHOWN_OF_CONFUSION] for row in analysis]
+    pictures = _pictures(images, np.unique(np.concatenate([mistakes, samples, *of_confusions])))
 
     def examples(indices):
         return [_example(index, pictures[index], labels, probabilities, names) for index in indices.tolist()]
@@ -85,13 +86,22 @@ def render_report(
         differing=differing,
         same=same,
         has_defaults=defaults is not None,
-        curves=[_svg(plot_curves(history, columns=columns)) for columns in (3, 1)] if history else None,
-        confusion=_svg(plot_confusion_matrix(metrics["confusion_matrix"], names)),
-        confusions=_confusions(metrics["confusion_matrix"], names),
+        curves=[svg(plot_curves(history, columns=columns)) for columns in (3, 1)] if history else None,
+        confusion=svg(plot_confusion_matrix(metrics["confusion_matrix"], names)),
+        confusions=[
+            {
+                **row,
+                "true": names[row["true"]],
+                "found": names[row["found"]],
+                "count": len(row["indices"]),
+                "pictures": [(index, pictures[index]) for index in shown.tolist()],
+            }
+            for row, shown in zip(analysis, of_confusions, strict=True)
+        ],
         weakest=_weakest(metrics["per_class"]),
         mistakes=examples(mistakes),
         samples=examples(samples),
-        calibration=_svg(plot_calibration(*bins)),
+        calibration=svg(plot_calibration(*bins)),
         mean_confidence=float(probabilities.max(axis=1).mean()),
         command=recipe.get("command"),
         origins=_origins(recipe),
@@ -120,16 +130,6 @@ def _text(value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _confusions(matrix, names):
-    matrix = np.asarray(matrix)
-    mistakes = matrix.sum() - np.trace(matrix)
-    return [
-        {"true": names[true], "found": names[found], "count": count,
-         "of_class": count / matrix[true].sum(), "of_mistakes": count / mistakes}
-        for true, found, count in costliest_confusions(matrix)
-    ]  # fmt: skip
-
-
 def _weakest(per_class, count=3):
     scored = [row for row in per_class if row["support"] and row["f1"] < 1]
     return sorted(scored, key=lambda row: row["f1"])[:count]
@@ -154,17 +154,6 @@ def _example(index, picture, labels, probabilities, names):
     found = int(row.argmax())
     return {"index": index, "picture": picture, "label": names[label], "found": names[found], "right": found == label,
             "confidence": float(row[found]), "given_to_label": float(row[label])}  # fmt: skip
-
-
-def _svg(figure) -> dict:
-    """A figure as a data URI with its width in CSS pixels; text stays text, in the reader's own fonts."""
-    file = io.StringIO()
-    stable = {"svg.fonttype": "none", "svg.hashsalt": "kerasref"}  # the same figure, the same bytes
-    with matplotlib.rc_context(stable), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts may well have it
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    content = base64.b64encode(file.getvalue().encode()).decode()
-    return {"uri": f"data:image/svg+xml;base64,{content}", "width": round(figure.get_figwidth() * 96)}
 
 
 def _origins(recipe):

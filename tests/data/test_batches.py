@@ -124,3 +124,24 @@ def test_fewer_training_examples_leave_the_test_set_alone():
     np.testing.assert_array_equal(few.test.indices, whole.test.indices)
     with pytest.raises(UserError, match="100000"):
         load_dataset("digits", train_examples=100_000)
+
+
+def test_some_classes_alone_are_numbered_anew():
+    whole = load_dataset("digits", validation="6:2:2")
+    part = load_dataset("digits", classes=("7", "3"), validation="6:2:2")
+    assert part.class_names == ("7", "3")
+    splits = (part.train, part.validation, part.test)
+    assert {label for split in splits for label in split.labels.tolist()} == {0, 1}
+    counts = [np.concatenate([split.labels for split in (d.train, d.validation, d.test)]) for d in (whole, part)]
+    assert [(counts[1] == i).sum() for i in (0, 1)] == [(counts[0] == i).sum() for i in (7, 3)]
+    rows = {image.tobytes() for image in part.train.examples(np.flatnonzero(part.train.labels == 0))}
+    sevens = whole.train.all_images[whole.train.all_labels == 7]
+    assert rows <= {image.tobytes() for image in sevens}
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"), [(("3", "x"), "unknown class 'x'"), (("3",), "two or more"), (("3", "3"), "two or more")]
+)
+def test_classes_that_cannot_be_chosen(classes, says):
+    with pytest.raises(UserError, match=says):
+        load_dataset("digits", classes=classes)

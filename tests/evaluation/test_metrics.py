@@ -13,7 +13,9 @@ from kerasref.evaluation.metrics import (
     compute_metrics,
     confident_mistakes,
     costliest_confusions,
+    error_analysis,
     probabilities,
+    sure_above,
     wilson_interval,
 )
 
@@ -208,3 +210,38 @@ def test_confident_mistakes_come_surest_first():
 def test_costliest_confusions():
     assert costliest_confusions([[9, 1, 0], [4, 9, 0], [0, 2, 99]]) == [(1, 0, 4), (2, 1, 2), (0, 1, 1)]
     assert costliest_confusions([[3, 0], [0, 3]]) == []
+
+
+def test_what_each_confusion_costs():
+    labels, rows = random_predictions(300, 4)
+    metrics, found = compute_metrics(labels, rows, names(4)), rows.argmax(axis=1)
+    analysis = error_analysis(labels, rows, count=12)
+    assert sum(row["of_mistakes"] for row in analysis) == pytest.approx(1)
+    losses = -np.log(rows[np.arange(300), labels])
+    for row in analysis:
+        chosen = (labels == row["true"]) & (found == row["found"])
+        assert set(row["indices"]) == set(np.flatnonzero(chosen))
+        assert (np.diff(rows[row["indices"], row["found"]]) <= 0).all()
+        assert row["of_loss"] == pytest.approx(losses[chosen].sum() / losses.sum())
+        assert row["of_class"] == pytest.approx(chosen.sum() / (labels == row["true"]).sum())
+        solved = np.where(chosen, labels, found)
+        assert row["accuracy"] == pytest.approx((solved == labels).mean()) and row["accuracy"] > metrics["accuracy"]
+    assert [len(row["indices"]) for row in analysis] == sorted((len(r["indices"]) for r in analysis), reverse=True)
+    assert error_analysis(np.array([0, 1]), np.eye(2)) == []
+
+
+@pytest.mark.parametrize(
+    ("highest", "right", "precision", "expected", "share"),
+    [
+        ([0.9, 0.8, 0.7, 0.6], [1, 1, 1, 1], 0.99, 0.0, 1.0),
+        ([0.9, 0.8, 0.7, 0.6], [1, 1, 0, 0], 0.99, 0.7, 0.5),
+        ([0.6, 0.9, 0.7, 0.8], [0, 1, 0, 1], 0.99, 0.7, 0.5),  # the order does not matter
+        ([0.9, 0.8, 0.8, 0.6], [1, 1, 0, 0], 0.99, 0.8, 0.25),  # equals stand or fall together
+        ([0.9, 0.8, 0.7, 0.6], [0, 1, 1, 1], 0.75, 0.0, 1.0),  # the lowest that is enough, not the first
+        ([0.9, 0.8], [0, 0], 0.99, 1.0, 0.0),
+    ],
+)
+def test_sure_above_keeps_the_most_at_the_wanted_precision(highest, right, precision, expected, share):
+    predicted = np.array([[p, 1 - p] for p in highest])
+    found = sure_above(1 - np.array(right), predicted, precision)
+    assert (found["probability"], found["share"], found["n"]) == (expected, share, len(highest))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from kerasref.errors import UserError
+from kerasref.errors import RunError, UserError
 from kerasref.evaluation.metrics import compute_metrics, confident_mistakes, probabilities
 from kerasref.evaluation.report import render_report, write_report
 
@@ -150,7 +150,9 @@ def test_it_says_what_was_measured():
     matrix = np.array(metrics["confusion_matrix"])
     matrix[np.diag_indices(4)] = 0
     true, found = np.unravel_index(matrix.argmax(), (4, 4))
-    assert f"class {true} taken for class {found} : {matrix.max()} times" in words
+    of_mistakes, accuracy = 100 * matrix.max() / matrix.sum(), metrics["accuracy"] + matrix.max() / 80
+    assert f"class {true}, taken for class {found} {matrix.max()} {of_mistakes:.1f} %" in words
+    assert f"{100 * accuracy:.2f} %" in words
     for fact in ("keras 3.15.1", "commit abc123", "cpu a processor", "mean 0.5", "image shape 12, 12, 1"):
         assert fact in words
     matrices = [p["src"] for p in page.pictures if p["alt"].startswith("confusion matrix")]
@@ -172,7 +174,7 @@ def test_the_surest_mistakes_are_shown_with_their_own_pictures():
     rows, labels = arguments["probabilities"], arguments["labels"]
     indices = confident_mistakes(labels, rows)
     assert len(indices) == 36
-    pictures = [picture for picture in page.pictures if picture["alt"].startswith("test example")]
+    pictures = [picture for picture in page.pictures if ", predicted " in picture["alt"]]
     assert len(pictures) == 72  # as many samples
     for index, picture in zip(indices, pictures, strict=False):
         assert (
@@ -224,7 +226,7 @@ def test_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     path.write_text("the one before")
     monkeypatch.setattr(os, "replace", disk_full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(RunError, match="No space left"):
         write_report(path, **arguments)
     assert path.read_text() == "the one before"
     assert os.listdir(tmp_path) == ["report.html"]

@@ -1,0 +1,102 @@
+"""One number to choose a run by (the notes, 准确率与召回率): a metric or a weighted sum of some, subject to limits."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kerasref.errors import UserError, unknown
+from kerasref.evaluation.metrics import SELECTION_METRICS
+from kerasref.runs import Run
+
+# Figures of which less is better: they count against a run in the sum.
+COSTS = {*(name for name, more in SELECTION_METRICS.items() if not more), "latency_ms", "seconds"}
+EXAMPLE = "'accuracy', '0.7 accuracy + 0.3 macro_f1' or 'accuracy subject to latency_ms < 5'"
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """The higher the score the better; a run that breaks a limit is not chosen, whatever its score.
+
+    weights: of figures by name; limits: (figure, "<" or ">", bound), a bound itself is within the limit.
+    """
+
+    weights: dict[str, float]
+    limits: tuple[tuple[str, str, float], ...] = ()
+
+    def score(self, figures: Mapping[str, float]) -> float:
+        """The weighted sum; figures of which less is better count against it. Raises UserError for one not there."""
+        return sum(
+            weight * _figure(figures, name) * (-1 if name in COSTS else 1) for name, weight in self.weights.items()
+        )
+
+    def broken(self, figures: Mapping[str, float]) -> list[str]:
+        """The limits that these figures break, as sentences: `latency_ms 7.2 is not < 5`."""
+        values = [(name, sign, bound, _figure(figures, name)) for name, sign, bound in self.limits]
+        return [
+            f"{name} {value:.6g} is not {sign} {bound:g}"
+            for name, sign, bound, value in values
+            if not (value <= bound if sign == "<" else value >= bound)
+        ]
+
+    def rank(self, candidates: Sequence[Mapping[str, float]]) -> list[int]:
+        """Indices of the candidates, best first; those that break a limit come last."""
+        return sorted(
+            range(len(candidates)), key=lambda i: (bool(self.broken(candidates[i])), -self.score(candidates[i]))
+        )
+
+
+def parse_criterion(text: str) -> Criterion:
+    """`accuracy subject to latency_ms < 5, log_loss < 0.1`, `0.7 accuracy + 0.3 macro_f1` as a Criterion.
+
+    A comma may stand before `subject to`. Raises UserError for anything else.
+    """
+    what, constrained, limits = re.sub(r",?\s*\bsubject to\b", "\0", text, count=1).partition("\0")
+    weights, parsed = {}, []
+    for term in what.split("+"):
+        match = re.fullmatch(r"\s*(?:([\d.eE-]+)\s*\*?\s*)?([a-z]\w*)\s*", term)
+        weights[match[2] if match else ""] = _number(match and (match[1] or "1"), text)
+    for limit in limits.split(",") if constrained else ():
+        match = re.fullmatch(r"\s*([a-z]\w*)\s*([<>])=?\s*([\d.eE+-]+)\s*", limit)
+        parsed.append((match[1], match[2], _number(match[3], text)) if match else _number(None, text))
+    return Criterion(weights, tuple(parsed))
+
+
+def figures_of(run: Run) -> dict[str, float]:
+    """What a run can be chosen by: all numbers of its metrics, averages as macro_f1 …, on the validation split, or on
+    the test set where there is none; `seconds` of training; and `latency_ms` of one picture, where it was exported
+    (scripts/export.py): of its fastest export."""
+    figures = {}
+    metrics = run.metrics(run.validation_file) if run.validation_file.exists() else run.metrics()
+    for name, value in metrics.items():
+        if isinstance(value, (int, float)):
+            figures[name] = value
+        elif name in ("macro", "weighted"):
+            figures |= {f"{name}_{score}": number for score, number in value.items()}
+    history = run.history()
+    if history and history[-1].get("run_duration") is not None:
+        figures["seconds"] = history[-1]["run_duration"]
+    verified = run.exports / "verification.json"
+    if verified.is_file():
+        entries = json.loads(verified.read_text(encoding="utf-8"))
+        figures["latency_ms"] = min(entry["latency_ms"] for entry in entries.values())
+    return figures
+
+
+def _number(text: str | None, whole: str) -> float:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"criterion {whole!r}: expected something like {EXAMPLE}")
+    return value
+
+
+def _figure(figures: Mapping[str, float], name: str) -> float:
+    if name not in figures and name == "latency_ms":
+        raise UserError("a run has no latency_ms yet; measure it with python scripts/export.py RUN_DIR")
+    if name not in figures:
+        raise unknown("figure", name, figures)
+    return figures[name]

@@ -1,0 +1,42 @@
+"""Numbers for several labels at once, each judged alone. scikit-learn computes them."""
+
+import numpy as np
+from sklearn import metrics as sk
+
+from kerasref.errors import UserError
+
+SCORES = ("precision", "recall", "f1")
+
+
+def multi_label_metrics(labels, probabilities, label_names, threshold: float = 0.5) -> dict:
+    """Labels [n, L] of 1, 0 and -1 (not there, left out), probabilities [n, L], as values that JSON can hold.
+
+    - `per_label`: label, precision, recall, f1, support (examples that have it); a label never predicted has 0;
+    - `macro`: their mean; `exact`: share of the examples all of whose labels are right; `n`.
+
+    Raises UserError for arrays that do not fit each other.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    if (
+        labels.shape != probabilities.shape
+        or labels.ndim != 2
+        or labels.shape[1] != len(label_names)
+        or not len(labels)
+    ):
+        raise UserError(f"labels have shape {labels.shape}, probabilities {probabilities.shape}; "
+                        f"expected both [examples, {len(label_names)}], and at least one example")  # fmt: skip
+    predicted, known = probabilities > threshold, labels >= 0
+    per_label = []
+    for column, name in enumerate(label_names):
+        rows = known[:, column]
+        scores = sk.precision_recall_fscore_support(
+            labels[rows, column], predicted[rows, column], labels=[1], average=None, zero_division=0
+        )
+        values = {score: float(value[0]) for score, value in zip(SCORES, scores, strict=False)}
+        per_label.append({"label": str(name), **values, "support": int(scores[3][0])})
+    return {
+        "n": len(labels),
+        "exact": float(((predicted == labels) | ~known).all(axis=1).mean()),
+        "macro": {score: float(np.mean([row[score] for row in per_label])) for score in SCORES},
+        "per_label": per_label,
+    }

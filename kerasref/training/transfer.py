@@ -1,0 +1,95 @@
+"""Transfer learning (the notes, 迁移学习): start from another network's weights, keep layers frozen for a while."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kerasref.data import ImageDataset, Preprocessing
+from kerasref.errors import UserError, unknown
+from kerasref.models.weight_files import open_tensors
+from kerasref.recipes import Recipe
+from kerasref.runs import Run
+
+
+def preprocessing_for(recipe: Recipe, dataset: ImageDataset) -> Preprocessing:
+    """The recipe's; but mean and standard deviation are those of the run that `init_from` names, since its weights
+    expect inputs on that scale."""
+    if recipe.init_from and recipe.normalization == "dataset" and Path(recipe.init_from).is_dir():
+        before = Run(recipe.init_from).preprocessing()
+        if len(before.mean) == dataset.image_shape[-1]:
+            return Preprocessing(recipe.pad, before.mean, before.std)
+    return Preprocessing.for_dataset(recipe.normalization, dataset, recipe.pad)
+
+
+def initialize_from(
+    model: keras.Model, source: str | Path, class_names: tuple[str, ...], until: str | None = None
+) -> str:
+    """Copies the weights of every layer of `model`, as far as `until`, that `source` has under the same name with the
+    same shapes.
+
+    source: a run directory, or a .keras or .weights.h5 file. Nothing of it but tensors is read.
+    The output layer stays new unless `source` is a run with the same classes, or a file with as many.
+    Returns a sentence on what was taken and what not; raises UserError for a file that is missing or broken, for an
+    unknown layer, or when no layer fits.
+    """
+    source = Path(source)
+    taken, new = [], []
+    wanted = model.layers if until is None else _as_far_as(model, until)
+    replaced = source.is_dir() and Run(source).class_names() != class_names
+    with open_tensors(source / "model.keras" if source.is_dir() else source) as tensors:
+        for layer in (layer for layer in model.layers if layer.weights):
+            weights = layer.weights
+            found = tensors.get(layer.name)
+            if layer not in wanted:
+                new.append(f"{layer.name} (after {until})")
+            elif replaced and layer is model.layers[-1]:
+                new.append(f"{layer.name} (other classes)")
+            elif found is None:
+                new.append(f"{layer.name} (not there)")
+            elif [tensor.shape for tensor in found] != [tuple(weight.shape) for weight in weights]:
+                there, here = (" ".join(str(tuple(x.shape)) for x in side) for side in (found, weights))
+                new.append(f"{layer.name} (there {there}, here {here})")
+            else:
+                for weight, tensor in zip(weights, found, strict=True):
+                    weight.assign(np.asarray(tensor, np.float32))
+                taken.append(layer.name)
+    if not taken:
+        raise UserError(f"{source}: no layer of {model.name} is in it with the same shapes; new: {', '.join(new[:5])}")
+    return f"from {source}: {len(taken)} layers ({', '.join(taken)}); new: {', '.join(new) or 'none'}"
+
+
+def freeze(model: keras.Model, until: str) -> None:
+    """Freezes the layers of a compiled model from the input to `until`, batch norm's averages with them.
+
+    The optimizer is built for all weights before, so that it, and a checkpoint of it, has the same shape when they
+    thaw. Raises UserError for an unknown layer and when nothing would be left to train.
+    """
+    frozen = _as_far_as(model, until)
+    model.optimizer.build(model.trainable_variables)
+    for layer in frozen:
+        layer.trainable = False
+    if not model.trainable_variables:
+        raise UserError(f"freeze {until}: nothing is left to train; choose an earlier layer than {frozen[-1].name}")
+
+
+def _as_far_as(model: keras.Model, until: str) -> list[keras.Layer]:
+    """The layers from the input to the one of that name."""
+    names = [layer.name for layer in model.layers]
+    if until not in names:
+        raise unknown(f"layer of {model.name}", until, names)
+    return model.layers[: names.index(until) + 1]
+
+
+class Unfreeze(keras.callbacks.Callback):
+    """Trains all layers from the epoch `frozen_epochs` (counted from 0) on; the optimizer goes on as it is."""
+
+    def __init__(self, frozen_epochs: int):
+        super().__init__()
+        self.frozen_epochs = frozen_epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch >= self.frozen_epochs and not all(layer.trainable for layer in self.model.layers):
+            for layer in self.model.layers:
+                layer.trainable = True
+            self.model.make_train_function(force=True)  # which weights it moves was settled when it was traced

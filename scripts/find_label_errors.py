@@ -1,0 +1,113 @@
+"""Which labels are probably wrong: a list, a sheet of pictures, a pattern. find_label_errors.py RUN_DIR [options]."""
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from command_line import import_tensorflow, parse, run
+
+from kerasref.errors import UserError
+
+SHOWN = 60  # pictures on the sheet
+COLUMNS = ("rank", "index", "label", "likely", "probability_of_label", "probability_of_likely")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Ranks the labels of a run's data set by how probably they are wrong (confident learning).
+
+    Training labels are judged by networks that were trained without them, one for each fold; those of validation and
+    test by the run's own. Writes RUN_DIR/label_errors/SPLIT/suspects.csv and suspects.png.
+    """
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """What train.py wrote."""
+    split: Literal["train", "validation", "test"] = "train"
+    """Whose labels."""
+    folds: int = 5
+    """Networks to train, each without one of so many parts of the training set."""
+    epochs: int | None = None
+    """Passes of each; None: as many as the run's. Few are enough, and learn fewer errors by heart."""
+    plant: Literal["random", "systematic"] | None = None
+    """Makes some training labels wrong first, and says how many of those are found again."""
+    share: float = 0.05
+    """Of the labels, how many to plant."""
+    data_dir: str | None = None
+    """Where TensorFlow Datasets keeps its data; its own default, or TFDS_DATA_DIR."""
+
+
+def main(args: list[str]) -> None:
+    options = parse(Options, args, prog="find_label_errors.py")
+    if not options.run_dir.is_dir():
+        raise UserError(f"{options.run_dir} is no folder; expected a run directory of train.py")
+    if options.plant and (options.split != "train" or not 0 < options.share < 0.5):
+        raise UserError(f"plant {options.plant}: expected --split train and a share above 0, below 0.5")
+
+    import_tensorflow()
+    from kerasref.evaluation import label_errors
+    from kerasref.evaluation.evaluate import predict_logits
+    from kerasref.evaluation.metrics import probabilities
+    from kerasref.experiments.label_errors import out_of_fold_probabilities
+    from kerasref.runs import Run
+
+    trained = Run(options.run_dir)
+    recipe, dataset = trained.recipe(), trained.load_dataset(options.data_dir)
+    split = getattr(dataset, options.split)
+    if split is None or split.labels is None:
+        raise UserError(f"{dataset.name}: {options.split} has no examples, or is read as a stream; choose another")
+    labels = true_labels = split.labels
+    folder = options.run_dir / "label_errors" / options.split
+    if options.plant:
+        folder = folder.with_name(f"{options.plant}-{options.share:g}")
+        labels = label_errors.plant_errors(labels, len(dataset.class_names), options.share, options.plant)
+        dataset = dataclasses.replace(dataset, train=split.with_labels(labels))
+    if options.split == "train":
+        recipe = dataclasses.replace(recipe, epochs=options.epochs or recipe.epochs)
+        found = out_of_fold_probabilities(recipe, dataset, folder / f"{options.folds}-folds", options.folds)
+    else:
+        found = probabilities(predict_logits(trained.load_model(), split, trained.preprocessing()))
+
+    suspects = label_errors.find_label_errors(labels, found)
+    print(f"{len(suspects.indices)} of {len(labels)} labels suspected, {len(suspects.indices) / len(labels):.2%}")
+    shares = label_errors.share_by_class(labels, suspects, len(dataset.class_names))
+    print("by label: " + ", ".join(f"{name} {x:.2%}" for name, x in zip(dataset.class_names, shares, strict=True)))
+    print(label_errors.pattern(suspects, labels, dataset.class_names))
+    if options.plant:
+        recall = label_errors.planted_recall(true_labels, labels, suspects.quality)
+        count = int((labels != true_labels).sum())
+        print(f"{count} {options.plant} errors planted; {recall:.1%} are among the {count} labels of lowest quality")
+    write(folder, suspects, found, split, dataset.class_names)
+
+
+def write(folder: Path, suspects, found, split, class_names) -> None:
+    """suspects.csv, all of them, and suspects.png, the first SHOWN."""
+    from kerasref.atomic import write_atomically
+    from kerasref.evaluation.figures import image_grid
+
+    folder.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for rank, (i, given, likely) in enumerate(
+        zip(suspects.indices, suspects.given, suspects.likely, strict=True), start=1
+    ):
+        rows.writerow((rank, i, class_names[given], class_names[likely], *found[i, [given, likely]].round(6)))
+    write_atomically(folder / "suspects.csv", text.getvalue())
+    print(f"list     {folder / 'suspects.csv'}")
+    if len(suspects.indices):
+        captions = [
+            f"{class_names[given]}? rather {class_names[likely]}"
+            for given, likely in zip(suspects.given[:SHOWN], suspects.likely[:SHOWN], strict=True)
+        ]
+        figure = image_grid(split.examples(suspects.indices[:SHOWN]), captions, columns=10)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=110)
+        write_atomically(folder / "suspects.png", picture.getvalue())
+        print(f"pictures {folder / 'suspects.png'}: judge by eye, the label stands first")
+
+
+if __name__ == "__main__":
+    run(main)
