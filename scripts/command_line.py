@@ -56,16 +56,23 @@ def run(main: Callable[[list[str]], None]) -> None:
 
 
 def import_tensorflow() -> None:
-    """Loads TensorFlow without its start-up notes, which are no news to a user; errors still come through.
-
-    The notes are written before TF_CPP_MIN_LOG_LEVEL is looked at, hence the closed stderr.
-    """
+    """Loads TensorFlow without its start-up notes; errors still come through."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_start():
+        import tensorflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def quiet_start():
+    """Closes stderr to the notes that a runtime's native code writes when it starts: they are no news to a user.
+
+    They are written before any log level is looked at. Exceptions come through.
+    """
     sys.stderr.flush()
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        import tensorflow  # noqa: F401
+        yield
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)

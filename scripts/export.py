@@ -1,4 +1,4 @@
-"""Exports a trained run as a file that needs no kerasref: export.py RUN_DIR --format saved_model [--out DIR]."""
+"""Exports a trained network as a file that needs no kerasref: export.py RUN_DIR --format saved_model onnx litert."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,34 +6,65 @@ from typing import Annotated, Literal
 import tyro
 from command_line import import_tensorflow, parse, run
 
-from kerasref.errors import UserError
-
 
 def export(
-    run_dir: Annotated[Path, tyro.conf.Positional],
-    format: tuple[Literal["saved_model"], ...] = ("saved_model",),
+    model: Annotated[Path, tyro.conf.Positional],
+    format: tuple[Literal["saved_model", "onnx", "litert"], ...] = ("saved_model",),
+    quantize: Literal["int8", "float16"] | None = None,
     out: Path | None = None,
     force: bool = False,
+    data_dir: str | None = None,
+    examples: int | None = None,
+    licence: str | None = None,
+    trust: bool = False,
+    labels: Path | None = None,
+    mean: tuple[float, ...] = (0.0,),
+    std: tuple[float, ...] = (1.0,),
 ) -> None:
-    """Exports a trained run: raw uint8 pictures in, probabilities, class_id and label out.
+    """Exports a trained network: raw uint8 pictures in, probabilities, class_id and label out.
+
+    Every file is read back without Keras and compared with the network on the test set before it gets its name.
 
     Args:
-        run_dir: what train.py wrote
+        model: a run directory of train.py, or a .keras file
         format: one or more
-        out: folder to write into; exports/ of the run directory by default
+        quantize: smaller numbers, for onnx and litert; int8 is calibrated on training pictures
+        out: folder to write into; exports/ of the run directory, or beside the file, by default
         force: replace what is there
+        data_dir: where TensorFlow Datasets keeps its data; its own default, or TFDS_DATA_DIR
+        examples: pictures to compare on; by default the test set, or 1,000 of it for a large network
+        licence: what model_card.md says of the weights
+        trust: open a .keras file that is not of one of our runs, and run the code that may be in it
+        labels: of such a file: class names, one a line
+        mean: of such a file: what it expects to be subtracted from pixels in [0, 1], for all channels or for each
+        std: of such a file: and to be divided by
     """
-    if not run_dir.is_dir():
-        raise UserError(f"{run_dir} is no folder; expected a run directory of train.py")
-
     import_tensorflow()
-    from kerasref.export.saved_model import export_saved_model
-    from kerasref.runs import Run
+    from kerasref.export.exporting import export as export_source
+    from kerasref.export.sources import open_source
 
-    trained = Run(run_dir)
-    folder = out or trained.exports
-    folder.mkdir(parents=True, exist_ok=True)
-    print(f"saved model  {export_saved_model(trained, folder, force)}  (read back and compared)")
+    source = open_source(model, trust, labels, mean, std)
+    folder = out or (model if model.is_dir() else model.parent) / "exports"
+    done = export_source(
+        source,
+        format,
+        folder,
+        quantize=quantize,
+        force=force,
+        data_dir=data_dir,
+        examples=examples,
+        licence=licence,
+    )
+    for name, entry in done.items():
+        accuracy = entry["accuracy_exported"]
+        print(
+            f"{folder / name}  {entry['bytes'] / 1e6:.2f} MB  {entry['latency_ms']:.3g} ms a picture  "
+            f"largest difference {entry['max_probability_difference']:.1e}  same class {entry['classes_equal']:.2%}"
+            + ("" if accuracy is None else f"  accuracy {accuracy:.2%} (Keras {entry['accuracy_keras']:.2%})")
+        )
+    print(
+        f"compared on {next(iter(done.values()))['compared_on']}; labels.txt, model_card.md, verification.json beside"
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Names what is on pictures: predict.py MODEL IMAGE… [--json]."""
+"""Names what is on pictures: predict.py MODEL IMAGE… [--top 3] [--json] [--show FILE_OR_DIR]."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from command_line import import_tensorflow, parse, run
+from command_line import import_tensorflow, parse, quiet_start, run
 
 from kerasref.errors import UserError
 
@@ -16,51 +17,95 @@ def predict(
     top: int = 3,
     json: bool = False,
     invert: Literal["auto", "yes", "no"] = "auto",
+    show: Path | None = None,
+    trust: bool = False,
 ) -> None:
     """Names what is on pictures.
 
     Args:
-        model: a run directory of train.py, or a SavedModel of export.py
-        images: picture files, or folders of them
+        model: a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file
+        images: picture files, folders of them, or - for a picture on standard input
         top: how many of the likeliest classes to print
         json: one JSON object a line: image, class_id, label, probability, top
         invert: digits only: turn dark on light into light on dark; auto looks at the picture
+        show: write what the network saw: into this .png file, or of several pictures into this folder
+        trust: open a .keras file that is not of one of our runs, and run the code that may be in it
     """
     if not images:
-        raise UserError("no picture given; expected files or folders after the model")
+        raise UserError("no picture given; expected files, folders or - after the model")
     if top < 1:
         raise UserError(f"--top is {top}, expected at least 1")
 
-    import_tensorflow()
-    from kerasref.export.predictors import open_predictor, predict_picture
+    from kerasref.export.predictors import load, needs_tensorflow, predict_input, read_input
 
-    predictor = open_predictor(model)
-    failed = []
-    for image in _files(images):
+    if model.exists() and needs_tensorflow(model):
+        import_tensorflow()
+    with quiet_start():
+        predictor = load(model, trust)
+    if model.suffix == ".keras" and "run" not in predictor.contract.origin:
+        print(
+            f"{model}: its pixels are only scaled to [0, 1]; export it with --mean and --std for more", file=sys.stderr
+        )
+    failed, pictures = [], _pictures(images)
+    if show and show.suffix == ".png" and len(pictures) > 1:
+        raise UserError(f"--show {show} is one file, found {len(pictures)} pictures; give a folder")
+    for number, image in enumerate(pictures, 1):
+        name = "-" if isinstance(image, bytes) else str(image)
         try:
-            prediction = predict_picture(predictor, image, top, invert)
+            pixels = read_input(predictor, image, invert)
         except UserError as error:  # the other files go on
             failed.append(str(error))
             continue
-        _print(prediction, as_json=json)
+        if show:
+            write_picture(pixels, show if show.suffix == ".png" else show / f"{number:03}-{Path(name).stem}.png")
+        _print(name, predict_input(predictor, pixels, top), as_json=json)
     if failed:
         raise UserError("\n".join(failed))
 
 
-def _files(paths: tuple[Path, ...]) -> list[Path]:
-    """Folders become the files in them, in order of name."""
-    files = []
+def _pictures(paths: tuple[Path, ...]) -> list[Path | bytes]:
+    """Folders become the files in them, in order of name; - becomes what comes in on standard input."""
+    pictures = []
     for path in paths:
-        files += sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    return files
+        if str(path) == "-":
+            pictures.append(sys.stdin.buffer.read())
+        elif path.is_dir():
+            found = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+            if not found:
+                raise UserError(f"{path}: a folder without a file in it; expected pictures")
+            pictures += found
+        else:
+            pictures.append(path)
+    return pictures
 
 
-def _print(prediction: dict, as_json: bool) -> None:
+def write_picture(pixels, file: Path) -> None:
+    """uint8 [H, W, 1 or 3] as a PNG."""
+    import io
+
+    from PIL import Image
+
+    from kerasref.atomic import write_atomically
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, buffer.getvalue())
+
+
+def _print(image: str, prediction: dict, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(prediction, ensure_ascii=False))
-        return
-    others = ", ".join(f"{other['label']} {other['probability']:.1%}" for other in prediction["top"][1:])
-    print(f"{prediction['image']}: {prediction['label']} ({prediction['probability']:.1%}; {others})")
+        print(json.dumps({"image": image, **prediction}, ensure_ascii=False))
+    else:
+        print(f"{image}: {describe(prediction)}")
+
+
+def describe(prediction: dict) -> str:
+    """3 (99.1%; 8 0.5%; 5 0.2%), or: not sure (3 61.0%; 8 30.5%; 5 2.2%)."""
+    of_each = [f"{one['label']} {one['probability']:.1%}" for one in prediction["top"]]
+    if prediction["sure"] is False:
+        return f"not sure ({'; '.join(of_each)})"
+    return f"{prediction['label']} ({'; '.join([of_each[0].rsplit(' ', 1)[1], *of_each[1:]])})"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from kerasref.errors import UserError
 
 WORKING_SIDE = 256  # pixels of the longer side while searching: enough for a 20x20 digit, and fast
 LEAST_CONTRAST = 12  # grey levels between strokes and ground below which a picture counts as empty
-THINNEST = 2.0  # pixels of stroke in the 20x20 box; MNIST's are 2 to 3
+DETAIL = 5  # pixels of the bilevel picture for one of the 20x20 box
+SHARPENING = 1.0  # how much of what a blur of 1.6 of these pixels takes away is added again
+THINNEST, THICKEST = 2.0, 3.2  # pixels of stroke in the 20x20 box
 
 
 def lighter_than_ground(grey: np.ndarray) -> bool:
@@ -24,23 +26,43 @@ def find_digit(grey: np.ndarray) -> np.ndarray:
     """Light strokes on a darker ground [h, w] -> their ink [h', w'], 0 to 255, zero everywhere else.
 
     The ground is subtracted (a median over half the picture: shadows and tint go), Otsu's threshold tells strokes from
-    paper, specks and what runs over the edge are dropped, hairlines are thickened to what MNIST's pens drew.
+    paper, specks and what runs over the edge are dropped. What is left becomes bilevel at `DETAIL` times the size it
+    will have, as NIST's scans were before MNIST was made of them; hairlines and felt pens are brought near its pens.
     Raises UserError when nothing stands out.
     """
     from scipy import ndimage
 
-    grey = _shrink(grey)
-    ink = np.clip(grey - _ground(grey), 0, None)
-    ink = ndimage.gaussian_filter(ink, max(grey.shape) / 200)
+    grey = ndimage.gaussian_filter(_shrink(grey), min(WORKING_SIDE, max(grey.shape)) / 200)
+    mask = _strokes(np.clip(grey - _ground(grey), 0, None))
+    ink = np.clip(grey - _paper(grey, mask), 0, None)  # the median was too light where strokes lie close together
     mask = _strokes(ink)
     # The threshold cuts through the soft rim of a stroke; one more pixel all round brings the rim back.
     rim = ndimage.binary_dilation(mask, iterations=max(1, max(grey.shape) // 100))
-    full = np.percentile(ink[mask], 75)
-    ink = np.where(rim, np.clip(ink / full, 0, 1), 0) * 255
-    height, width = (np.ptp(np.flatnonzero(mask.any(axis))) + 1 for axis in (1, 0))
-    stroke = 4 * ndimage.distance_transform_edt(mask)[mask].mean()  # the mean distance to the edge is a quarter of it
-    lacking = THINNEST * max(height, width) / 20 - stroke
-    return ndimage.grey_dilation(ink, size=1 + round(lacking)) if lacking >= 1 else ink
+    ink = np.where(rim, ink / np.percentile(ink[mask], 75), 0)
+    return 255 * _with_a_pen_of_mnist(_cut_out(ink, mask))
+
+
+def _cut_out(ink, mask):
+    """The part of ink [h, w] around the mask, enlarged or reduced until the mask's longer side is 20 * DETAIL."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    scale = 20 * DETAIL / (max(np.ptp(rows), np.ptp(columns)) + 1)
+    margin = 2 + round(4 * DETAIL / scale)
+    ink = np.pad(ink, margin)[rows[0] : rows[-1] + 2 * margin + 1, columns[0] : columns[-1] + 2 * margin + 1]
+    shape = tuple(round(side * scale) for side in ink.shape)
+    return _resized(ink, shape, Image.Resampling.BICUBIC)
+
+
+def _with_a_pen_of_mnist(ink):
+    """Ink [h, w], 0 to 1, sharpened and made bilevel with antialiased rims, its strokes made thicker or thinner."""
+    from scipy import ndimage
+
+    ink = ink + SHARPENING * (ink - ndimage.gaussian_filter(ink, 1.6 * DETAIL))
+    mask = ink > 0.5
+    inside = ndimage.distance_transform_edt(mask)
+    to_rim = inside - ndimage.distance_transform_edt(~mask) + np.where(mask, -0.5, 0.5)
+    stroke = 4 * inside[mask].mean()  # the mean distance to the rim is a quarter of the thickness
+    excess = min(stroke - np.clip(stroke, THINNEST * DETAIL, THICKEST * DETAIL), DETAIL)  # a pixel off at most
+    return np.clip((to_rim - excess / 2) / 2 + 0.5, 0, 1)
 
 
 def find_object(grey: np.ndarray) -> np.ndarray:
@@ -92,17 +114,27 @@ def _ground(grey):
     """The picture without its strokes: a median over about half of it, on a small copy, brought back to size."""
     from scipy import ndimage
 
-    small = np.asarray(_resized(grey, tuple(max(1, round(side * min(1, 48 / max(grey.shape)))) for side in grey.shape)))
+    small = _resized(grey, tuple(max(1, round(side * min(1, 48 / max(grey.shape)))) for side in grey.shape))
     ground = ndimage.median_filter(small, size=max(small.shape) // 2 + 1, mode="nearest")
-    return np.asarray(_resized(ndimage.gaussian_filter(ground, 2), grey.shape))
+    return _resized(ndimage.gaussian_filter(ground, 2), grey.shape)
+
+
+def _paper(grey, mask):
+    """What lies around and under the strokes: the average of what is near and no stroke."""
+    from scipy import ndimage
+
+    far = ~ndimage.binary_dilation(mask, iterations=1 + max(grey.shape) // 50)
+    seen = far + 1e-4 * ~mask  # the soft rim counts only where there is nothing else
+    width = max(grey.shape) / 8
+    return ndimage.gaussian_filter(grey * seen, width) / np.maximum(ndimage.gaussian_filter(seen, width), 1e-9)
 
 
 def _shrink(grey):
     """At most WORKING_SIDE pixels on the longer side."""
     scale = min(1, WORKING_SIDE / max(grey.shape))
-    return np.asarray(_resized(grey, tuple(max(1, round(side * scale)) for side in grey.shape)))
+    return _resized(grey, tuple(max(1, round(side * scale)) for side in grey.shape))
 
 
-def _resized(grey, shape):
+def _resized(grey, shape, filter=Image.Resampling.BILINEAR):
     image = Image.fromarray(np.asarray(grey, np.float32))
-    return image.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+    return np.asarray(image.resize((shape[1], shape[0]), filter))

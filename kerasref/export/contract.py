@@ -1,39 +1,61 @@
-"""What whoever holds an exported file must know of it: the pictures it takes and the classes it names."""
+"""What whoever holds an exported file must know of it: the pictures it takes and the classes it names.
+
+Every exported file carries it inside, as JSON. Reading one needs neither Keras nor TensorFlow.
+"""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kerasref.errors import UserError
-from kerasref.runs import Run
 
 
 @dataclass(frozen=True)
 class Contract:
-    """image_shape: (height, width, channels) of the raw uint8 pictures; picture: how a user's own is brought to it."""
+    """image_shape: (height, width, channels) of the raw uint8 pictures; picture: how a user's own is brought to it;
+    origin: where the file came from, such as the run, the data set, the commit and the checksum of the weights;
+    sure_above: the probability above which 99 % of the validation set was right, None where there was none."""
 
     model: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     picture: str
-
-    @classmethod
-    def of_run(cls, run: Run) -> "Contract":
-        dataset = run.settings()["dataset"]
-        return cls(run.recipe().model, run.image_shape(), run.class_names(), dataset["picture"])
+    origin: dict = field(default_factory=dict)
+    sure_above: float | None = None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+    def labels(self) -> str:
+        """The content of labels.txt: a class name a line, in the order of the probabilities."""
+        return "".join(f"{' '.join(name.splitlines())}\n" for name in self.class_names)
 
     @classmethod
-    def read(cls, file: Path) -> "Contract":
-        """Raises UserError where the file is missing or is not what `to_json` wrote."""
+    def from_json(cls, text: str | bytes, where) -> "Contract":
+        """Raises UserError, naming the file `where`, for what is not what `to_json` wrote."""
         try:
-            fields = json.loads(file.read_text(encoding="utf-8"))
-            shape, names = tuple(fields["image_shape"]), tuple(fields["class_names"])
-            contract = cls(str(fields["model"]), shape, names, str(fields["picture"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file}: not readable ({error!r}); expected what scripts/export.py writes") from None
-        if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
-            raise UserError(f"{file}: image_shape is {shape}, expected three positive whole numbers")
+            fields = json.loads(text)
+            shape, names = tuple(fields["image_shape"]), tuple(str(name) for name in fields["class_names"])
+            sure = fields.get("sure_above")
+            contract = cls(
+                str(fields["model"]),
+                shape,
+                names,
+                str(fields["picture"]),
+                dict(fields.get("origin", {})),
+                None if sure is None else float(sure),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{where}: not what scripts/export.py writes ({error!r}); export it again") from None
+        if len(shape) != 3 or not all(type(side) is int and side > 0 for side in shape):
+            raise UserError(f"{where}: image_shape is {shape}, expected three positive whole numbers")
         return contract
+
+
+def read_entries(folder: Path) -> dict:
+    """The content of verification.json; empty where there is none, or none that can be read."""
+    try:
+        entries = json.loads((folder / "verification.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}

@@ -1,4 +1,7 @@
 import io
+import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -91,3 +94,59 @@ def test_a_photograph_is_cut_square_from_its_centre():
     picture.paste("red", (100, 0, 200, 100))
     made = picture_to_input(picture, "photo", (32, 32, 3))
     assert (made[:, 2:-2] == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("hand", ["handwriting", "strokes"])
+def test_every_kind_of_file_gives_back_what_was_written(shared_data, hand):
+    """Pictures of MNIST's digits (picture_set.py) come back looking like the digits they were made of."""
+    import picture_set
+
+    from kerasref.data.idx import read_idx
+
+    images = read_idx(shared_data / "mnist" / "t10k-images-idx3-ubyte.gz", 3)[..., None]
+    made, files = [], set()
+    for sample in picture_set.make_pictures(images, np.arange(len(images)), seed=11, count=60):
+        if sample.hand != hand:
+            continue
+        files.add(sample.file)
+        found = prepare_digit(read_picture(sample.content))[..., 0]
+        assert 0.03 < (found > 127).mean() < 0.35, sample  # a digit's share of ink, neither specks nor the page
+        if hand == "handwriting":
+            made.append(np.corrcoef(found.ravel(), images[sample.label].ravel())[0, 1])
+    assert len(files) >= 6
+    if hand == "handwriting":  # turned by up to 15° and thinned, so never the same; of another digit the median is 0.35
+        assert np.median(made) > 0.6 and np.mean(np.array(made) > 0.4) >= 0.9, made
+
+
+def test_the_first_frame_of_an_animation_counts():
+    frames = [Image.new("RGB", (6, 5), colour) for colour in ("red", "blue")]
+    assert read_picture(_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])).getpixel((3, 3)) == (
+        255,
+        0,
+        0,
+    )
+
+
+def test_sixteen_bits_become_eight_without_clipping():
+    assert read_picture(_bytes(Image.new("I;16", (2, 2), 32896))).getpixel((0, 0)) == (128, 128, 128)
+
+
+def test_one_pixel_is_a_photograph_but_no_digit():
+    pixel = read_picture(_bytes(Image.new("RGB", (1, 1), "red")))
+    assert (picture_to_input(pixel, "photo", (4, 4, 3)) == (255, 0, 0)).all()
+    with pytest.raises(UserError, match="nothing stands out"):
+        picture_to_input(pixel, "digit", (28, 28, 1))
+
+
+def test_a_fifo_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "fifo.png")
+    with pytest.raises(UserError, match=r"fifo\.png: not a regular file"):
+        read_picture(tmp_path / "fifo.png")
+
+
+def test_400_million_pixels_are_refused_from_the_header():
+    header = _bytes(Image.new("L", (1, 1)))
+    size = struct.pack(">II", 20_000, 20_000)
+    content = header[:16] + size + header[24:29] + struct.pack(">I", zlib.crc32(header[12:16] + size + header[24:29]))
+    with pytest.raises(UserError, match="million pixels"):
+        read_picture(content + header[33:])

@@ -74,7 +74,7 @@ def test_run_and_exported_model_predict_alike_and_right(run_dir, exported, pictu
         assert done.returncode == 0, done.stderr
         answers[model] = [json.loads(line) for line in done.stdout.splitlines()]
     of_run, of_export = answers.values()
-    assert set(of_run[0]) == {"image", "class_id", "label", "probability", "top"}
+    assert set(of_run[0]) == {"image", "class_id", "label", "probability", "sure", "top"}
     assert [a["class_id"] for a in of_run] == [a["class_id"] for a in of_export]
     np.testing.assert_allclose([a["probability"] for a in of_run], [a["probability"] for a in of_export], atol=1e-5)
     assert (
@@ -126,6 +126,9 @@ def test_an_existing_export_is_not_replaced_unasked(run_dir, exported):
         (("train.py", "lenet5", "--dataset", "digits", "--selection-metric", "best"), "choose from"),
         (("evaluate.py", "no/such/run"), "no/such/run"),
         (("export.py", str(SCRIPTS)), "recipe.json"),
+        (("export.py", "no/such/run"), "no/such/run"),
+        (("export.py", "x", "--format", "h5"), "--format"),
+        (("predict.py", "no.onnx", "x.png"), "no.onnx"),
         (("predict.py", str(SCRIPTS), "x.png"), "no model"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -1,0 +1,152 @@
+"""The three formats. Each takes a servable's SavedModel, or the servable, and writes one file or folder."""
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from kerasref.export.contract import Contract
+from kerasref.export.servable import Servable, classify
+
+CONTRACT_FILE = "assets.extra/contract.json"  # the folder that the SavedModel format leaves to its users
+ONNX_OPSET = 18  # the highest that tf2onnx 1.17 writes
+SIGNATURES = ("serving_default", "logits")  # without predict_image_bytes: LiteRT and ONNX decode no pictures
+
+
+def write_saved_model(servable: Servable, contract: Contract, folder: Path) -> None:
+    tf.saved_model.save(servable, str(folder), signatures=servable.served)
+    (folder / "fingerprint.pb").unlink(missing_ok=True)  # optional; holds a random number, all else is reproducible
+    (folder / CONTRACT_FILE).parent.mkdir(exist_ok=True)
+    (folder / CONTRACT_FILE).write_text(contract.to_json(), encoding="utf-8")
+
+
+def write_litert(saved_model: Path, contract: Contract, file: Path, quantize: str | None, calibration) -> None:
+    """quantize: None, "float16" (weights) or "int8" (weights and activations); calibration: uint8 [n, H, W, C].
+
+    labels.txt and the contract are appended as a zip archive, where LiteRT's own tools look for such files.
+    """
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=list(SIGNATURES))
+    if quantize:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantize == "int8":
+        converter.representative_dataset = lambda: (
+            (signature, {"images": image[None]}) for image in calibration for signature in SIGNATURES
+        )
+    with warnings.catch_warnings():  # calibration still uses TensorFlow's own interpreter, and warns of it
+        warnings.simplefilter("ignore")
+        content = converter.convert()
+    extra = io.BytesIO()
+    with zipfile.ZipFile(extra, "w") as archive:
+        for name, text in (("labels.txt", contract.labels()), ("contract.json", contract.to_json())):
+            archive.writestr(zipfile.ZipInfo(name), text)  # a ZipInfo without a date: the same bytes every time
+    file.write_bytes(content + extra.getvalue())
+
+
+def write_onnx(servable: Servable, contract: Contract, file: Path, quantize: str | None, calibration) -> None:
+    """Outputs probabilities, class_id, label and logits; the contract and the labels in the metadata."""
+    import onnx
+    import tf2onnx
+
+    pictures = [tf.TensorSpec((None, *contract.image_shape), tf.uint8, name="images")]
+
+    @tf.function(input_signature=pictures, autograph=False)
+    def everything(images):
+        logits = servable.served["logits"](images)["logits"]
+        return {"logits": logits, **classify(logits)}
+
+    with _silent("tf2onnx"):
+        model, _ = tf2onnx.convert.from_function(everything, input_signature=pictures, opset=ONNX_OPSET)
+    if quantize == "float16":
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        model = convert_float_to_float16(model, keep_io_types=True)
+    if quantize == "int8":
+        model = _quantized(model, file, calibration)
+    _add_label(model.graph, contract.class_names)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    _make_reproducible(model.graph)
+    onnx.helper.set_model_props(model, {"contract": contract.to_json(), "labels": contract.labels()})
+    onnx.checker.check_model(model)
+    file.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _quantized(model, file: Path, calibration):
+    """Weights to int8 a channel, activations to uint8, by ONNX Runtime's own tool."""
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Pictures(CalibrationDataReader):
+        def __init__(self):
+            self.left: Iterator[np.ndarray] = iter(calibration)
+
+        def get_next(self):
+            image = next(self.left, None)
+            return None if image is None else {"images": image[None]}
+
+    with _silent(None):
+        quantize_static(
+            model,
+            file,
+            Pictures(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+    return onnx.load(file)
+
+
+def _make_reproducible(graph) -> None:
+    """tf2onnx leaves to chance the order of initialisers, the numbers that make names unique, and which of two names a
+    constant gets that was there twice."""
+    new: dict[str, str] = {}
+    constants = {initializer.name for initializer in graph.initializer}
+
+    def renamed(name):
+        if name not in new:
+            number = f"__{len(new)}"
+            made_up = name in constants and re.fullmatch(r"\w+__\d+", name)
+            new[name] = "const" + number if made_up else re.sub(r"__\d+", number, name)
+        return new[name]
+
+    for node in graph.node:
+        node.name = renamed(node.name)
+        for names in (node.input, node.output):
+            names[:] = [renamed(name) for name in names]
+    for value in (*graph.initializer, *graph.value_info):
+        value.name = renamed(value.name)
+    for values in (graph.initializer, graph.value_info):
+        values.sort(key=lambda value: value.name)
+
+
+def _add_label(graph, class_names) -> None:
+    """label = class_names[class_id], which tf2onnx does not carry over."""
+    from onnx import TensorProto, helper
+
+    graph.initializer.append(
+        helper.make_tensor("class_names", TensorProto.STRING, [len(class_names)], [n.encode() for n in class_names])
+    )
+    graph.node.append(helper.make_node("Gather", ["class_names", "class_id"], ["label"], name="label"))
+    graph.output.append(helper.make_tensor_value_info("label", TensorProto.STRING, [None]))
+
+
+@contextlib.contextmanager
+def _silent(logger: str | None):
+    """Keeps a converter's progress notes from the user's terminal; what goes wrong is an exception all the same."""
+    logger = logging.getLogger(logger)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,150 @@
+"""What a model file is, said without running anything that is in it."""
+
+import json
+import math
+import zipfile
+from pathlib import Path
+
+from kerasref.errors import UserError
+from kerasref.export.contract import Contract, read_entries
+from kerasref.export.predictors import KINDS, contract_of_litert
+from kerasref.provenance import sha256, size_of
+
+
+def inspect_model(path: Path) -> dict:
+    """What a file is, as values that JSON can hold:
+
+    - `file`, `format`, `bytes`, `sha256`;
+    - `signatures`: {name: {"inputs", "outputs": {name: "dtype [shape]"}}}, None for batch sizes left open;
+    - `parameters`: numbers in its tensors of one dimension or more, after the converter joined what it could;
+    - `contract`: model, pictures, classes and origin, None where it is not of scripts/export.py;
+    - `verified`: what verification.json beside it says of this checksum, None where it says nothing.
+    Raises UserError for what is no model.
+    """
+    if (path / "recipe.json").is_file():
+        path = path / "model.keras"
+    if not path.exists():
+        raise UserError(f"{path} is not there; expected {KINDS}")
+    readers = {".keras": _keras, ".onnx": _onnx, ".tflite": _litert}
+    reader = _saved_model if (path / "saved_model.pb").is_file() else readers.get(path.suffix)
+    if reader is None:
+        raise UserError(f"{path} is no model; expected {KINDS}")
+    try:
+        found = reader(path)
+    except UserError:
+        raise
+    except Exception as error:  # what a damaged file raises depends on the reader
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path}: damaged, or not what its name says ({reason})") from error
+    found = {"file": str(path), **found, "bytes": size_of(path), "sha256": sha256(path)}
+    entry = read_entries(path.parent).get(path.name, {})
+    return {**found, "verified": entry if entry.get("sha256") == found["sha256"] else None}
+
+
+def _saved_model(path):
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    signatures = {
+        name: {side: {key: _tensor(info) for key, info in sorted(getattr(signature, side).items())}
+               for side in ("inputs", "outputs")}
+        for name, signature in sorted(saved.meta_graphs[0].signature_def.items())
+        if not name.startswith("__")
+    }  # fmt: skip
+    variables = tf.train.list_variables(str(path / "variables" / "variables"))
+    parameters = sum(math.prod(shape) for name, shape in variables if name.startswith("parameters/"))
+    file = path / "assets.extra" / "contract.json"
+    contract = Contract.from_json(file.read_bytes(), file) if file.is_file() else None
+    return _found("TensorFlow SavedModel", signatures, parameters, contract)
+
+
+def _tensor(info):
+    import tensorflow as tf
+
+    return _described(tf.as_dtype(info.dtype).name, (side.size for side in info.tensor_shape.dim))
+
+
+def _onnx(path):
+    import onnx
+    from onnx import TensorProto
+
+    model = onnx.load(path, load_external_data=False)
+    numbers = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8)
+    parameters = sum(math.prod(t.dims) for t in model.graph.initializer if t.dims and t.data_type in numbers)
+    sides = {"inputs": model.graph.input, "outputs": model.graph.output}
+    signature = {side: {value.name: _onnx_tensor(value.type) for value in values} for side, values in sides.items()}
+    text = {entry.key: entry.value for entry in model.metadata_props}.get("contract")
+    contract = Contract.from_json(text, path) if text else None
+    opset = max(entry.version for entry in model.opset_import)
+    return _found(f"ONNX, opset {opset}", {"graph": signature}, parameters, contract)
+
+
+def _onnx_tensor(kind):
+    from onnx import TensorProto
+
+    sides = ((side.dim_value or -1) for side in kind.tensor_type.shape.dim)
+    return _described(TensorProto.DataType.Name(kind.tensor_type.elem_type).lower(), sides)
+
+
+def _litert(path):
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.schema_py_generated import ModelT, TensorType
+
+    interpreter = Interpreter(model_path=str(path))
+    signatures = {}
+    for name in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(name)
+        sides = {"inputs": runner.get_input_details(), "outputs": runner.get_output_details()}
+        signatures[name] = {
+            side: {
+                key: _described(np.dtype(found["dtype"]).name, found["shape_signature"])
+                for key, found in all_of.items()
+            }
+            for side, all_of in sides.items()
+        }
+    model = ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    numbers = (TensorType.FLOAT32, TensorType.FLOAT16, TensorType.INT8, TensorType.UINT8)
+    stored = {
+        tensor.buffer: math.prod(int(side) for side in tensor.shape)
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if tensor.type in numbers and tensor.shape is not None and len(tensor.shape)
+        if model.buffers[tensor.buffer].data is not None and len(model.buffers[tensor.buffer].data)
+    }  # by buffer: the signatures share theirs
+    return _found("LiteRT", signatures, sum(stored.values()), contract_of_litert(path))
+
+
+def _keras(path):
+    """From the archive alone: no layer is built, no weight is read."""
+    import h5py
+
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+        metadata = json.loads(archive.read("metadata.json"))
+        with archive.open("model.weights.h5") as weights, h5py.File(weights, "r") as file:
+            shapes = []
+            file.visititems(lambda name, item: shapes.append(item.shape) if _is_weight(name, item) else None)
+    model = config["config"]
+    inputs = [layer["config"] for layer in model.get("layers", ()) if layer["class_name"] == "InputLayer"]
+    signature = {
+        "inputs": {one["name"]: _described(one["dtype"], one["batch_shape"]) for one in inputs},
+        "outputs": {},
+    }
+    kind = f"Keras {metadata.get('keras_version')}, {config['class_name']} {model.get('name')}"
+    return _found(kind, {"call": signature}, sum(map(math.prod, shapes)), None)
+
+
+def _is_weight(name, item):
+    """Not the optimizer's, nor the seed of a dropout layer."""
+    return hasattr(item, "shape") and not name.startswith("optimizer") and "seed_generator" not in name
+
+
+def _described(dtype, sides):
+    return f"{dtype} [{', '.join('batch' if side in (-1, None) else str(side) for side in sides)}]"
+
+
+def _found(kind, signatures, parameters, contract) -> dict:
+    fields = json.loads(contract.to_json()) if contract else None
+    return {"format": kind, "signatures": signatures, "parameters": int(parameters), "contract": fields}

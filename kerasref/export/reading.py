@@ -1,0 +1,44 @@
+"""Reads an exported file as a stranger would: in a process of its own that cannot import Keras, nor TensorFlow where
+the file does not need it. python -m kerasref.export.reading MODEL PICTURES.npy ANSWERS.npz"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from kerasref.export.predictors import load, needs_tensorflow
+
+BATCH_BYTES = 2**22  # of pictures at a time: 256 of MNIST, 27 of ImageNet
+CALLS, SECONDS = 200, 2.0  # a latency is the median of so many calls, or of those that fit into the time
+
+
+def batches(images: np.ndarray):
+    size = int(np.clip(BATCH_BYTES // images[0].nbytes, 1, 256))
+    return (np.ascontiguousarray(images[i : i + size]) for i in range(0, len(images), size))
+
+
+def latency(call, picture: np.ndarray) -> float:
+    """Median seconds of `call` for one picture [1, H, W, C], after three calls to warm up."""
+    times: list[float] = []
+    for i in range(CALLS + 3):
+        start = time.perf_counter()
+        call(picture)
+        if i >= 3:
+            times.append(time.perf_counter() - start)
+        if sum(times) > SECONDS:
+            break
+    return float(np.median(times))
+
+
+def main(model: str, pictures: str, answers: str) -> None:
+    for module in ("keras",) if needs_tensorflow(Path(model)) else ("keras", "tensorflow"):
+        sys.modules[module] = None  # importing it raises
+    images, predictor = np.load(pictures, mmap_mode="r"), load(Path(model))
+    found = [{**predictor.answer(batch), "logits": predictor.logits(batch)} for batch in batches(images)]
+    joined = {name: np.concatenate([answer[name] for answer in found]) for name in found[0]}
+    np.savez(answers, **joined, seconds=latency(predictor, np.array(images[:1])))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

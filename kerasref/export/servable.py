@@ -1,0 +1,74 @@
+"""A network with what it needs around it, in TensorFlow: raw pictures in, probabilities and class names out."""
+
+from functools import partial
+
+import tensorflow as tf
+
+from kerasref.export.sources import Source
+
+
+class Servable(tf.Module):
+    """Signatures by name in `served`; the SavedModel, and from it the other formats, are made of them.
+
+    A tf.Module around the model's variables, not `model.export`: half the size, and stable bytes.
+    """
+
+    def __init__(self, source: Source):
+        super().__init__()
+        model, preprocessing, shape = source.model, source.preprocessing, source.contract.image_shape
+        self.parameters = [variable.value for variable in model.variables]
+        class_names = tf.constant(source.contract.class_names)
+        pictures = tf.TensorSpec((None, *shape), tf.uint8, name="images")
+        encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
+
+        @tf.function(input_signature=[pictures], autograph=False)
+        def logits(images):
+            scores = tf.cast(model(preprocessing(images), training=False), tf.float32)
+            return {"logits": _as_logits(scores) if source.gives_probabilities else scores}
+
+        @tf.function(input_signature=[pictures], autograph=False)
+        def serving_default(images):
+            found = classify(logits(images)["logits"])
+            return {**found, "label": tf.gather(class_names, found["class_id"])}
+
+        @tf.function(input_signature=[encoded], autograph=False)
+        def predict_image_bytes(image_bytes):
+            # One picture at a time: they may differ in size, and only what is left of them has to fit into memory.
+            images = tf.map_fn(partial(_decode, shape=shape), image_bytes, fn_output_signature=pictures.dtype)
+            return serving_default(tf.ensure_shape(images, pictures.shape))
+
+        self.served = {
+            "serving_default": serving_default,
+            "predict_image_bytes": predict_image_bytes,
+            "logits": logits,
+        }
+
+
+def classify(logits):
+    """Logits [batch, classes], of two classes [batch, 1] too -> {"probabilities" [batch, classes], "class_id"}."""
+    if logits.shape[-1] == 1:  # logistic regression: the logit of the second class
+        logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
+    probabilities = tf.nn.softmax(logits)
+    return {"probabilities": probabilities, "class_id": tf.argmax(probabilities, axis=-1)}
+
+
+def _decode(encoded, shape):
+    """PNG or JPEG bytes -> uint8 [height, width, channels]: scaled until it covers, the centre cut out."""
+    height, width, channels = shape
+    image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+    image.set_shape((None, None, channels))
+    sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    scale = tf.reduce_max((height, width) / sides)
+    size = tf.maximum(tf.cast(tf.round(sides * scale), tf.int32), (height, width))
+    image = tf.image.resize(tf.cast(image, tf.float32), size, antialias=True)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    image = image[top : top + height, left : left + width]
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+
+
+def _as_logits(probabilities):
+    """Logits whose softmax (of one column: sigmoid) gives the probabilities again."""
+    tiny = tf.constant(1e-30)
+    if probabilities.shape[-1] == 1:
+        return tf.math.log(tf.maximum(probabilities, tiny)) - tf.math.log(tf.maximum(1 - probabilities, tiny))
+    return tf.math.log(tf.maximum(probabilities, tiny))

@@ -1,0 +1,93 @@
+"""A trained network with what an exported file must hold of it: from a run directory or from a .keras file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kerasref.data import Preprocessing
+from kerasref.errors import UserError
+from kerasref.export.contract import Contract
+from kerasref.provenance import sha256
+from kerasref.runs import Run
+
+TRUST = (
+    "such a file holds code as well as weights, and opening it runs that code with all your rights.\n"
+    "Give --trust if you trust whoever made it; of our own runs give the run directory, where no code is needed"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """run: None for a .keras file from elsewhere, of which neither data nor recipe are known.
+
+    model: ends in logits, or in probabilities where its last layer is a softmax or sigmoid (`gives_probabilities`).
+    """
+
+    model: object
+    preprocessing: Preprocessing
+    contract: Contract
+    run: Run | None
+
+    @property
+    def gives_probabilities(self) -> bool:
+        activation = getattr(self.model.layers[-1], "activation", None)
+        name = getattr(activation, "__name__", type(self.model.layers[-1]).__name__).lower()
+        return name in ("softmax", "sigmoid")
+
+
+def open_source(path: Path, trust: bool = False, labels: Path | None = None, mean=(0.0,), std=(1.0,)) -> Source:
+    """Of a run directory, or of a .keras file: rebuilt from the recipe.json beside it, else only with `trust`.
+
+    labels: file of class names, a line each; mean, std: of pixels in [0, 1], one number or one a channel. All three
+    are for files from elsewhere: a run knows its own. Raises UserError for anything else.
+    """
+    folder = path if path.is_dir() else path.parent
+    if path.is_file() and path.suffix not in (".keras", ".h5"):
+        raise UserError(f"{path} is no model that can be exported; expected a run directory or a .keras file")
+    if not path.exists():
+        raise UserError(f"{path} is not there; expected a run directory of train.py or a .keras file")
+    if path.is_file() and (path.suffix == ".h5" or not (folder / "recipe.json").is_file()):
+        return _from_elsewhere(path, trust, labels, mean, std)
+    run = Run(folder)
+    run.model_file = run.model_file if path.is_dir() else path
+    settings, model = run.settings(), run.load_model()
+    origin = {
+        "run": folder.resolve().name,
+        "file": run.model_file.name,
+        "sha256": sha256(run.model_file),
+        "dataset": settings["dataset"].get("name"),
+        "commit": settings.get("commit"),
+        "versions": settings.get("versions"),
+    }
+    picture = settings["dataset"]["picture"]
+    sure = run.metrics().get("sure_above", {}).get("probability") if run.metrics_file.is_file() else None
+    contract = Contract(run.recipe().model, run.image_shape(), run.class_names(), picture, origin, sure)
+    return Source(model, run.preprocessing(), contract, run)
+
+
+def _from_elsewhere(file, trust, labels, mean, std) -> Source:
+    if not trust:
+        raise UserError(f"{file}: without a recipe.json of ours, so it is from elsewhere, and {TRUST}")
+    import keras
+
+    import kerasref.models  # noqa: F401  registers our own layer
+
+    try:
+        model = keras.models.load_model(file, compile=False, safe_mode=False)
+    except Exception as error:  # whatever the code in it raises
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{file}: Keras cannot load it: {reason}") from error
+    if not isinstance(model, keras.Model) or len(model.inputs or ()) != 1 or len(model.outputs) != 1:
+        raise UserError(f"{file}: expected a network with one input and one output")
+    shape, outputs = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape
+    if len(shape) != 3 or None in shape or len(outputs) != 2 or outputs[-1] is None:
+        raise UserError(f"{file}: takes {shape} and gives {outputs}; expected (height, width, channels) and classes")
+    num_classes, channels = max(2, outputs[-1]), shape[-1]
+    names = tuple(labels.read_text(encoding="utf-8").splitlines()) if labels else tuple(map(str, range(num_classes)))
+    if len(names) != num_classes:
+        raise UserError(f"{labels}: {len(names)} names, expected {num_classes}, one a line")
+    if any(len(values) not in (1, channels) for values in (mean, std)):
+        raise UserError(f"--mean {mean} --std {std}: expected one number, or one for each of {channels} channels")
+    mean, std = (tuple(values) * (channels if len(values) == 1 else 1) for values in (mean, std))
+    preprocessing = Preprocessing.from_json({"pad": 0, "mean": mean, "std": std})
+    contract = Contract(model.name, shape, names, "photo", {"file": file.name, "sha256": sha256(file)})
+    return Source(model, preprocessing, contract, None)

@@ -1,0 +1,88 @@
+"""The notes' menu (手写数字识别): train or test, then pictures until 0; Chinese or English by the locale."""
+
+import locale
+import os
+from pathlib import Path
+
+from command_line import import_tensorflow, parse, quiet_start, run
+
+from kerasref.errors import UserError
+
+TEXTS = {
+    "zh": {
+        "start": "1. 训练  2. 测试\n",
+        "test": "手写数字识别\n测试: 1, 结束: 0\n",
+        "path": "输入图片路径:",
+        "answer": "识别结果: {}",
+        "not sure": "不确定, 可能是: {}",
+        "untrained": "还没有训练好的模型, 请先训练 (1)",
+    },
+    "en": {
+        "start": "1 train  2 test\n",
+        "test": "Handwritten digits\ntest: 1, end: 0\n",
+        "path": "path of a picture: ",
+        "answer": "it is a {}",
+        "not sure": "not sure, perhaps: {}",
+        "untrained": "no trained network yet; train first (1)",
+    },
+}
+
+
+def menu(recipe: str = "mnist_cnn", dataset: str | None = None, run_dir: Path = Path("runs/menu")) -> None:
+    """Asks what to do, as the notes' program does: 1 trains, 2 names pictures until 0.
+
+    Args:
+        recipe: what is trained (train.py lists them)
+        dataset: another data set than the recipe's, such as digits, which needs no download
+        run_dir: where the network is kept
+    """
+    say = TEXTS["zh" if language().startswith(("zh", "Chinese")) else "en"]
+    if _asked(say["start"]) == "1":
+        train(recipe, dataset, run_dir)
+        return
+    if not (run_dir / "model.keras").is_file():
+        raise UserError(say["untrained"])
+    import_tensorflow()
+    from kerasref.export.predictors import load, predict_input, read_input
+
+    with quiet_start():
+        predictor = load(run_dir)
+    while _asked(say["test"]) == "1":
+        try:
+            prediction = predict_input(predictor, read_input(predictor, Path(_asked(say["path"]).strip("\"'"))))
+        except UserError as error:
+            print(error)
+            continue
+        if prediction["sure"] is False:
+            print(say["not sure"].format(", ".join(one["label"] for one in prediction["top"])))
+        else:
+            print(say["answer"].format(prediction["label"]))
+        print("----------")
+
+
+def train(recipe: str, dataset: str | None, run_dir: Path) -> None:
+    """By train.py, in its own process: its progress and messages are the same."""
+    import subprocess
+    import sys
+
+    command = [sys.executable, str(Path(__file__).with_name("train.py")), recipe, "--run-dir", str(run_dir)]
+    if subprocess.run(command + ["--validation", "0.1"] + (["--dataset", dataset] if dataset else [])).returncode:
+        raise UserError("the training did not end well; what it said stands above")
+
+
+def language() -> str:
+    """As the C library looks for it: LC_ALL, then LC_MESSAGES, then LANG; Windows has only the locale."""
+    named = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return next((name for name in named if name), None) or locale.getlocale()[0] or "en"
+
+
+def _asked(question: str) -> str:
+    """The answer; the input's end counts as 0."""
+    try:
+        return input(question).strip()
+    except EOFError:
+        return "0"
+
+
+if __name__ == "__main__":
+    run(lambda args: parse(menu, args))

@@ -1,0 +1,50 @@
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from kerasref.evaluation.evaluate import evaluate_run
+from kerasref.recipes import Recipe
+from kerasref.training import train
+
+SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "export.py"
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory):
+    """mnist_cnn, trained for two epochs on the embedded digits."""
+    recipe = Recipe(dataset="digits", validation=0.1, epochs=2, batch_size=50)
+    run = train(recipe, tmp_path_factory.mktemp("runs") / "digits")
+    evaluate_run(run)
+    return run.path
+
+
+@pytest.fixture(scope="session")
+def source(run_dir):
+    from kerasref.export.sources import open_source
+
+    return open_source(run_dir)
+
+
+def export_by_script(run_dir, folder, **environment):
+    """All three formats by scripts/export.py; returns its verification.json."""
+    command = [sys.executable, SCRIPT, run_dir, "--format", "saved_model", "onnx", "litert", "--out", folder]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "verification.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def exported(run_dir, tmp_path_factory):
+    """exports/ with all three formats, and its verification.json."""
+    folder = tmp_path_factory.mktemp("exports")
+    return folder, export_by_script(run_dir, folder, PYTHONHASHSEED="1")
+
+
+@pytest.fixture(scope="session")
+def export_again(run_dir):
+    return partial(export_by_script, run_dir)

@@ -1,0 +1,202 @@
+"""What export leaves behind, in which bytes, and that it leaves nothing where the file is not the network."""
+
+import io
+import json
+import struct
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kerasref.errors import RunError, UserError
+from kerasref.export import exporting
+from kerasref.export.exporting import export
+from kerasref.export.inspection import inspect_model
+from kerasref.export.predictors import load
+from kerasref.export.sources import open_source
+from kerasref.provenance import sha256
+from kerasref.recipes import Recipe
+from kerasref.runs import Run
+from kerasref.training import train
+
+FILES = ("model.onnx", "model.tflite", "saved_model")
+
+
+@pytest.fixture(scope="module")
+def pictures(run_dir):
+    return Run(run_dir).load_dataset().test.examples(slice(0, 20))
+
+
+def visible(folder):
+    return sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
+
+
+def test_everything_lies_beside_the_model_and_says_the_same(exported, source):
+    folder, entries = exported
+    assert visible(folder) == sorted([*FILES, "labels.txt", "model_card.md", "verification.json"])
+    assert (folder / "labels.txt").read_text().splitlines() == list("0123456789")
+    assert json.loads((folder / "verification.json").read_text()) == entries
+    card = (folder / "model_card.md").read_text()
+    for name in FILES:
+        entry = entries[name]
+        assert entry["sha256"] == sha256(folder / name)
+        assert entry["examples"] == 359  # the whole test set
+        assert entry["max_probability_difference"] <= 1e-5
+        assert entry["accuracy_keras"] == entry["accuracy_exported"] == source.run.metrics()["accuracy"]
+        assert f"`{name}`" in card
+    assert "batch_size 50" in card and "Licence:" in card and "Known weaknesses" in card
+
+
+def test_exporting_twice_gives_the_same_bytes(exported, export_again, tmp_path):
+    entries = export_again(tmp_path, PYTHONHASHSEED="2")
+    assert {name: entry["sha256"] for name, entry in entries.items()} == {
+        name: entry["sha256"] for name, entry in exported[1].items()
+    }
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_inspected_is_what_was_exported(name, exported, source, run_dir):
+    found = inspect_model(exported[0] / name)
+    assert found["contract"]["class_names"] == list("0123456789")
+    assert found["contract"]["origin"]["sha256"] == sha256(run_dir / "model.keras")
+    assert found["verified"]["compared_on"].startswith("all 359 pictures of digits")
+    of_weights = sum(int(np.prod(weight.shape)) for weight in source.model.weights)
+    assert of_weights <= found["parameters"] <= of_weights + 2  # mean and deviation
+    signatures = found["signatures"]
+    assert any(signature["inputs"] == {"images": "uint8 [batch, 28, 28, 1]"} for signature in signatures.values())
+    assert set(signatures) >= ({"graph"} if name == "model.onnx" else {"serving_default", "logits"})
+
+
+def test_a_keras_file_is_inspected_as_an_archive(run_dir, source):
+    found = inspect_model(run_dir)
+    assert found["parameters"] == source.model.count_params()
+    assert found["contract"] is None
+
+
+def test_the_saved_model_takes_encoded_pictures(exported, pictures):
+    signatures = tf.saved_model.load(str(exported[0] / "saved_model")).signatures
+
+    def encode(picture, format="PNG"):
+        file = io.BytesIO()
+        picture.save(file, format)
+        return file.getvalue()
+
+    images = [Image.fromarray(picture[..., 0]) for picture in pictures]
+    expected = signatures["serving_default"](images=tf.constant(pictures))
+    found = signatures["predict_image_bytes"](image_bytes=tf.constant([encode(image) for image in images]))
+    assert set(found) == {"probabilities", "class_id", "label"}
+    np.testing.assert_allclose(found["probabilities"], expected["probabilities"], atol=1e-6)
+    wide = Image.new("L", (84, 56))
+    wide.paste(images[0].resize((56, 56)), (14, 0))  # scaled until it covers, the centre cut out
+    mixed = [encode(wide.convert("RGB"), "JPEG"), encode(images[1])]
+    found = signatures["predict_image_bytes"](image_bytes=tf.constant(mixed))
+    assert found["class_id"].numpy().tolist() == expected["class_id"].numpy()[:2].tolist()
+
+
+def test_saved_model_cli_shows_and_runs_it(exported, pictures, tmp_path):
+    cli = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli"]
+    where = ["--dir", exported[0] / "saved_model", "--tag_set", "serve", "--signature_def", "serving_default"]
+    shown = subprocess.run([*cli, "show", *where], capture_output=True, text=True)
+    assert "shape: (-1, 28, 28, 1)" in shown.stdout, shown.stderr
+    np.save(tmp_path / "pictures.npy", pictures)
+    inputs = ["--inputs", f"images={tmp_path}/pictures.npy", "--outdir", tmp_path]
+    done = subprocess.run([*cli, "run", *where, *inputs], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = load(exported[0] / "model.onnx")(pictures)
+    np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("format", ["onnx", "litert"])
+def test_a_tampered_weight_is_found_and_nothing_is_left(format, source, tmp_path, monkeypatch):
+    write = getattr(exporting, f"write_{format}")
+    bias = source.model.get_layer("fc3").bias.numpy()
+
+    def tampered(*args):
+        write(*args)
+        file = args[2]
+        content = file.read_bytes()
+        assert content.count(bias.tobytes()) == 1
+        other = bias.copy()
+        other[3] += 0.001
+        file.write_bytes(content.replace(bias.tobytes(), other.tobytes()))
+
+    monkeypatch.setattr(exporting, f"write_{format}", tampered)
+    with pytest.raises(RunError, match="is not the network"):
+        export(source, (format,), tmp_path)
+    assert visible(tmp_path) == []
+
+
+@pytest.mark.parametrize("format", ["onnx", "litert"])
+def test_a_file_cut_short_cannot_be_read_back(format, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, f"write_{format}", lambda *args: args[2].write_bytes(b"TFL3" * 100))
+    with pytest.raises(RunError, match="cannot be read back"):
+        export(source, (format,), tmp_path)
+    assert visible(tmp_path) == []
+
+
+def test_what_is_there_is_replaced_only_when_asked(exported, source, tmp_path):
+    (tmp_path / "model.tflite").write_text("mine")
+    with pytest.raises(UserError, match="--force"):
+        export(source, ("onnx", "litert"), tmp_path)
+    assert visible(tmp_path) == ["model.tflite"]
+    export(source, ("litert",), tmp_path, force=True)
+    assert (tmp_path / "model.tflite").read_bytes() == (exported[0] / "model.tflite").read_bytes()
+
+
+@pytest.mark.parametrize("quantize", ["float16", "int8"])
+def test_smaller_numbers_keep_the_accuracy(quantize, source, tmp_path):
+    entries = export(source, ("onnx", "litert"), tmp_path, quantize=quantize)
+    share = {"float16": 0.55, "int8": 0.35}[quantize]
+    for name in (f"model_{quantize}.onnx", f"model_{quantize}.tflite"):
+        assert entries[name]["bytes"] < share * source.model.count_params() * 4
+        assert entries[name]["accuracy_exported"] >= entries[name]["accuracy_keras"] - 0.005
+
+
+def test_int8_on_real_mnist_loses_at_most_half_a_point(mnist_data_dir, tmp_path):
+    recipe = Recipe(dataset="mnist", train_examples=6000, epochs=2, batch_size=100)
+    run = train(recipe, tmp_path / "run", data_dir=str(mnist_data_dir))
+    formats = ("onnx", "litert")
+    entries = export(open_source(run.path), formats, tmp_path, quantize="int8", data_dir=str(mnist_data_dir))
+    for entry in entries.values():
+        assert entry["examples"] == 10_000
+        assert entry["accuracy_keras"] > 0.93
+        assert entry["accuracy_exported"] >= entry["accuracy_keras"] - 0.005
+
+
+def test_a_quantised_network_that_loses_more_is_refused(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "sample", lambda split, count: (np.zeros((2, 28, 28, 1), np.uint8), None))
+    with pytest.raises(RunError, match="accuracy within"):
+        export(source, ("litert",), tmp_path, quantize="int8")  # calibrated on black pictures
+    assert visible(tmp_path) == []
+
+
+def test_a_keras_file_from_elsewhere_needs_trust_and_keeps_its_own_softmax(tmp_path, pictures):
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])
+    file, labels = tmp_path / "theirs.keras", tmp_path / "names.txt"
+    model.save(file)
+    labels.write_text("a\nb\nc\n")
+    with pytest.raises(UserError, match=r"runs that code.*\n.*--trust"):
+        open_source(file)
+    source = open_source(file, trust=True, labels=labels, mean=(0.5,), std=(0.5,))
+    entries = export(source, ("onnx",), tmp_path / "exports", examples=50)
+    assert "noise" in entries["model.onnx"]["compared_on"]
+    predictor = load(tmp_path / "exports" / "model.onnx")
+    assert predictor.labels == ("a", "b", "c")
+    expected = model.predict((pictures / 255 - 0.5) / 0.5, verbose=0)
+    np.testing.assert_allclose(predictor(pictures), expected, atol=1e-5)
+    with pytest.raises(UserError, match="int8"):
+        export(source, ("onnx",), tmp_path / "int8", quantize="int8")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.tflite", "saved_model.pb", "model.keras"])
+def test_what_only_has_the_name_of_a_model_is_a_sentence(name, tmp_path):
+    content = struct.pack("<4I", 1, 2, 3, 4) * 10
+    (tmp_path / name).write_bytes(content)
+    path = tmp_path if name == "saved_model.pb" else tmp_path / name
+    for read in (load, inspect_model):
+        with pytest.raises(UserError, match=str(tmp_path)):
+            read(path)

@@ -1,0 +1,172 @@
+"""The page in Debian's chromium: draw, upload, read the answer; and what it must refuse."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+pytest.importorskip("gradio", reason="needs requirements-demo.txt")
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    """A page over one quickly trained network."""
+    runs, port = tmp_path_factory.mktemp("runs"), _free_port()
+    quick = ("--dataset", "digits", "--validation", "0.1", "--epochs", "6")
+    done = _script("train.py", "mnist_cnn", *quick, "--run-dir", runs / "digits")
+    assert done.wait(timeout=200) == 0
+    page = _script("demo.py", "--runs", runs, "--port", port, cwd=runs)
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and page.poll() is None and not _answers(port):
+            time.sleep(0.3)
+        assert _answers(port), "the page did not start"
+        yield port
+    finally:
+        page.terminate()
+        page.wait(timeout=30)
+
+
+@pytest.fixture
+def browser(tmp_path):
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs requirements-test.txt")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("needs Debian's packages chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
+    flags += f"disable-component-update disable-sync window-size=1100,1000 user-data-dir={tmp_path / 'profile'}"
+    for flag in flags.split():
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    browser.implicitly_wait(30)
+    yield browser
+    browser.quit()
+
+
+def test_draw_a_one_and_a_zero_and_upload_a_picture(port, browser, tmp_path):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def read(after=None):
+        """The label that the page shows next to the time, once it is another text than `after`."""
+
+        def text(_):
+            found = browser.find_element(By.CSS_SELECTOR, "#answer p").text  # not the progress beside it
+            return found if " ms" in found and found != after else None
+
+        return WebDriverWait(browser, 30).until(text)
+
+    strokes = {"1": [(0, -80), (0, 160)], "0": [(45, 0), *_circle()]}
+    answers, last = [], None
+    for digit, moves in strokes.items():
+        browser.get(f"http://127.0.0.1:{port}/")
+        canvas = browser.find_element(By.CSS_SELECTOR, "#drawing canvas")
+        browser.find_element(By.CSS_SELECTOR, "#drawing button[aria-label=Brush]").click()
+        time.sleep(1)  # the canvas takes its size after it is there
+        pen = ActionChains(browser, duration=30).move_to_element_with_offset(canvas, *moves[0]).click_and_hold()
+        for x, y in moves[1:]:
+            pen.move_by_offset(x, y)
+        pen.release().perform()
+        time.sleep(0.5)
+        browser.find_element(By.ID, "read").click()
+        last = read()
+        answers.append(last.split(" in ")[0])
+        if os.environ.get("SCREENSHOT"):
+            time.sleep(1)
+            browser.save_screenshot(f"{os.environ['SCREENSHOT']}-{digit}.png")
+    assert answers == ["1", "0"]
+
+    browser.find_element(By.CSS_SELECTOR, "#dropped input[type=file]").send_keys(str(_three(tmp_path)))
+    assert read(after=last).startswith("3 in ")
+    (tmp_path / "no.png").write_text("no picture")
+    browser.get(f"http://127.0.0.1:{port}/")
+    browser.find_element(By.CSS_SELECTOR, "#dropped input[type=file]").send_keys(str(tmp_path / "no.png"))
+    refused = browser.find_element(By.CSS_SELECTOR, ".toast-body").get_attribute("textContent")
+    assert "no.png: not a JPEG" in refused
+
+    requested = list(_requested(browser))
+    assert len(requested) > 10
+    allowed = (f"http://127.0.0.1:{port}/", "data:", "blob:", "about:", "chrome")  # the last: its own new tab
+    assert [url for url in requested if not url.startswith(allowed)] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/", {}, 200),
+        ("GET", "/", {"Host": "attacker.example"}, 400),
+        ("POST", "/gradio_api/upload", {"Content-Length": str(10**10)}, 413),
+        ("GET", "/gradio_api/file=/etc/passwd", {}, 403),
+        ("GET", "/gradio_api/file=../../../../etc/passwd", {}, 403),
+        ("GET", "/static/../../../../../etc/passwd", {}, 403),
+    ],
+)
+def test_what_the_page_refuses(port, method, path, headers, status):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest(method, path, skip_host="Host" in headers)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == status
+    assert b"root:" not in answer.read()
+
+
+def test_it_listens_on_loopback_only(port):
+    with pytest.raises(ConnectionRefusedError):  # on Linux all of 127/8 is this machine's own
+        socket.create_connection(("127.0.0.2", port), timeout=3)
+
+
+def _requested(browser):
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            yield message["params"]["request"]["url"]
+
+
+def _circle():
+    from math import cos, pi, sin
+
+    points = [(45 * cos(2 * pi * i / 24), 75 * sin(2 * pi * i / 24)) for i in range(25)]
+    return [(round(x1) - round(x0), round(y1) - round(y0)) for (x0, y0), (x1, y1) in pairwise(points)]
+
+
+def _three(folder):
+    from sklearn.datasets import load_digits
+
+    ink = Image.fromarray((250 - load_digits().images[3] * 14).astype("uint8"))
+    page = Image.new("L", (220, 200), 250)
+    page.paste(ink.resize((160, 160), Image.Resampling.BICUBIC), (30, 20))
+    page.save(folder / "three.png")
+    return folder / "three.png"
+
+
+def _script(name, *args, **options):
+    command = [sys.executable, str(ROOT / "scripts" / name), *map(str, args)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, **options)
+
+
+def _answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
