@@ -1,0 +1,63 @@
+"""The notes' RunManager as a Keras callback: a row an epoch and a run, shown live, saved after every epoch."""
+
+import time
+from pathlib import Path
+
+import keras
+
+from kerasref.experiments.live_table import LiveTable
+from kerasref.experiments.results_table import add_rows, make_row, write_table
+
+
+class RunManager(keras.callbacks.Callback):
+    """Collects the rows of many runs:
+
+        manager = RunManager("results")
+        for run in RunBuilder.get_runs(params):
+            manager.begin_run(run)
+            model = …
+            model.fit(…, callbacks=[manager])
+
+    `results`: name of a CSV and a JSON file that every epoch is added to, by many processes if need be; None keeps the
+    rows in `run_data` alone, for `save`. `show`: the table in the terminal or the notebook.
+    Loss and accuracy are Keras' means over examples. The notes multiply each batch's mean by `loader.batch_size`, also
+    the last one's, which may be smaller; the sum is too large by what is missing there.
+    """
+
+    def __init__(self, results: str | Path | None = None, show: bool = True):
+        super().__init__()
+        self.results = Path(f"{results}.csv") if results else None
+        self.table = LiveTable() if show else None
+        self.run_data: list[dict] = []
+        self.run_count = 0
+
+    def begin_run(self, run: tuple = (), *, number: int | None = None, seed: int | None = None, run_dir=None) -> None:
+        """Of the `Run` of a RunBuilder, or any mapping of hyperparameters; `number` counts from 1 by itself."""
+        params = run._asdict() if hasattr(run, "_asdict") else dict(run)
+        self.run_count = number or self.run_count + 1
+        self.columns = {"params": params, "seed": seed, "run_dir": run_dir and str(run_dir)}
+        self.run_duration = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch_start_time = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        epoch_duration = time.monotonic() - self.epoch_start_time
+        self.run_duration += epoch_duration  # a sum: a run that was stopped and gone on with keeps its time
+        logs = logs or {}
+        row = make_row(
+            number=self.run_count,
+            epoch=epoch + 1,
+            **{name: logs.get(name) for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
+            **{"epoch duration": round(epoch_duration, 3), "run duration": round(self.run_duration, 3)},
+            **self.columns,
+        )
+        self.run_data.append(row)
+        for line in add_rows(self.results, [row]) if self.results else ():
+            print(line)
+        if self.table:
+            self.table.update(self.run_data)
+
+    def save(self, file_name: str | Path) -> None:
+        """The notes' `save`: the rows as file_name.csv and file_name.json."""
+        write_table(Path(f"{file_name}.csv"), self.run_data)

@@ -1,0 +1,219 @@
+"""What TensorBoard is shown of a training, as callbacks that stand alone: add any of them to your own `fit`.
+
+Each takes as `log_dir` a folder or a writer made by `tf.summary.create_file_writer`, which several may share. Beside
+Keras' own TensorBoard callback give a folder of their own: TensorBoard may overlook a file that grows beside another.
+"""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+
+from kerasref.errors import UserError
+from kerasref.evaluation.figures import plot_confusion_matrix
+from kerasref.recipes import Recipe
+
+MOST_PICTURES = 64
+
+
+def image_grid(images, columns: int = 8, padding: int = 2) -> np.ndarray:
+    """Pictures [n, height, width, channels] as one, `columns` in a row; the grid of torchvision.utils.make_grid.
+
+    `padding` pixels of 0 lie around and between them; one channel becomes three.
+    """
+    images = np.asarray(images)
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    images = np.pad(images, ((0, rows * columns - len(images)), (padding, 0), (padding, 0), (0, 0)))
+    _, height, width, channels = images.shape
+    grid = images.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    grid = np.pad(grid.reshape(rows * height, columns * width, channels), ((0, padding), (0, padding), (0, 0)))
+    return np.broadcast_to(grid, (*grid.shape[:2], 3)) if channels == 1 else grid
+
+
+class _Writing(keras.callbacks.Callback):
+    """Opens the event file when a training begins, unless it was given the writer."""
+
+    def __init__(self, log_dir):
+        super().__init__()
+        self.log_dir = log_dir
+
+    def on_train_begin(self, logs=None):
+        given = isinstance(self.log_dir, tf.summary.SummaryWriter)
+        self.writer = self.log_dir if given else tf.summary.create_file_writer(str(self.log_dir))
+
+    def on_train_end(self, logs=None):
+        self.writer.flush()
+
+
+class GradientHistograms(_Writing):
+    """A histogram WEIGHT/gradient of each weight's gradient at the end of every epoch, which Keras has no way to show.
+
+    They are the gradients of the training itself, those of the epoch's last step, as the notes' RunManager writes
+    them: `optimizer.apply` also leaves each gradient in a variable (a reference, no copy), which is read once an epoch.
+    So they are right with steps_per_execution above 1 and under jit_compile. With mixed_float16 the loss's scale is
+    divided out. With `weights` also WEIGHT/histogram of each weight, as Keras' callback does, but quicker.
+    Raises UserError under a distribution strategy with several replicas.
+    """
+
+    def __init__(self, log_dir, weights=False):
+        super().__init__(log_dir)
+        self.weights = weights
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        replicas = self.model.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            raise UserError(f"GradientHistograms sees one replica's gradients, found {replicas} replicas; leave it out")
+        self.gradients = {}
+        optimizer = self.model.optimizer
+        self.optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # that of a LossScaleOptimizer
+        apply = type(self.optimizer).apply
+
+        def apply_and_keep(gradients, trainable_variables=None):
+            gradients = list(gradients)
+            for gradient, weight in zip(gradients, trainable_variables or self.model.trainable_variables, strict=True):
+                if gradient is not None:
+                    self._keep(weight, tf.convert_to_tensor(gradient))
+            return apply(self.optimizer, gradients, trainable_variables)
+
+        self.optimizer.apply = apply_and_keep
+        self.model.make_train_function(force=True)  # one traced before would go on without
+
+    def _keep(self, weight, gradient):
+        if weight.path not in self.gradients:
+            with tf.init_scope():  # outside of the function that is being traced
+                self.gradients[weight.path] = tf.Variable(tf.zeros(gradient.shape, gradient.dtype), trainable=False)
+        self.gradients[weight.path].assign(gradient)
+
+    def on_epoch_end(self, epoch, logs=None):
+        with self.writer.as_default():
+            for path, gradient in self.gradients.items():
+                _write_histogram(f"{path}/gradient", gradient, epoch)
+            for weight in self.model.weights if self.weights else ():
+                _write_histogram(f"{weight.path}/histogram", weight, epoch)
+        self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        del self.optimizer.apply  # the class's own is seen again
+        self.model.make_train_function(force=True)
+        super().on_train_end(logs)
+
+
+def _write_histogram(tag: str, values, step: int) -> None:
+    """By NumPy, quicker than tf.summary.histogram. NaN and infinity are left out."""
+    values = np.asarray(values, np.float32)
+    written = histogram_pb(tag, values[np.isfinite(values)])
+    tf.summary.experimental.write_raw_pb(written.SerializeToString(), step=step)
+
+
+class ImageGrid(_Writing):
+    """The pictures that the network is given, as one picture: those of `images`, up to 64.
+
+    images: uint8 or float [n, height, width, 1 or 3], or a tf.data.Dataset of (images, labels), of which the first
+    batch is taken. Floats are stretched so that the batch's least value is black and its greatest white.
+    """
+
+    def __init__(self, log_dir, images, columns=8):
+        super().__init__(log_dir)
+        self.images, self.columns = images, columns
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        images = next(iter(self.images))[0] if isinstance(self.images, tf.data.Dataset) else self.images
+        images = np.asarray(images)[:MOST_PICTURES]
+        if images.ndim != 4 or images.shape[-1] not in (1, 3):
+            raise UserError(f"ImageGrid: images of shape {images.shape}, expected [n, height, width, 1 or 3]")
+        if images.dtype != np.uint8:
+            images = (images - images.min()) / max(np.ptp(images), 1e-12)
+        with self.writer.as_default():
+            tf.summary.image("first batch", image_grid(images, self.columns)[None], step=0)
+        self.writer.flush()
+
+
+class ModelGraph(_Writing):
+    """The graph of the forward pass, for TensorBoard's tab Graphs; Keras' write_graph writes none since Keras 3.
+
+    Raises UserError for a network whose inputs are not known (a subclass of keras.Model).
+    """
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        if not getattr(self.model, "inputs", None):
+            raise UserError(f"ModelGraph: the inputs of {self.model.name} are not known; give a functional model")
+        inputs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in self.model.inputs]
+        call = tf.function(lambda *x: self.model(x if len(x) > 1 else x[0], training=False), autograph=False)
+        with self.writer.as_default():
+            tf.summary.graph(call.get_concrete_function(*inputs).graph)
+        self.writer.flush()
+
+
+class ConfusionMatrixImage(_Writing):
+    """The confusion matrix on `data`, a tf.data.Dataset of (images, labels), as a picture.
+
+    Written at the end of every `every`th epoch and of the training; None: of the training alone. A pass over `data`
+    each time. Labels are numbers of classes or one-hot; a network with a single output is taken to give a logit.
+    """
+
+    def __init__(self, log_dir, data, class_names, every=1, tag="confusion matrix"):
+        super().__init__(log_dir)
+        self.data, self.class_names, self.every, self.tag = data, class_names, every, tag
+        self.written = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch = epoch
+        if self.every and (epoch + 1) % self.every == 0:
+            self._write()
+
+    def on_train_end(self, logs=None):
+        if self.written != getattr(self, "epoch", None):
+            self._write()
+        super().on_train_end(logs)
+
+    def _write(self):
+        matrix = np.zeros((len(self.class_names),) * 2, np.int64)
+        for images, labels in self.data:
+            logits, labels = self.model.predict_on_batch(images), np.asarray(labels)
+            predicted = logits.argmax(-1) if logits.shape[-1] > 1 else (logits[:, 0] > 0).astype(np.int64)
+            np.add.at(matrix, (labels.argmax(-1) if labels.ndim == 2 else labels, predicted), 1)
+        with self.writer.as_default():
+            tf.summary.image(self.tag, _pixels(plot_confusion_matrix(matrix, self.class_names))[None], step=self.epoch)
+        self.writer.flush()
+        self.written = self.epoch
+
+
+def _pixels(figure) -> np.ndarray:
+    """uint8 [height, width, 3]"""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def run_callbacks(log_dir, recipe: Recipe, first_batch, examples, class_names) -> list[keras.callbacks.Callback]:
+    """All that a run shows: scalars in train/ and validation/ by Keras' callback, the rest above them.
+
+    The recipe's fields go to HParams, whose figures are the scalars of train/ and validation/. The confusion matrix is
+    that of `examples`, every fifth epoch and at the end.
+    """
+    from tensorboard.plugins.hparams import api as hparams
+
+    writer = tf.summary.create_file_writer(str(log_dir))
+    fields = {name: _hparam(value) for name, value in dataclasses.asdict(recipe).items()}
+    return [
+        keras.callbacks.TensorBoard(log_dir, write_graph=False),
+        hparams.KerasCallback(writer, fields),
+        ImageGrid(writer, first_batch),
+        ModelGraph(writer),
+        GradientHistograms(writer, weights=True),
+        ConfusionMatrixImage(writer, examples, class_names, every=5),
+    ]
+
+
+def _hparam(value):
+    """HParams knows numbers, booleans and text."""
+    return value if isinstance(value, (bool, int, float, str)) else str(value)

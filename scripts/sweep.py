@@ -1,0 +1,111 @@
+"""Trains a recipe many times, its fields varied: python scripts/sweep.py RECIPE --grid FIELD=VALUE,VALUE…
+
+sweep.py mnist_cnn --grid lr=0.01,0.001 batch_size=100,1000 --seeds 3
+sweep.py mnist_cnn --random 20 learning_rate=log:1e-4..1e-1 batch_size=32,64,128 --refine
+sweep.py mnist_cnn --search 50 learning_rate=log:1e-4..1e-1 keep_prob=0.5..1 --jobs 2
+
+The same command goes on with a sweep that was stopped. More processes, here or on other machines, share it by the same
+command with the same --out.
+"""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from command_line import parse, run
+
+from kerasref.errors import UserError
+from kerasref.recipes import named_recipe
+
+VALIDATION = 0.1  # of train, where the recipe has none
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """How a sweep is run."""
+
+    fields: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Recipe fields and their values: FIELD=A,B, or a range FIELD=LOW..HIGH, FIELD=log:LOW..HIGH, FIELD=int:LOW..HIGH;
+    a field with one value is set for all runs. Numbers of a tuple are joined by +: units=128+64,64."""
+    grid: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Every combination of the values."""
+    random: int | None = None
+    """So many settings drawn at random."""
+    search: int | None = None
+    """So many settings chosen by TPE (Bergstra et al. 2011); hopeless runs are pruned."""
+    refine: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With --random or --search, from coarse to fine: once half of the settings were begun, a quarter of each range,
+    around the best so far."""
+    seeds: int = 1
+    """Runs of each setting, each with another seed; a search goes by their mean."""
+    epochs: int | None = None
+    """Epochs of each run; the recipe's by default."""
+    dataset: str | None = None
+    """Data set; the recipe's by default."""
+    out: Path | None = None
+    """Folder of the sweep; sweeps/RECIPE by default."""
+    jobs: int = 1
+    """Processes on this machine."""
+    storage: str | None = None
+    """Database URL of Optuna, for many machines; a file in the sweep's folder by default."""
+    data_dir: str | None = None
+    """Where TensorFlow Datasets keeps its data; its own default, or TFDS_DATA_DIR."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto takes a GPU where there is one; gpu without one is an error."""
+
+
+def main(args: list[str]) -> None:
+    if not args or args[0] in ("-h", "--help"):
+        parse(Arguments, ["--help"], prog="sweep.py RECIPE", description=__doc__)
+    name, *rest = args
+    recipe = named_recipe(name).recipe
+    # FIELD=VALUES may stand anywhere: after --grid as in the examples, or first.
+    fields = [word for word in rest if re.match(r"\w+=", word)]
+    others = [word for word in rest if word not in fields]
+    arguments = parse(Arguments, [*fields, *others], prog=f"sweep.py {name}", description=__doc__)
+    chosen = [how for how in ("grid", "random", "search") if getattr(arguments, how)]
+    if len(chosen) != 1:
+        raise UserError(f"found {' and '.join(chosen) or 'none'} of --grid, --random N, --search N; expected one")
+    (how,) = chosen
+    for option, least in (("seeds", 1), ("jobs", 1), (how, 1)):
+        if getattr(arguments, option) < least:
+            raise UserError(f"--{option} is {getattr(arguments, option)}, expected at least {least}")
+    if arguments.refine and how == "grid":
+        raise UserError("--refine narrows ranges; it goes with --random or --search")
+
+    changes = {option: getattr(arguments, option) for option in ("epochs", "dataset") if getattr(arguments, option)}
+    if not recipe.validation and not any(word.startswith("validation=") for word in fields):
+        changes["validation"] = VALIDATION
+        print(f"validation {VALIDATION:g} of train: settings are compared on it, the test set stays closed")
+    base = dataclasses.replace(recipe, **changes)
+
+    from kerasref.data import check_available
+    from kerasref.evaluation.metrics import SELECTION_METRICS, check_selection_metric
+    from kerasref.experiments.plan import Plan
+    from kerasref.experiments.sweep import Sweep
+    from kerasref.experiments.workers import Execution, run_workers, train_run
+
+    check_selection_metric(base.selection_metric)
+    plan = Plan(
+        name=name,
+        base=dataclasses.asdict(base),
+        how=how,
+        fields=tuple(fields),
+        trials=None if how == "grid" else getattr(arguments, how),
+        seeds=arguments.seeds,
+        refine=arguments.refine,
+        higher_is_better=SELECTION_METRICS[base.selection_metric],
+    )
+    plan.check()
+    check_available(base.dataset, arguments.data_dir)
+    out = arguments.out or Path("sweeps") / name
+    sweep = Sweep.start(out, plan, arguments.storage)
+    run_workers(sweep, arguments.jobs, arguments.storage, Execution(arguments.data_dir, arguments.device), train_run)
+    print(f"{sweep.summary()}\nresults {sweep.results} and .json\nnext    python scripts/compare.py {out}")
+
+
+if __name__ == "__main__":
+    run(main)

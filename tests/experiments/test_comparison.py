@@ -1,0 +1,190 @@
+"""Runs side by side: ranked rightly, and all of it on one page that loads nothing."""
+
+import dataclasses
+import html
+import json
+import re
+from pathlib import Path
+
+import compare as compare_script
+import numpy as np
+import pytest
+from scipy import stats
+
+from kerasref.errors import UserError
+from kerasref.experiments.comparison import compare, is_logarithmic, read_entries, significance
+from kerasref.experiments.results_table import add_rows, make_row
+from kerasref.recipes import Recipe
+from kerasref.runs import Run
+
+
+def write_run(path: Path, value=None, metric="macro_f1", split="validation", finished=True, epochs=3, **fields) -> Path:
+    """A run directory as training leaves it, without the training."""
+    run = Run(path)
+    recipe = dataclasses.asdict(Recipe(**fields))
+    run.write_settings({"recipe": recipe, "dataset": {}, "preprocessing": {}})
+    last = value if value is not None else 0.5
+    run.write_history(
+        [
+            {"epoch": e, "loss": 1 / e, "accuracy": last, "val_loss": 2 / e, "val_accuracy": last, "run_duration": e}
+            for e in range(1, epochs + 1)
+        ]
+    )
+    if value is not None:
+        chosen = {"name": metric, "value": value, "higher_is_better": metric != "log_loss"}
+        run.write_metrics({"selection_metric": chosen}, run.validation_file if split == "validation" else None)
+    if finished:
+        run.model_file.write_bytes(b"")
+    return path
+
+
+@pytest.fixture
+def nine_runs(tmp_path):
+    """Three learning rates, three seeds; 0.01 is the best by far, 0.1 and 0.001 are alike."""
+    values = {0.1: (0.80, 0.84, 0.82), 0.01: (0.90, 0.91, 0.93), 0.001: (0.83, 0.82, 0.80)}
+    return [
+        write_run(tmp_path / f"{rate}-{seed}", value, learning_rate=rate, seed=seed, units=(64,))
+        for rate, seeds in values.items()
+        for seed, value in enumerate(seeds)
+    ]
+
+
+def test_settings_are_ranked_by_the_mean_over_seeds(nine_runs):
+    comparison = compare(read_entries(nine_runs))
+    assert comparison.metric == "macro_f1 on validation"
+    assert [setting.fields for setting in comparison.settings] == [{"learning_rate": r} for r in (0.01, 0.1, 0.001)]
+    best = comparison.settings[0]
+    assert best.mean == pytest.approx(np.mean([0.90, 0.91, 0.93]))
+    assert best.deviation == pytest.approx(np.std([0.90, 0.91, 0.93], ddof=1))
+    assert comparison.differing == {"learning_rate": [0.001, 0.01, 0.1]}
+    assert comparison.common["batch_size"] == 64 and "seed" not in comparison.common
+
+
+def test_less_is_better_where_the_metric_says_so(tmp_path):
+    runs = [write_run(tmp_path / str(i), v, "log_loss", batch_size=i + 1) for i, v in enumerate((0.3, 0.1, 0.2))]
+    comparison = compare(read_entries(runs))
+    assert [setting.mean for setting in comparison.settings] == [0.1, 0.2, 0.3]
+
+
+def test_runs_are_chosen_by_what_is_asked_for_within_its_limits(tmp_path):
+    runs = [write_run(tmp_path / str(i), batch_size=i + 1) for i in range(3)]
+    for path, accuracy, latency in zip(runs, (0.7, 0.9, 0.8), (1.0, 9.0, 4.0), strict=True):
+        chosen = {"name": "log_loss", "value": 0.1, "higher_is_better": False}
+        Run(path).write_metrics({"accuracy": accuracy, "selection_metric": chosen})
+        Run(path).exports.mkdir()
+        (Run(path).exports / "verification.json").write_text(json.dumps({"m.onnx": {"latency_ms": latency}}))
+    comparison = compare(read_entries(runs, "accuracy subject to latency_ms < 5"))
+    assert [setting.fields["batch_size"] for setting in comparison.settings] == [3, 1]
+    assert [entry.reason for entry in comparison.left_out] == ["latency_ms 9 is not < 5"]
+    with pytest.raises(UserError, match=r"measure it with python scripts/export\.py"):
+        read_entries([write_run(tmp_path / "unmeasured", 0.5)], "seconds + latency_ms")
+
+
+@pytest.mark.parametrize(
+    ("figures", "metric"),
+    [
+        ([dict(value=0.5), dict(value=0.6)], "macro_f1 on validation"),
+        ([dict(value=0.5, split="test"), dict(value=0.6, split="test")], "macro_f1 on test"),
+        ([dict(value=0.5), dict(value=0.6, split="test")], "val_accuracy of the last epoch"),
+        ([dict(value=0.5), dict(value=0.6, metric="accuracy")], "val_accuracy of the last epoch"),
+        ([dict(value=0.5), dict()], "val_accuracy of the last epoch"),
+    ],
+)
+def test_runs_are_compared_by_a_figure_that_all_have(tmp_path, figures, metric):
+    runs = [write_run(tmp_path / str(i), batch_size=i + 1, **more) for i, more in enumerate(figures)]
+    assert compare(read_entries(runs)).metric == metric
+
+
+def test_importance_finds_the_field_that_matters(tmp_path):
+    runs = [
+        write_run(
+            tmp_path / f"{rate}-{size}-{flip}",
+            0.9 - rate + size / 1e5,
+            **dict(learning_rate=rate, batch_size=size, flip=flip),
+        )
+        for rate in (0.5, 0.1, 0.01)
+        for size in (10, 100)
+        for flip in (False, True)
+    ]
+    importance = compare(read_entries(runs)).importance
+    assert next(iter(importance)) == "learning_rate" and importance["learning_rate"] > 0.9
+    assert sum(importance.values()) == pytest.approx(1)
+    assert is_logarithmic([0.01, 0.5]) and not is_logarithmic([0, 1]) and not is_logarithmic([32, 64])
+
+
+def test_significance_is_the_paired_test_in_words(nine_runs):
+    first, second = significance(compare(read_entries(nine_runs)))
+    others = ((0.80, 0.84, 0.82), (0.83, 0.82, 0.80))
+    p = sorted(stats.ttest_rel((0.90, 0.91, 0.93), other).pvalue for other in others)
+    assert "learning_rate=0.01 is better than learning_rate=0.1 by 0.0933 on average" in " ".join((first, second))
+    assert "learning_rate=0.001 by 0.0967" in " ".join((first, second))
+    assert f"p = {2 * p[0]:.2g}" in first and "more than chance" in first
+    assert f"p = {max(2 * p[0], p[1]):.2g}" in second
+
+
+def test_significance_says_when_it_can_say_nothing(tmp_path, nine_runs):
+    def lines(*runs):
+        return significance(compare(read_entries(runs)))
+
+    assert lines(nine_runs[0]) == ["there is one setting only: nothing to test"]
+    assert "1 seed in common" in lines(nine_runs[0], nine_runs[3])[0]
+    assert "0 seed in common" in lines(nine_runs[0], nine_runs[4])[0]
+    noise = [write_run(tmp_path / f"n{s}", (0.80, 0.84, 0.83)[s], learning_rate=0.3, seed=s) for s in range(3)]
+    assert "may well be chance" in lines(*nine_runs[:3], *noise)[0]
+    same = [write_run(tmp_path / f"s{s}", (0.80, 0.84, 0.82)[s], learning_rate=0.4, seed=s) for s in range(3)]
+    assert "0.0000 in each of 3 seeds" in lines(*nine_runs[:3], *same)[0]
+
+
+def test_the_page_of_a_sweep_has_everything_and_loads_nothing(tmp_path, nine_runs, capsys):
+    sweep = tmp_path / "sweep"
+    for number, rate in enumerate((0.1, 0.01, 0.001, 0.0001), start=1):
+        for seed in (0, 1):
+            value = 0.9 - rate + 0.01 * seed * number
+            write_run(sweep / "runs" / f"{number}{seed}", value, learning_rate=rate, batch_size=number * 32, seed=seed)
+    write_run(sweep / "runs" / "50", finished=False, learning_rate=9.0, epochs=1)
+    write_run(sweep / "runs" / "60", finished=False, learning_rate=0.2, epochs=1)
+    reason = "loss is nan at epoch 2 <b>&amp;"
+    failed = make_row(number=50, params={}, seed=0, run_dir="runs/50", reason=reason)
+    add_rows(sweep / "results.csv", [failed])
+    (sweep / "sweep.json").write_text("{}")
+
+    compare_script.main([str(sweep), "--significance"])
+    said = capsys.readouterr().out
+    assert "  1. 0.9" in said and "2 runs without a place" in said and str(sweep / "comparison.html") in said
+    page = (sweep / "comparison.html").read_text(encoding="utf-8")
+    for part in ("table", "left-out", "significance", "curves", "coordinates", "importance", "fields"):
+        assert f'<section id="{part}">' in page
+    assert html.escape(reason) in page and "<b>&amp;" not in page
+    assert "not finished: 1 of 10 epochs" in page
+    assert page.count('<img class="chart" src="data:image/svg+xml;base64,') == 3
+    assert re.findall(r"""(?:src|href)=["'](?!data:)|url\(|<script""", page) == []
+    table = page[page.index('id="table"') : page.index('id="left-out"')]
+    rows = re.findall(r'<td class="num">(\d+)</td>\s*<td class="num">\d+</td><td class="num">([\d.e-]+)</td>', table)
+    assert [rate for _, rate in rows] == ["0.0001", "0.001", "0.01", "0.1"]
+    assert (sweep / "runs" / "11").exists() and "runs/10, runs/11" in page
+
+
+def test_one_run_and_runs_that_differ_in_nothing_are_a_page_too(tmp_path, nine_runs, capsys):
+    out = tmp_path / "page.html"
+    compare_script.main([str(nine_runs[0]), "--out", str(out)])
+    assert "Nothing but the seed" in out.read_text(encoding="utf-8")
+    compare_script.main([*map(str, nine_runs[:3]), "--out", str(out), "--significance"])
+    assert "3 runs, 1 setting<" in out.read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_compared_is_said(tmp_path, nine_runs):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    unfinished = write_run(tmp_path / "unfinished", finished=False)
+    for folders, says in (
+        ([tmp_path / "nothing"], "no folder"),
+        ([tmp_path / "empty"], "recipe.json"),
+        ([tmp_path / "sweep"], "no runs to compare"),
+        ([unfinished], "none of 1 runs was finished"),
+    ):
+        with pytest.raises(UserError, match=says):
+            compare_script.main(list(map(str, folders)))
+    (nine_runs[0] / "validation.json").write_text(json.dumps({"selection_metric": None})[:-5])
+    with pytest.raises(UserError, match=r"validation\.json"):
+        compare_script.main([str(nine_runs[0])])

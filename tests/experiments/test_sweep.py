@@ -1,0 +1,304 @@
+"""A sweep does every run once, whoever works on it and whatever kills them."""
+
+import collections
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import sweep as sweep_script
+
+from kerasref.errors import RunError, UserError
+from kerasref.experiments.plan import Outcome, Plan
+from kerasref.experiments.results_table import add_rows, make_row, read_rows
+from kerasref.experiments.sweep import Sweep
+from kerasref.experiments.workers import Execution, run_workers, train_run
+from kerasref.recipes import Recipe
+
+SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "sweep.py"
+SMALLEST = dataclasses.replace(
+    Recipe(), model="softmax_regression", dataset="digits", validation=0.1, epochs=1, selection_metric="accuracy"
+)
+
+
+def plan(how="grid", *fields, base=SMALLEST, **options):
+    return Plan(name="test", base=dataclasses.asdict(base), how=how, fields=fields, **options)
+
+
+def record(job):
+    """Stands in for a training: its row, and a value that is best at learning rate 0.01."""
+    add_rows(job.results, [make_row(number=job.number, epoch=1, params=job.params, seed=job.recipe.seed, run_dir=job.run_dir)])  # fmt: skip # noqa: E501
+    return Outcome(-abs(job.recipe.learning_rate - 0.01) + job.recipe.seed)
+
+
+def states(sweep):
+    return collections.Counter(trial.state.name for trial in sweep.study.get_trials())
+
+
+def runs(sweep):
+    return [row["run"] for row in read_rows(sweep.results)[0]]
+
+
+# which settings
+
+
+def test_a_grid_has_the_notes_order_and_the_mean_over_seeds(tmp_path):
+    sweep = Sweep.start(tmp_path, plan("grid", "lr=0.01,0.001", "batch_size=100,1000", seeds=3))
+    sweep.work(record)
+    rows = read_rows(sweep.results)[0]
+    assert [row["run"] for row in rows] == list(range(1, 13))
+    assert [(row["learning_rate"], row["batch_size"], row["seed"]) for row in rows] == [
+        (rate, size, seed) for rate in (0.01, 0.001) for size in (100, 1000) for seed in range(3)
+    ]
+    assert [trial.value for trial in sweep.study.get_trials()] == pytest.approx([1, 1, 0.991, 0.991])
+    assert "12 of 12 runs done" in sweep.summary() and "learning_rate=0.01 batch_size=100" in sweep.summary()
+
+
+def test_random_settings_are_the_same_again_and_none_twice(tmp_path):
+    fields = ("learning_rate=log:1e-4..1e-1", "units=int:16..256", "model=mlp")
+    drawn = []
+    for name in "ab":
+        sweep = Sweep.start(tmp_path / name, plan("random", *fields, trials=8))
+        sweep.work(record)
+        drawn.append([trial.params for trial in sweep.study.get_trials()])
+    assert drawn[0] == drawn[1]
+    assert len({trial["learning_rate"] for trial in drawn[0]}) == 8
+    assert all(1e-4 <= trial["learning_rate"] <= 1e-1 and 16 <= trial["units"] <= 256 for trial in drawn[0])
+    assert {type(row["units"]) for row in read_rows(sweep.results)[0]} == {list}
+
+
+@pytest.mark.parametrize("how", ["random", "search"])
+def test_refining_draws_the_second_half_from_around_the_best(how, tmp_path):
+    sweep = Sweep.start(tmp_path, plan(how, "learning_rate=log:1e-5..1e0", trials=16, refine=True))
+    sweep.work(record)
+    rates = [trial.params["learning_rate"] for trial in sweep.study.get_trials()]
+    best = min(rates[:8], key=lambda rate: abs(rate - 0.01))
+    reach = 10 ** (5 * 0.25 / 2)
+    assert all(best / reach <= rate <= best * reach for rate in rates[8:])
+    assert max(rates[:8]) / min(rates[:8]) > reach**2
+
+
+def test_a_search_goes_towards_the_best(tmp_path):
+    sweep = Sweep.start(tmp_path, plan("search", "learning_rate=0.0001..0.5", trials=30))
+    sweep.work(record)
+    rates = [trial.params["learning_rate"] for trial in sweep.study.get_trials()]
+    assert sum(rates[20:]) / 10 < sum(rates[:10]) / 10 / 2
+
+
+# stopped, shared, failed
+
+
+def test_more_trials_extend_a_sweep_and_another_plan_is_refused(tmp_path):
+    for trials in (3, 3, 5):
+        sweep = Sweep.start(tmp_path, plan("random", "learning_rate=0.1..0.2", trials=trials))
+        sweep.work(record)
+        assert runs(sweep) == list(range(1, trials + 1))
+    for other, says in (
+        (plan("random", "learning_rate=0.1..0.3", trials=5), "fields is"),
+        (plan("random", "learning_rate=0.1..0.2", trials=5, seeds=2), "seeds is 1 there, found 2"),
+        (plan("random", "learning_rate=0.1..0.2", trials=5, base=Recipe()), "holds another sweep"),
+    ):
+        with pytest.raises(UserError, match=says):
+            Sweep.start(tmp_path, other)
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from kerasref.experiments.sweep import Sweep
+from kerasref.experiments.results_table import add_rows, make_row
+from kerasref.experiments.plan import Outcome
+folder, me, others = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def train(job):
+    (folder / f"worker-{me}").touch()
+    while len(list(folder.glob("worker-*"))) < others:
+        time.sleep(0.01)
+    with open(folder / "trained", "a") as file:
+        file.write(f"{me} {job.number}\\n")
+    time.sleep(0.05)
+    add_rows(job.results, [make_row(number=job.number, epoch=1, params=job.params, seed=0, run_dir=job.run_dir)])
+    return Outcome(1.0)
+Sweep.open(folder).work(train)
+"""
+
+
+@pytest.mark.parametrize("how", ["grid", "random"])
+def test_two_processes_on_one_study_share_the_trials(how, tmp_path):
+    fields = "batch_size=1,2,3,4,5,6,7,8,9,10,11,12" if how == "grid" else "batch_size=1..1000"
+    sweep = Sweep.start(tmp_path, plan(how, fields, trials=None if how == "grid" else 12))
+    workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), me, "2"]) for me in "ab"]
+    assert [worker.wait() for worker in workers] == [0, 0]
+    trained = [line.split() for line in (tmp_path / "trained").read_text().splitlines()]
+    assert sorted(int(number) for _, number in trained) == list(range(1, 13))
+    assert {me for me, _ in trained} == {"a", "b"}
+    assert sorted(runs(sweep)) == list(range(1, 13))
+    assert states(sweep) == {"COMPLETE": 12}
+
+
+def test_a_killed_process_leaves_its_setting_to_the_next(tmp_path):
+    """Killed between two seeds: the first is not trained again."""
+    sweep = Sweep.start(tmp_path, plan("grid", "batch_size=10,20", seeds=2))
+    worker = subprocess.Popen([sys.executable, "-c", WORKER.replace("Outcome(1.0)", "Outcome(1.0) if job.number == 1 else time.sleep(99)"), str(tmp_path), "a", "1"])  # fmt: skip # noqa: E501
+    while not (tmp_path / "trained").exists() or "a 2" not in (tmp_path / "trained").read_text():
+        time.sleep(0.02)
+    worker.kill()
+    worker.wait()
+    sweep.work(record)
+    assert sorted(runs(sweep)) == [1, 2, 3, 4]
+    assert [trial.value for trial in sweep.study.get_trials()] == pytest.approx(
+        [(1.0 + 0.991) / 2, (-0.009 + 0.991) / 2]
+    )
+    assert (tmp_path / "trained").read_text() == "a 1\na 2\n"
+
+
+def fail(job):
+    if job.number == 2:
+        raise RunError("loss is nan at epoch 1, step 3, learning rate 0.1; try a lower one\nlast good checkpoint: none")
+    if job.number == 3:
+        raise MemoryError("cannot allocate 3 GiB")
+    if job.number == 4:
+        raise UserError("softmax_regression has no dropout")
+    return record(job)
+
+
+def test_a_failed_run_is_a_row_with_its_reason_and_not_the_end(tmp_path):
+    sweep = Sweep.start(tmp_path, plan("grid", "batch_size=1,2,3,4,5"))
+    sweep.work(fail)
+    reasons = {row["run"]: row["reason"] for row in read_rows(sweep.results)[0]}
+    assert reasons == {
+        1: None,
+        2: "loss is nan at epoch 1, step 3, learning rate 0.1; try a lower one",
+        3: "MemoryError: cannot allocate 3 GiB",
+        4: "softmax_regression has no dropout",
+        5: None,
+    }
+    assert states(sweep) == {"COMPLETE": 2, "PRUNED": 1, "FAIL": 2}
+    assert "3 of them before their last epoch" in sweep.summary()
+    sweep.work(fail)
+    assert len(runs(sweep)) == 5
+
+
+def die(job, execution):
+    if job.number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return record(job)
+
+
+def test_a_run_that_kills_its_process_is_a_row_too(tmp_path, capsys):
+    sweep = Sweep.start(tmp_path, plan("grid", "batch_size=1,2,3", seeds=2))
+    run_workers(sweep, 2, None, Execution(), die)
+    reasons = {row["run"]: row["reason"] for row in read_rows(sweep.results)[0]}
+    assert sorted(reasons) == [1, 2, 3, 4, 5, 6]
+    assert "SIGKILL" in reasons.pop(2) and set(reasons.values()) == {None}
+    assert states(sweep) == {"FAIL": 1, "COMPLETE": 2}
+    assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def no_disk(job, execution):
+    raise OSError(28, "No space left on device", "runs/0001")
+
+
+def test_a_full_disk_ends_the_sweep_and_costs_no_run(tmp_path):
+    sweep = Sweep.start(tmp_path, plan("grid", "batch_size=1,2,3"))
+    with pytest.raises(RunError, match="No space left on device"):
+        run_workers(sweep, 1, None, Execution(), no_disk)
+    assert runs(sweep) == []
+    sweep.work(record)
+    assert runs(sweep) == [1, 2, 3]
+
+
+def test_any_database_of_optuna_holds_the_study(tmp_path):
+    url = f"sqlite:///{tmp_path}/elsewhere.db"
+    sweep = Sweep.start(tmp_path / "sweep", plan("grid", "batch_size=1,2"), url)
+    sweep.work(record)
+    assert len(optuna.load_study(study_name=sweep.study.study_name, storage=url).trials) == 2
+    assert not (tmp_path / "sweep" / "study.db").exists()
+    with pytest.raises(UserError, match="storage is"):
+        Sweep.start(tmp_path / "sweep", plan("grid", "batch_size=1,2"))
+    for wrong in ("no/url", "nothing://host/db"):
+        with pytest.raises(UserError, match="expected a database URL"):
+            Sweep.start(tmp_path / "other", plan("grid", "batch_size=1,2"), wrong)
+    with pytest.raises((UserError, RunError), match=r"//me:\*\*\*@nowhere"):
+        Sweep.start(tmp_path / "secret", plan("grid", "batch_size=1,2"), "postgresql://me:secret@nowhere/db")
+    assert not (tmp_path / "secret" / "sweep.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ("", "unknown recipe"),
+        ("lenet6 --grid lr=1", "unknown recipe 'lenet6'"),
+        ("lenet5 lr=0.1", "found none of --grid"),
+        ("lenet5 --grid --random 3 lr=0.1", "found grid and random"),
+        ("lenet5 --grid", "nothing to vary"),
+        ("lenet5 --grid lr=0.1..0.2", "is a range"),
+        ("lenet5 --grid colour=red", "unknown recipe field"),
+        ("lenet5 --grid lr=-1", "learning_rate is -1"),
+        ("lenet5 --grid lr=0.1 --seeds 0", "--seeds is 0"),
+        ("lenet5 --grid lr=0.1 --refine", "--refine narrows"),
+        ("lenet5 --search 3 lr=0.1..0.2 validation=0", "give validation=0.1"),
+        ("lenet5 --random many lr=0.1..0.2", "--random"),
+        ("lenet5 --grid lr=0.1 --dataset no/such/folder", "no/such/folder"),
+    ],
+)
+def test_wrong_arguments_are_said_before_anything_is_made(args, says, tmp_path):
+    with pytest.raises(UserError, match=says):
+        sweep_script.main([*args.split(), *(["--out", str(tmp_path / "out")] if args else [""])])
+    assert not (tmp_path / "out" / "sweep.json").exists()
+
+
+# real trainings
+
+
+def test_a_run_of_a_sweep_is_a_run_directory_pruned_or_not(tmp_path):
+    trial = optuna.create_study(direction="maximize").ask()
+    base = dataclasses.replace(SMALLEST, epochs=3, learning_rate=0.01, selection_metric="macro_f1")
+    sweep = Sweep.start(tmp_path, plan("grid", "batch_size=100,200", base=base))
+    claims = [sweep._claim(), sweep._claim()]  # held: a lock that nobody holds is a dead process's
+    first, second = (next(sweep._unfinished(trial)) for trial, _ in claims)
+
+    outcome = train_run(first, Execution())
+    folder = tmp_path / "runs" / "0001"
+    assert outcome.value == json.loads((folder / "validation.json").read_text())["macro"]["f1"]
+    assert outcome.value > 0.5 and not (folder / "metrics.json").exists()  # the test set stays closed
+
+    trial.should_prune = lambda: True
+    outcome = train_run(dataclasses.replace(second, trial=trial), Execution())
+    assert outcome.hopeless and "pruned after epoch 1" in outcome.reason
+    assert (tmp_path / "runs" / "0002" / "model.keras").exists()
+    assert len(trial.study.trials[0].intermediate_values) == 1
+    assert [(row["run"], row["epoch"]) for row in read_rows(sweep.results)[0]] == [(1, 1), (1, 2), (1, 3), (2, 1)]
+
+
+@pytest.mark.timeout(900)  # TensorFlow is loaded four times, which a busy machine takes minutes for
+def test_twelve_runs_killed_three_times_are_twelve_rows(tmp_path):
+    fields = "lr=0.1,0.01,0.001 batch_size=100,200 nesterov=true,false model=softmax_regression optimizer=momentum"
+    command = [sys.executable, str(SCRIPT), "mnist_cnn", "--grid", *fields.split(), "--epochs", "1"]
+    command += ["--dataset", "digits", "--out", str(tmp_path)]
+    results = tmp_path / "results.csv"
+
+    finished = {}
+    for at_least in (2, 5, 8):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while len(read_rows(results)[0]) < at_least:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()  # ends when its processes have ended too
+        finished |= {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/*/model.keras")}
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = read_rows(results)[0]
+    assert sorted(row["run"] for row in rows) == list(range(1, 13))
+    assert json.loads((tmp_path / "results.json").read_text()) == rows
+    assert len({(row["learning_rate"], row["batch_size"], row["nesterov"]) for row in rows}) == 12
+    assert all(row["reason"] is None and 0 <= row["val_accuracy"] <= 1 for row in rows)
+    assert len(list(tmp_path.glob("runs/*/model.keras"))) == 12
+    assert all(file.stat().st_mtime_ns == when for file, when in finished.items())  # none was trained again
+    assert "12 of 12 runs done, 0 of them" in done.stdout
