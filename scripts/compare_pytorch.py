@@ -53,6 +53,8 @@ class Arguments(NetworkOptions):
     """PyTorch's weight_decay of --train, on all weights."""
     batch_size: int | None = None
     """Batch size of --train and --explain."""
+    threads: int | None = None
+    """Threads of each side, the same for both; by default each library's own choice. On a busy machine give 1."""
 
 
 def main(args: list[str]) -> None:

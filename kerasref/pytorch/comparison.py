@@ -51,7 +51,8 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        return all(part["equal"] for part in self.parts)
+        """Whether no part differs; what is only shown ("equal" is None) does not count."""
+        return all(part["equal"] is not False for part in self.parts)
 
     def __getitem__(self, part: str) -> dict:
         return next(found for found in self.parts if found["part"] == part)

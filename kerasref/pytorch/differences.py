@@ -155,7 +155,7 @@ DIFFERENCES = {
         "decoding JPEG",
         "fast, less exact DCT by default in some readers",
         "PIL's exact one",
-        "`INTEGER_ACCURATE` where TensorFlow decodes",
+        "Pillow decodes everywhere, also for TensorFlow Datasets",
         "test_differences.py::test_decoding_jpeg",
     ),
     "tf32": Difference(

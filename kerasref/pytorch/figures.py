@@ -1,8 +1,5 @@
 """The comparison's charts: Keras blue, PyTorch orange, Keras' own update rule grey."""
 
-import base64
-import io
-
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,15 +9,6 @@ from kerasref.evaluation.figures import MUTED, STYLE, TRAIN, VALIDATION
 
 KERAS, PYTORCH = TRAIN, VALIDATION
 SMALLEST = 1e-17  # differences of zero are drawn here, on the logarithmic axis
-
-
-def svg(figure: Figure) -> dict:
-    """A data URI and its width in CSS pixels; text stays text, in the reader's fonts."""
-    file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "kerasref"}):  # the same figure, the same bytes
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    content = base64.b64encode(file.getvalue().encode()).decode()
-    return {"uri": f"data:image/svg+xml;base64,{content}", "width": round(figure.get_figwidth() * 96)}
 
 
 @matplotlib.rc_context(STYLE)

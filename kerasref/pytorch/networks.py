@@ -1,9 +1,11 @@
 """A network of kerasref against its twin: everything that scripts/compare_pytorch.py does."""
 
 import dataclasses
+import os
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kerasref import provenance
 from kerasref.data import ImageDataset, Preprocessing, load_dataset
@@ -11,6 +13,7 @@ from kerasref.errors import UserError
 from kerasref.pytorch.batch_norm import with_torch_batch_norm
 from kerasref.pytorch.comparison import Comparison, compare, pair, tolerances_of
 from kerasref.pytorch.explain import explain_part
+from kerasref.pytorch.installed import torch
 from kerasref.pytorch.side_by_side import train_part
 from kerasref.pytorch.trajectories import Rule
 from kerasref.recipes import RECIPES, Recipe
@@ -42,6 +45,7 @@ def compare_network(
     learning_rate: float | None = None,
     weight_decay: float | None = None,
     batch_size: int | None = None,
+    threads: int | None = None,
     say=print,
 ) -> Comparison:
     """Weights, forward pass, gradients and training steps of a network and its twin; on request whole trainings and
@@ -49,9 +53,12 @@ def compare_network(
 
     Sets Keras' float type to `precision`. Raises UserError for wrong arguments.
     """
-    for argument, value in {"examples": examples, "step batch": step_batch, "seeds": seeds, "train": train}.items():
+    counts = {"examples": examples, "step batch": step_batch, "seeds": seeds, "train": train, "threads": threads}
+    for argument, value in counts.items():
         if value is not None and value < 1:
             raise UserError(f"{argument} is {value}, expected a whole number of at least 1")
+    if threads:
+        _set_threads(threads)
     keras.config.set_floatx(precision)
     keras.config.set_dtype_policy(precision)
     options = options or {}
@@ -94,8 +101,19 @@ def compare_network(
         "command": provenance.command(),
         "commit": provenance.commit(),
         "hardware": provenance.hardware(),
+        "threads": threads,
+        "load": round(os.getloadavg()[0], 1),
     }
     return Comparison(comparison.title, about, parts)
+
+
+def _set_threads(threads: int) -> None:
+    """Both sides alike. PyTorch's threads spin while they wait: beside other work its steps take ten times as long."""
+    torch.set_num_threads(threads)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:
+        raise UserError("threads can only be set before TensorFlow has computed anything; start anew") from None
 
 
 def _recipe(model: str, optimizer, learning_rate, weight_decay, batch_size) -> Recipe:

@@ -7,8 +7,9 @@ from pathlib import Path
 import jinja2
 
 from kerasref.errors import UserError
+from kerasref.evaluation.figures import svg
 from kerasref.pytorch.differences import DIFFERENCES
-from kerasref.pytorch.figures import plot_accuracies, plot_explanations, plot_losses, plot_trajectories, svg
+from kerasref.pytorch.figures import plot_accuracies, plot_explanations, plot_losses, plot_trajectories
 from kerasref.runs import write_atomically
 
 HEADINGS = {
@@ -141,7 +142,15 @@ def sentence(part: dict) -> str:
 
 def _limits(part: dict) -> str:
     judged = [(key, limit) for key, limit in part["tolerances"].items() if limit is not None]
-    return ", ".join(f"{key} {sci(max(row[key] for row in part['rows']))} (tolerance {sci(t)})" for key, t in judged)
+    told = ", ".join(f"{key} {sci(max(row[key] for row in part['rows']))} (tolerance {sci(t)})" for key, t in judged)
+    repeated = [row["float64"] for row in part["rows"] if "float64" in row]
+    if not repeated:
+        return told
+    return (
+        f"{told}. Where float32's rounding turned a ReLU or a maximum the other way and the paths part "
+        f"({len(repeated)} of {len(part['rows'])} rules), the same steps in float64 agree to "
+        f"{sci(max(row['weights'] for row in repeated))} in every weight"
+    )
 
 
 def _training_sentence(part: dict) -> str:

@@ -9,6 +9,7 @@ import keras
 
 from kerasref.errors import UserError
 from kerasref.models import build_model
+from kerasref.models.weight_files import load_weights
 from kerasref.pytorch.files import SUFFIXES, read_state_dict, write_state_dict
 from kerasref.pytorch.names import last_module, name_map
 from kerasref.pytorch.weights import from_state_dict, to_state_dict
@@ -66,11 +67,7 @@ def _read_keras(name: str, path: Path, build: dict) -> keras.Model:
     build["input_shape"] = build["input_shape"] or tuple(shape)
     build["num_classes"] = build["num_classes"] or max(2, last)
     model = build_model(name, **build)
-    try:
-        model.load_weights(path)
-    except Exception as error:  # h5py and Keras raise what they like for a file that does not fit
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(f"{path}: not the weights of {name} with {build}: {reason}") from None
+    load_weights(model, path)
     return model
 
 

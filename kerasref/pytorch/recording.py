@@ -1,15 +1,18 @@
 """What a layer of either side put out, what its gradients are; and both sides' state, put back afterwards."""
 
 import contextlib
+import copy
 
 import keras
 import numpy as np
 
 from kerasref.errors import UserError
+from kerasref.pytorch.batch_norm import clone_with_weights
 from kerasref.pytorch.installed import nn, torch
 
 KERAS_DROPOUT = (keras.layers.Dropout, keras.layers.SpatialDropout2D)
 TORCH_DROPOUT = (nn.Dropout, nn.Dropout2d)
+DOUBLE = {"dtype": "float64"}
 
 
 def to_nchw(images: np.ndarray) -> np.ndarray:
@@ -25,7 +28,7 @@ def to_nhwc(images: np.ndarray) -> np.ndarray:
 def as_torch(module: nn.Module, inputs: np.ndarray) -> torch.Tensor:
     """Keras' inputs as the module takes them: its axes, its float type."""
     kind = next(module.parameters()).dtype
-    return torch.from_numpy(to_nchw(np.asarray(inputs))).to(kind)
+    return torch.tensor(to_nchw(np.asarray(inputs)), dtype=kind)  # a copy: tf.data's arrays are not to be written to
 
 
 def as_keras(model: keras.Model, inputs: np.ndarray):
@@ -124,6 +127,20 @@ def preserved(model: keras.Model, module: nn.Module):
 
 
 @contextlib.contextmanager
+def float64_copies(model: keras.Model, module: nn.Module):
+    """Both in float64, where rounding hides nothing; Keras' float type is float64 inside the block."""
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        double = clone_with_weights(model, lambda layer: type(layer).from_config(layer.get_config() | DOUBLE))
+        yield double, copy.deepcopy(module).double()
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
 def exact_arithmetic():
     """Without TF32 on either side: on a GPU TensorFlow uses it everywhere, PyTorch in convolutions only."""
     import tensorflow as tf
@@ -144,7 +161,7 @@ def exact_arithmetic():
 
 def torch_loss(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
     """Mean cross-entropy of logits [n, classes], or [n, 1] for two classes, and integer labels [n]."""
-    labels = torch.from_numpy(np.asarray(labels, np.int64))
+    labels = torch.tensor(labels, dtype=torch.int64)
     if logits.shape[-1] == 1:
         return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
     return nn.functional.cross_entropy(logits, labels)

@@ -9,16 +9,6 @@ from kerasref.models.normalization import LocalResponseNormalization
 from kerasref.models.pooling import adaptive_average_pooling
 
 
-@pytest.fixture
-def float64():
-    """Keras in float64 for one test. The policy alone would not do: `Input` takes its type from floatx."""
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
-
-
 @pytest.mark.parametrize(("size", "channels"), [(5, 9), (5, 3), (3, 4), (4, 6), (1, 2)])
 def test_local_response_normalization_is_the_papers_formula(size, channels, float64):
     a = np.random.default_rng(0).normal(size=(2, 3, 4, channels)) * 30

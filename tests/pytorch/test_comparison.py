@@ -1,0 +1,229 @@
+"""The comparison as users meet it: of their own pair, of a network by its name, as JSON and as a page."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import torch
+from markupsafe import escape
+from torch import nn
+
+from kerasref.errors import UserError
+from kerasref.models import build_model
+from kerasref.pytorch import Tolerances, compare, compare_network, pair
+from kerasref.pytorch.page import read_comparison, render_comparison
+from kerasref.pytorch.side_by_side import two_sample
+from kerasref.pytorch.trajectories import RULES
+from kerasref.pytorch.variations import same_padding, unmoved_flatten
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_pytorch.py"
+IMAGES = np.random.default_rng(0).normal(size=(40, 12, 10, 3)).astype("float32")
+FEW = [rule for rule in RULES if rule.name in ("SGD, momentum", "Adam")]
+
+
+class Theirs(nn.Module):
+    """Somebody's network: no name in it is kerasref's."""
+
+    def __init__(self, stride_padding=1, eps=1e-5):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, stride_padding, bias=False)
+        self.norm = nn.BatchNorm2d(8, eps=eps)
+        self.head = nn.Sequential(nn.Flatten(), nn.LazyLinear(16), nn.Tanh(), nn.Linear(16, 4))
+        self.eval()(torch.zeros(1, 3, 12, 10))
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(0)
+            for tensor in (self.norm.weight, self.norm.running_var):
+                tensor.uniform_(0.5, 1.5, generator=generator)
+            for tensor in (self.norm.bias, self.norm.running_mean):
+                tensor.normal_(0, 0.1, generator=generator)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.norm(self.stem(x))))
+
+
+def ours(module, padding="explicit", epsilon=1e-5, moved=True):
+    """The same network in Keras with the module's weights, ported as a user would by hand."""
+    x = inputs = keras.Input((12, 10, 3))
+    if padding == "explicit":
+        x = keras.layers.ZeroPadding2D(1)(x)
+    x = keras.layers.Conv2D(8, 3, 2, "same" if padding == "same" else "valid", use_bias=False, name="conv")(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name="bn")(x)
+    x = keras.layers.Activation("tanh")(x)
+    x = keras.layers.Dense(16, activation="tanh", name="hidden")(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, keras.layers.Dense(4, name="out")(x))
+    state = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+    model.get_layer("conv").set_weights([state["stem.weight"].transpose(2, 3, 1, 0)])
+    model.get_layer("bn").set_weights(
+        [state[f"norm.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+    )
+    kernel = state["head.1.weight"].T
+    if moved:
+        kernel = kernel.reshape(8, 6, 5, 16).transpose(1, 2, 0, 3).reshape(kernel.shape)
+    model.get_layer("hidden").set_weights([kernel, state["head.1.bias"]])
+    model.get_layer("out").set_weights([state["head.3.weight"].T, state["head.3.bias"]])
+    return model
+
+
+def test_own_pair_without_a_map(tmp_path):
+    module = Theirs()
+    model = ours(module)
+    comparison = compare(model, module, IMAGES, steps=5, rules=FEW)
+    assert comparison.equal, comparison.summary()
+    assert comparison.about["layer_map"] == {"conv": "stem", "bn": "norm", "hidden": "head.1", "out": "head.3"}
+    assert [part["part"] for part in comparison.parts] == ["weights", "forward", "gradients", "trajectories"]
+    assert comparison["forward"]["worst"] < 1e-5
+    written = json.loads(comparison.write(tmp_path / "new")[0].read_text())
+    assert written == json.loads(json.dumps(comparison.to_json()))
+
+
+@pytest.mark.parametrize(
+    ("in_keras", "in_torch", "part", "likely"),
+    [
+        (dict(padding="same"), {}, "forward", "convolution_padding"),
+        (dict(epsilon=1e-3), {}, "forward", "batch_norm_constants"),
+        (dict(moved=False), {}, "weights", "flatten_order"),
+    ],
+)
+def test_what_is_wrong_is_found_and_named(in_keras, in_torch, part, likely):
+    module = Theirs(**in_torch)
+    names = {"conv": "stem", "bn": "norm", "hidden": "head.1", "out": "head.3"}
+    comparison = compare(ours(module, **in_keras), module, IMAGES, names, steps=0)
+    assert not comparison.equal
+    first = next(found for found in comparison.parts if found["equal"] is False)
+    assert (first["part"], first["likely"]) == (part, likely)
+    assert first["likely_item"] in comparison.summary()
+    page = render_comparison(comparison.to_json())
+    assert "They differ" in page and str(escape(first["reason"][1:])) in page
+
+
+def test_a_wrong_rule_in_float32_is_not_taken_for_rounding():
+    """Beyond its tolerance a float32 path is walked again in float64: rounding passes there, a mistake does not."""
+    model, module, names = pair("lenet5", (32, 32, 1), 10, randomize=False)
+    images = np.random.default_rng(0).normal(size=(64, 32, 32, 1))
+    rounding = Tolerances(loss=0.0)
+    found = compare(model, module, images, names, steps=5, rules=FEW, tolerances=rounding)["trajectories"]
+    assert found["equal"] and all(row["float64"]["weights"] < 1e-9 for row in found["rows"] if row["loss"])
+    wrong = build_model("lenet5", (32, 32, 1), 10, pooling="max")
+    wrong.set_weights(model.get_weights())
+    found = compare(wrong, module, images, names, steps=5, rules=FEW, tolerances=Tolerances())["trajectories"]
+    assert found["equal"] is False
+    assert found["rows"][0]["float64"]["loss"] > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(labels=np.full(40, 4)), "labels up to 4; expected 40, from 0 to 3"),
+        (dict(labels=np.zeros(3, int)), "3 labels"),
+        (dict(layer_map={"conv": "stem"}), "leaves out: bn, hidden, out"),
+        (dict(layer_map={"conv": "trunk", "bn": "norm", "hidden": "head.1", "out": "head.3"}), "trunk.weight"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    module = Theirs()
+    with pytest.raises(UserError, match=message):
+        compare(ours(module), module, IMAGES, steps=0, **arguments)
+
+
+def test_layers_that_cannot_be_matched_are_named():
+    with pytest.raises(UserError, match=r"left over in Keras: fc1, fc2, logits; in PyTorch: stem, norm"):
+        compare(build_model("mlp", (12, 10, 3), 4, units=(7, 5)), Theirs(), IMAGES)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Whole trainings and the table of differences, on real digits, as short as can be."""
+    told = []
+    comparison = compare_network(
+        "softmax_regression",
+        dataset="digits",
+        steps=3,
+        train=2,
+        explain=True,
+        explain_epochs=1,
+        seeds=2,
+        say=told.append,
+    )
+    return comparison, comparison.write(tmp_path_factory.mktemp("page")), told
+
+
+def test_whole_trainings_side_by_side(trained):
+    part = trained[0]["training"]
+    assert part["equal"] is True
+    for row in part["rows"]:
+        np.testing.assert_allclose(row["keras_losses"], row["torch_losses"], rtol=1e-4)
+        assert row["keras_accuracy"] == pytest.approx(row["torch_accuracy"], abs=2 / 359)
+        assert row["keras_accuracy"] > 0.7
+    first, second = part["rows"]
+    assert first["keras_losses"] != second["keras_losses"]
+    assert any("seed 1 epoch 2/2" in line for line in trained[2])
+
+
+def test_explanation_has_every_difference_that_applies(trained):
+    part = trained[0]["explain"]
+    rows = {row["row"] for row in part["rows"]}
+    assert {"kernel_initializer", "bias_initializer", "adam_epsilon", "cross_entropy", "l2", "weight_decay"} <= rows
+    assert not {"batch_norm_constants", "convolution_padding", "flatten_order"} & rows
+    by_label = {row["label"]: row for row in part["rows"]}
+    assert by_label["logits given to a loss of probabilities"]["change"] < -0.05
+    assert trained[0].equal  # what is only shown does not count against it
+
+
+def test_page_opens_without_the_network_and_has_all_parts(trained):
+    json_path, html_path = trained[1]
+    page = html_path.read_text(encoding="utf-8")
+    for part in ("weights", "forward", "gradients", "trajectories", "training", "explain"):
+        assert f'<section id="{part}">' in page
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert "default-src 'none'" in page
+    assert render_comparison(read_comparison(json_path)) == page
+    assert "NaN" not in json_path.read_text()
+
+
+def test_page_escapes_what_users_name(trained):
+    content = read_comparison(trained[1][0])
+    content["title"] = content["parts"][1]["rows"][0]["layer"] = "<script>alert(1)</script>"
+    page = render_comparison(content)
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_two_sample_test_tells_apart_what_differs():
+    assert two_sample([0.9], [0.9]) is None
+    same = two_sample([0.90, 0.91, 0.92, 0.93, 0.94], [0.94, 0.92, 0.91, 0.93, 0.90])
+    assert same["permutation_p"] > 0.9 and same["interval"][0] < 0 < same["interval"][1]
+    apart = two_sample([0.90, 0.91, 0.92, 0.93, 0.94], [0.80, 0.81, 0.82, 0.83, 0.84])
+    assert apart["permutation_p"] < 0.01 and apart["interval"][0] > 0
+
+
+def test_variations_change_what_they_say():
+    """A port without the moved flatten, and "same" padding, change the output and nothing else of the network."""
+    for name, shape, vary in (("lenet5", (32, 40, 1), unmoved_flatten), ("resnet20", (32, 40, 3), same_padding)):
+        model = build_model(name, shape, 5)
+        varied, images = vary(model), np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+        assert varied.count_params() == model.count_params()
+        assert np.abs(varied(images) - model(images)).max() > 1e-3
+    assert unmoved_flatten(build_model("softmax_regression", (4, 6, 1), 3)).name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lenet6"], "unknown model 'lenet6'; choose from"),
+        (["lenet5", "--examples", "0"], "examples is 0, expected a whole number of at least 1"),
+        (["lenet5", "--dataset", "nowhere/at/all"], "nowhere/at/all"),
+    ],
+)
+def test_wrong_command_line(arguments, message, tmp_path):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=100
+    )
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 3
+    assert not list(tmp_path.iterdir())
