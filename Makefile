@@ -6,7 +6,7 @@ FIRST_RUN ?= runs/first
 SAMPLE := docs/images/digit.png
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format results tensorboard clean
+.PHONY: help setup train test crash fuzz cost lint format results strategies demo tensorboard clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -23,8 +23,8 @@ $(VENV)/.train-ready: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/pip install --quiet --no-deps -e .
 	@touch $@
 
-$(VENV)/.test-ready: requirements-test.txt $(VENV)/.train-ready
-	$(VENV)/bin/pip install --quiet -r requirements-test.txt
+$(VENV)/.test-ready: requirements-test.txt requirements-demo.txt $(VENV)/.train-ready
+	$(VENV)/bin/pip install --quiet -r requirements-test.txt -r requirements-demo.txt
 	$(VENV)/bin/pip install --quiet --no-deps torchvision==0.28.0  # its models, beside the CPU build of torch
 	@touch $@
 
@@ -42,6 +42,15 @@ train: $(VENV)/.train-ready  ## train, evaluate, export and predict one digit wi
 
 test: $(VENV)/.test-ready  ## run the whole test suite
 	$(RUN) -m pytest $(PYTEST_ARGS)
+
+crash: $(VENV)/.test-ready  ## kill a training a hundred times at random, resume it, compare the bits
+	$(RUN) tests/crash/harness.py --kills $(or $(KILLS),100)
+
+fuzz: $(VENV)/.test-ready  ## 10,000 cases for each parser, where make test has 200
+	FUZZ_EXAMPLES=10000 $(RUN) -m pytest tests/fuzz -o timeout=7200
+
+cost: $(VENV)/.test-ready  ## what checkpoints and --deterministic cost on MNIST
+	$(RUN) tests/crash/cost.py
 
 lint: $(VENV)/.test-ready  ## ruff (lint and format) and the import contracts
 	$(VENV)/bin/ruff check .
@@ -62,8 +71,46 @@ results: $(VENV)/.train-ready  ## run the recipes behind README's table again an
 	done; done
 	$(RUN) scripts/results.py table
 
-tensorboard: $(VENV)/.train-ready  ## curves of all that is in runs/
-	$(VENV)/bin/tensorboard --logdir runs
+CIFAR10 ?= cifar10
+ANTS_BEES ?= $(CURDIR)/hymenoptera_data
+TRAIN := $(RUN) scripts/train.py
+FEW := mnist_cnn_fast --classes 5 6 7 8 9 --train-examples 50 --batch-size 10 --learning-rate 1e-3
+ANTS := resnet20 --dataset $(ANTS_BEES) --image-size 32 --validation 0 --batch-size 16 --learning-rate 0.01 \
+	--schedule cosine --epochs 15
+
+strategies: $(VENV)/.train-ready  ## run what docs/strategies.md quotes again; ANTS_BEES names a folder, CIFAR10 may
+	$(TRAIN) mnist_cnn_fast --classes 0 1 2 3 4 --epochs 2 --run-dir runs/digits-0-4
+	$(TRAIN) resnet20 --dataset $(CIFAR10) --epochs 8 --schedule cosine --run-dir runs/cifar10-8
+	@set -ex; for seed in 0 1 2; do \
+		for epochs in 5 20; do \
+			few="$(FEW) --seed $$seed --epochs $$epochs"; \
+			$(TRAIN) $$few --run-dir runs/digits-new-$$epochs-$$seed; \
+			$(TRAIN) $$few --init-from runs/digits-0-4 --run-dir runs/digits-all-$$epochs-$$seed; \
+			$(TRAIN) $$few --init-from runs/digits-0-4 --init-until conv1 --run-dir runs/digits-conv1-$$epochs-$$seed; \
+		done; \
+		ants="$(ANTS) --seed $$seed"; \
+		$(TRAIN) $$ants --run-dir runs/ants-new-$$seed; \
+		$(TRAIN) $$ants --init-from runs/cifar10-8 --run-dir runs/ants-all-$$seed; \
+		$(TRAIN) $$ants --init-from runs/cifar10-8 --freeze avgpool --frozen-epochs 5 --run-dir runs/ants-thaw-$$seed; \
+	done
+	$(RUN) scripts/results.py add runs/digits-* runs/cifar10-8 runs/ants-*
+	$(RUN) scripts/multi_task.py --seeds 0 1 2
+	$(TRAIN) lenet5 --epochs 3 --run-dir runs/labels
+	$(RUN) scripts/find_label_errors.py runs/labels
+	$(RUN) scripts/find_label_errors.py runs/labels --plant random
+	$(RUN) scripts/find_label_errors.py runs/labels --plant systematic
+
+LOGDIR ?= runs
+
+$(VENV)/.demo-ready: requirements-demo.txt $(VENV)/.train-ready
+	$(VENV)/bin/pip install --quiet -r requirements-demo.txt
+	@touch $@
+
+demo: $(VENV)/.demo-ready  ## a local page to try the networks in runs/ on
+	$(RUN) scripts/demo.py
+
+tensorboard: $(VENV)/.train-ready  ## what is in runs/, in the browser; a sweep: make tensorboard LOGDIR=sweeps/NAME
+	$(VENV)/bin/tensorboard --logdir $(LOGDIR)
 
 clean:  ## remove .venv and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
