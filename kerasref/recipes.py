@@ -325,6 +325,20 @@ RECIPES: dict[str, NamedRecipe] = {
         source="He et al. 2015, section 4.2",
         expected="8.75 % error (He et al. 2015, table 6, trained on all 50,000)",
     ),
+    "resnet20_fast": NamedRecipe(
+        replace(
+            _CIFAR_RESNET,
+            validation=0.0,  # all 50,000, as the paper's table has it; nothing is chosen by the way
+            nesterov=True,
+            weight_decay=5e-4,  # a short training with a high rate wants more of it
+            schedule="cosine",
+            warmup_epochs=2,
+            epochs=32,  # for two cores; the paper takes 182
+            precision="mixed_bfloat16",  # twice as fast where the processor has it
+        ),
+        source="the paper's network with a short schedule: ours",
+        expected="our own goal: 91 % in two hours on two cores",
+    ),
     "resnet56": NamedRecipe(
         replace(_CIFAR_RESNET, model="resnet56"),
         source="He et al. 2015, section 4.2",

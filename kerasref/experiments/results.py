@@ -108,6 +108,20 @@ def summarize(rows: Iterable[dict], recipe: str, dataset: str) -> Summary | None
     return Summary(statistics.mean(accuracies), deviation, len(accuracies), seconds)
 
 
+def reached(rows: list[dict], name: str) -> dict[str, Summary]:
+    """By data set, the recipe's own first, what the recipe reached as it stands."""
+    datasets = dict.fromkeys([named_recipe(name).recipe.dataset, *(r["dataset"] for r in rows if r["recipe"] == name)])
+    summaries = {dataset: summarize(rows, name, dataset) for dataset in datasets}
+    return {dataset: summary for dataset, summary in summaries.items() if summary}
+
+
+def in_words(rows: list[dict], name: str) -> str:
+    """What recipes.py says of it in `result`: the data set is named where it is not the recipe's own."""
+    own = named_recipe(name).recipe.dataset
+    found = [f"{s}" if dataset == own else f"{s} on {dataset}" for dataset, s in reached(rows, name).items()]
+    return ", ".join(found) or "never run to the end"
+
+
 def table(rows: list[dict], parameters: dict[str, int]) -> str:
     """README's table of recipes in Markdown; `parameters` are the trainable ones of each network, by its name."""
     lines = [
@@ -115,13 +129,13 @@ def table(rows: list[dict], parameters: dict[str, int]) -> str:
         "| --- | --- | ---: | --- | ---: | --- | --- |",
     ]
     for name, entry in RECIPES.items():
-        recipe = entry.recipe
-        summary = summarize(rows, name, recipe.dataset)
-        lines.append(
-            f"| `{name}` | {recipe.model} on {recipe.dataset} | {parameters[recipe.model]:,} | {entry.result} "
-            f"| {_duration(summary.seconds) if summary else ''} | {entry.expected} "
-            f"| `python scripts/train.py {name}` |"
-        )
+        model, own = entry.recipe.model, entry.recipe.dataset
+        for dataset, summary in (reached(rows, name) or {own: None}).items():
+            lines.append(
+                f"| `{name}` | {model} on {dataset} | {parameters[model]:,} | {summary or entry.result} "
+                f"| {_duration(summary.seconds) if summary else ''} | {entry.expected} "
+                f"| `python scripts/train.py {name}{'' if dataset == own else f' --dataset {dataset}'}` |"
+            )
     return "\n".join(lines)
 
 

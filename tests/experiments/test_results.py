@@ -5,19 +5,20 @@ from pathlib import Path
 import pytest
 
 from kerasref.errors import UserError
-from kerasref.experiments.results import read, replace_between, summarize
+from kerasref.experiments.results import in_words, reached, read, replace_between, summarize
 from kerasref.recipes import RECIPES
 
 README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text(encoding="utf-8")
+TABLE = README.split("<!-- results -->")[1].split("<!-- /results -->")[0].splitlines()
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipes_result_is_that_of_its_rows(name):
-    entry = RECIPES[name]
-    summary = summarize(read(), name, entry.recipe.dataset)
-    assert entry.result == (str(summary) if summary else "never run to the end")
-    line = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
-    assert entry.result in line
+    assert RECIPES[name].result == in_words(read(), name)
+    lines = [line for line in TABLE if line.startswith(f"| `{name}` |")]
+    summaries = list(reached(read(), name).values()) or ["never run to the end"]
+    assert len(lines) == len(summaries)
+    assert all(f"| {summary} |" in line for line, summary in zip(lines, summaries, strict=True))
 
 
 def _row(seed, accuracy, changes=""):
@@ -31,6 +32,13 @@ def test_a_summary_is_over_seeds_of_the_recipe_as_it_stands():
     assert str(summarize(rows, "r", "d")) == "92.00 ± 2.00 % (3 seeds)"
     assert str(summarize(rows[:1], "r", "d")) == "50.00 % (1 seed)"
     assert summarize(rows, "r", "other") is None
+
+
+def test_what_a_recipe_reached_on_another_data_set_names_it():
+    rows = [{**_row(seed, 0.9), "recipe": "resnet20", "dataset": "other"} for seed in (0, 1)]
+    assert in_words(rows, "resnet20") == "90.00 ± 0.00 % (2 seeds) on other"
+    own = {**_row(0, 0.5), "recipe": "resnet20", "dataset": RECIPES["resnet20"].recipe.dataset}
+    assert in_words([*rows, own], "resnet20") == "50.00 % (1 seed), 90.00 ± 0.00 % (2 seeds) on other"
 
 
 def test_only_what_stands_between_the_markers_is_replaced():
