@@ -6,7 +6,7 @@ FIRST_RUN ?= runs/first
 SAMPLE := docs/images/digit.png
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test crash fuzz cost lint format results strategies demo tensorboard clean
+.PHONY: help setup train test crash fuzz cost lint format results strategies experiments demo tensorboard clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -99,6 +99,12 @@ strategies: $(VENV)/.train-ready  ## run what docs/strategies.md quotes again; A
 	$(RUN) scripts/find_label_errors.py runs/labels
 	$(RUN) scripts/find_label_errors.py runs/labels --plant random
 	$(RUN) scripts/find_label_errors.py runs/labels --plant systematic
+
+experiments: $(VENV)/.train-ready  ## run the experiments of docs/experiments.md again; CIFAR10 may name a folder
+	@set -ex; for name in $(basename $(notdir $(wildcard experiments/*.toml))); do \
+		case $$name in degradation|parallel_input) more="--dataset $(CIFAR10)";; *) more=;; esac; \
+		$(RUN) scripts/experiment.py $$name $$more; \
+	done
 
 LOGDIR ?= runs
 

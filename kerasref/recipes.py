@@ -15,7 +15,7 @@ from kerasref.ratio import parse_ratio
 
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
 Schedule = Literal["constant", "inverse_time", "step", "exponential", "cosine"]
-Normalization = Literal["half", "dataset", "none"]
+Normalization = Literal["half", "dataset", "none", "raw"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
@@ -34,7 +34,7 @@ class Recipe:
     pad: int = 0
     """Pixels of zeros around every picture, training and prediction alike (LeNet-5: 28 -> 32)."""
     normalization: Normalization = "half"
-    """half: (x-0.5)/0.5 as the notes; dataset: the mean and standard deviation of train; none: x/255."""
+    """half: (x-0.5)/0.5 as the notes; dataset: the mean and standard deviation of train; none: x/255; raw: 0 to 255."""
     validation: float | str = 0.0
     """Fraction of train kept for validation (stratified), or a ratio as the notes write it, such as 6:2:2."""
     split_seed: int = 0
@@ -59,6 +59,8 @@ class Recipe:
     """Pooling, where the network leaves the choice; None: the network's own."""
     units: tuple[int, ...] | None = None
     """Units of the hidden layers of mlp; None: the network's own."""
+    batch_norm: bool | None = None
+    """Batch norm before every activation of mlp; None: the network's own."""
     shortcut: Literal["A", "B"] | None = None
     """Shortcut of a CIFAR ResNet: A pads with zeros, B projects; None: the network's own."""
     initializer: str = "keras"

@@ -153,13 +153,18 @@ class Run:
 
 def build_network(recipe: Recipe, input_shape: tuple[int, int, int], num_classes: int):
     """The recipe's network with its options; the one place where keep_prob becomes Keras' dropout rate."""
-    chosen = {name: getattr(recipe, name) for name in ("activation", "pooling", "units", "shortcut")}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
+    chosen = network_options(recipe)
     if recipe.keep_prob is not None:
         if "dropout" not in options_of(recipe.model):
             raise UserError(f"{recipe.model} has no dropout, found keep_prob {recipe.keep_prob}; leave it out")
         chosen["dropout"] = 1.0 - recipe.keep_prob
     return build_model(recipe.model, input_shape, num_classes, **chosen)
+
+
+def network_options(recipe: Recipe) -> dict:
+    """What the recipe sets of its network, dropout apart."""
+    chosen = {name: getattr(recipe, name) for name in ("activation", "pooling", "units", "batch_norm", "shortcut")}
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def load_recipe_dataset(recipe: Recipe, data_dir: str | None = None) -> ImageDataset:

@@ -15,6 +15,8 @@ class NetworkOptions:
     """Number of classes."""
     activation: str | None = None
     """Activation of lenet5 and mlp, such as relu."""
+    batch_norm: bool | None = None
+    """Batch norm before every activation of mlp."""
     dropout: float | None = None
     """Dropout rate, where the network has dropout."""
     local_response_normalization: bool | None = None

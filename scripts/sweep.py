@@ -58,6 +58,20 @@ class Arguments:
 
 
 def main(args: list[str]) -> None:
+    arguments, plan = plan_of(args)
+    from kerasref.data import check_available
+    from kerasref.experiments.sweep import Sweep
+    from kerasref.experiments.workers import Execution, run_workers, train_run
+
+    check_available(plan.base["dataset"], arguments.data_dir)
+    out = arguments.out or Path("sweeps") / plan.name
+    sweep = Sweep.start(out, plan, arguments.storage)
+    run_workers(sweep, arguments.jobs, arguments.storage, Execution(arguments.data_dir, arguments.device), train_run)
+    print(f"{sweep.summary()}\nresults {sweep.results} and .json\nnext    python scripts/compare.py {out}")
+
+
+def plan_of(args: list[str]):
+    """The `Arguments` and the `Plan` that follow from the words of a command line; raises UserError for wrong ones."""
     if not args or args[0] in ("-h", "--help"):
         parse(Arguments, ["--help"], prog="sweep.py RECIPE", description=__doc__)
     name, *rest = args
@@ -82,11 +96,8 @@ def main(args: list[str]) -> None:
         print(f"validation {VALIDATION:g} of train: settings are compared on it, the test set stays closed")
     base = dataclasses.replace(recipe, **changes)
 
-    from kerasref.data import check_available
     from kerasref.evaluation.metrics import SELECTION_METRICS, check_selection_metric
     from kerasref.experiments.plan import Plan
-    from kerasref.experiments.sweep import Sweep
-    from kerasref.experiments.workers import Execution, run_workers, train_run
 
     check_selection_metric(base.selection_metric)
     plan = Plan(
@@ -100,11 +111,7 @@ def main(args: list[str]) -> None:
         higher_is_better=SELECTION_METRICS[base.selection_metric],
     )
     plan.check()
-    check_available(base.dataset, arguments.data_dir)
-    out = arguments.out or Path("sweeps") / name
-    sweep = Sweep.start(out, plan, arguments.storage)
-    run_workers(sweep, arguments.jobs, arguments.storage, Execution(arguments.data_dir, arguments.device), train_run)
-    print(f"{sweep.summary()}\nresults {sweep.results} and .json\nnext    python scripts/compare.py {out}")
+    return arguments, plan
 
 
 if __name__ == "__main__":

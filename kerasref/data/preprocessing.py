@@ -6,7 +6,7 @@ import numpy as np
 
 from kerasref.errors import UserError, unknown
 
-KINDS = ("half", "dataset", "none")
+KINDS = ("half", "dataset", "none", "raw")
 SAMPLE = 10_000  # pictures that a streamed set's mean and standard deviation are taken from
 
 
@@ -24,12 +24,15 @@ class Preprocessing:
     @classmethod
     def for_dataset(cls, kind: str, dataset, pad: int = 0) -> "Preprocessing":
         """kind "half": (x - 0.5) / 0.5, as the notes; "dataset": mean and standard deviation of the train split (of a
-        sample of 10,000 where it is streamed); "none": x / 255 alone. Raises UserError for another kind."""
+        sample of 10,000 where it is streamed); "none": x / 255 alone; "raw": x from 0 to 255. Raises UserError for
+        another kind."""
         channels = dataset.image_shape[-1]
         if kind == "half":
             return cls(pad, (0.5,) * channels, (0.5,) * channels)
         if kind == "none":
             return cls(pad, (0.0,) * channels, (1.0,) * channels)
+        if kind == "raw":
+            return cls(pad, (0.0,) * channels, (1 / 255,) * channels)
         if kind == "dataset":
             return cls(pad, *_mean_and_std(dataset.train))
         raise unknown("preprocessing", kind, KINDS)

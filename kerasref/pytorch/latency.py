@@ -13,6 +13,7 @@ from kerasref.pytorch.models import build_twin
 from kerasref.pytorch.names import name_map
 from kerasref.pytorch.recording import as_torch
 from kerasref.pytorch.weights import to_state_dict
+from kerasref.runs import network_options
 
 PREDICT, TORCH = "`model.predict`", "PyTorch eager"
 
@@ -69,10 +70,8 @@ def _file_call(file: Path, picture):
 
 def _torch_call(source, normalised):
     recipe = source.run.recipe()
-    chosen = {name: getattr(recipe, name) for name in ("activation", "pooling", "units", "shortcut")}
-    options = {name: value for name, value in chosen.items() if value is not None}
     shape, classes = source.model.input_shape[1:], len(source.contract.class_names)
-    module = build_twin(recipe.model, shape, classes, **options).eval()
+    module = build_twin(recipe.model, shape, classes, **network_options(recipe)).eval()
     module.load_state_dict(to_state_dict(source.model, name_map(recipe.model, source.model)))
     inputs = as_torch(module, normalised)
 

@@ -38,11 +38,13 @@ def softmax_regression(num_classes):
     return network(flatten=nn.Flatten(), logits=nn.LazyLinear(num_classes))
 
 
-def mlp(num_classes, units=(128, 64), activation="relu", dropout=0.0):
+def mlp(num_classes, units=(128, 64), activation="relu", dropout=0.0, batch_norm=False):
     modules = {"flatten": nn.Flatten()}
     for i, width in enumerate(units, start=1):
-        modules |= {f"fc{i}": nn.LazyLinear(width), f"{activation}{i}": ACTIVATIONS[activation]()}
-        modules[f"dropout{i}"] = nn.Dropout(dropout)
+        modules[f"fc{i}"] = nn.LazyLinear(width, bias=not batch_norm)
+        if batch_norm:
+            modules[f"bn{i}"] = nn.BatchNorm1d(width)
+        modules |= {f"{activation}{i}": ACTIVATIONS[activation](), f"dropout{i}": nn.Dropout(dropout)}
     return network(**modules, logits=nn.LazyLinear(num_classes))
 
 

@@ -48,7 +48,7 @@ def name_map(name: str, model) -> dict[str, str]:
     if name in SAME:
         return {layer: layer for layer in SAME[name]}
     if name == "mlp":
-        return {layer: layer for layer in layers if layer == "logits" or layer.startswith("fc")}
+        return {layer: layer for layer in layers if layer == "logits" or layer.startswith(("fc", "bn"))}
     if name == "alexnet_owt":
         return ALEXNET_OWT
     if name.startswith("vgg"):

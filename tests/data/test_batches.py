@@ -89,6 +89,8 @@ def test_normalisation(split):
     assert Preprocessing.from_json(preprocessing.to_json()) == preprocessing
     half, _ = _all(split.batches(50, preprocessing=Preprocessing.for_dataset("half", Dataset)))
     np.testing.assert_allclose(half, (split.all_images / 255 - 0.5) / 0.5, atol=1e-6)
+    raw, _ = _all(split.batches(50, preprocessing=Preprocessing.for_dataset("raw", Dataset)))
+    np.testing.assert_allclose(raw, split.all_images, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

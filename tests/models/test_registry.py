@@ -55,6 +55,9 @@ def test_options_reach_the_network():
     ]
     assert mlp.get_layer("dropout3").rate == 0.25
     assert [build_model("mlp", units=(7, 5, 4)).layers[i].name for i in (2, 3, 4)] == ["fc1", "fc2", "fc3"]
+    mlp = build_model("mlp", units=(7,), batch_norm=True)
+    assert [layer.name for layer in mlp.layers[2:]] == ["fc1", "bn1", "activation1", "logits"]
+    assert not mlp.get_layer("fc1").use_bias
 
 
 def test_what_is_none_is_as_in_the_paper():

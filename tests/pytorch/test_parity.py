@@ -90,11 +90,19 @@ def test_float64(name, float64):
     [
         ("lenet5", {"activation": "relu", "pooling": "max"}),
         ("mlp", {"units": (30, 20, 10), "activation": "tanh"}),
+        ("mlp", {"activation": "sigmoid", "batch_norm": True}),
         ("resnet20", {"shortcut": "B"}),
         ("alexnet", {"local_response_normalization": True}),
         ("mnist_cnn", {"dropout": 0.3}),
     ],
-    ids=["lenet5 relu max", "mlp", "resnet20 B", "alexnet with its normalisation", "mnist_cnn with dropout"],
+    ids=[
+        "lenet5 relu max",
+        "mlp",
+        "mlp with batch norm",
+        "resnet20 B",
+        "alexnet normalised",
+        "mnist_cnn with dropout",
+    ],
 )
 def test_options(name, options, float64):
     shape = shapes_of(name)[0]

@@ -1,0 +1,84 @@
+"""The experiments of the notes: each can be run, and the page says what the results say."""
+
+import shlex
+
+import pytest
+import sweep
+
+from kerasref.errors import UserError
+from kerasref.experiments.notes_experiments import (
+    FOLDER,
+    Experiment,
+    names,
+    read_experiment,
+    settings_of,
+    table,
+)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_experiment_is_one_that_can_be_run(name):
+    experiment = read_experiment(name)
+    if experiment.script:
+        assert "def measure(folder: Path, data_dir: str | None, dataset: str | None)" in (
+            FOLDER / experiment.script
+        ).read_text(encoding="utf-8")
+    else:
+        arguments, plan = sweep.plan_of(shlex.split(experiment.sweep))  # raises where a recipe refuses a setting
+        assert arguments.out is None and plan.num_runs() > 3
+        for field in filter(None, (experiment.facet, experiment.best_of)):
+            assert len(plan.space()[field].choices) > 1
+
+
+def test_an_unknown_one_lists_the_others():
+    with pytest.raises(UserError, match="unknown experiment 'none'; choose from batch_norm, batch_size"):
+        read_experiment("none")
+
+
+def _rows(run, rate, seed, losses, optimizer="sgd", reason=None):
+    fields = {"learning_rate": rate, "optimizer": optimizer, "seed": seed}
+    rows = [{"run": run, "epoch": i, "loss": loss, "reason": None, **fields} for i, loss in enumerate(losses, start=1)]
+    return [*rows, {"run": run, "epoch": None, "loss": None, "reason": reason, **fields}] if reason else rows
+
+
+ROWS = [
+    *_rows(1, 0.1, 0, [3.0, 1.0]),
+    *_rows(2, 0.1, 1, [3.0, 2.0]),
+    *_rows(3, 0.01, 0, [3.0, 0.5]),
+    *_rows(4, 0.01, 1, [3.0], reason="loss is nan"),
+    *_rows(5, 0.1, 0, [], optimizer="adam", reason="loss is nan"),
+]
+
+
+def test_a_setting_is_its_runs_at_their_ends():
+    experiment = Experiment("test", "", y=("loss",))
+    settings = settings_of(experiment, ROWS)
+    assert [(setting.fields["learning_rate"], setting.values("loss")) for setting in settings] == [
+        (0.1, [1.0, 2.0]),
+        (0.01, [0.5]),
+        (0.1, []),
+    ]
+    assert [len(setting.reasons) for setting in settings] == [0, 1, 1]
+    assert table(experiment, settings).splitlines()[2:] == [
+        "| 0.1 | sgd | 1.5 ± 0.707 |",
+        "| 0.01 | sgd | 0.5 (1 failed) |",
+        "| 0.1 | adam | failed |",
+    ]
+
+
+def test_the_best_value_of_a_field_is_one_with_which_no_run_failed():
+    experiment = Experiment("test", "", y=("loss",), best_of="learning_rate")
+    best = settings_of(experiment, ROWS)
+    assert [(setting.fields["optimizer"], setting.fields["learning_rate"]) for setting in best] == [
+        ("sgd", 0.1),
+        ("adam", 0.1),
+    ]
+
+
+def test_a_field_as_x_is_a_column_a_value():
+    experiment = Experiment("test", "", y=("loss",), x="learning_rate")
+    assert table(experiment, settings_of(experiment, ROWS[:6])).splitlines() == [
+        "| learning_rate=0.1 | learning_rate=0.01 |",
+        "| ---: | ---: |",
+        "| 1.5 ± 0.707 | 0.5 |",
+    ]
