@@ -5,7 +5,6 @@ import io
 import json
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from matplotlib.image import imsave
 
@@ -14,21 +13,18 @@ from kerasref.errors import UserError
 from kerasref.evaluation.diagnosis import column, diagnose
 from kerasref.evaluation.figures import checked_images, plot_calibration, plot_confusion_matrix, plot_curves, svg
 from kerasref.evaluation.metrics import calibration_bins, checked, confident_mistakes, error_analysis
+from kerasref.page import templates
 
 SHOWN = 36  # mistakes, and samples
 SHOWN_OF_CONFUSION = 6
 LARGEST_PNG = 64  # pixels a side; above, a photograph as PNG would be ten times its JPEG
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-TEMPLATES.filters["percent"] = lambda share, digits=2: f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
-TEMPLATES.filters["duration"] = lambda seconds: (
-    f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds < 3600
-    else f"{seconds / 3600:.1f} h"
+TEMPLATES = templates(
+    Path(__file__).parent,
+    percent=lambda share, digits=2: f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%",
+    duration=lambda seconds: (
+        f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds < 3600
+        else f"{seconds / 3600:.1f} h"
+    ),
 )  # fmt: skip
 
 

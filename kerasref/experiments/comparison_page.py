@@ -2,21 +2,13 @@
 
 from pathlib import Path
 
-import jinja2
-
 from kerasref.atomic import write_atomically
 from kerasref.evaluation.figures import svg
 from kerasref.experiments.comparison import Comparison, shown, significance
 from kerasref.experiments.comparison_figures import plot_curves_together, plot_importance, plot_parallel_coordinates
+from kerasref.page import templates
 
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-TEMPLATES.filters["shown"] = shown
+TEMPLATES = templates(Path(__file__).parent, shown=shown)
 
 
 def write_page(file: Path, comparison: Comparison, with_significance: bool = False) -> None:

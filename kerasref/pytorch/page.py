@@ -4,10 +4,9 @@ import json
 import math
 from pathlib import Path
 
-import jinja2
-
 from kerasref.errors import UserError
 from kerasref.evaluation.figures import svg
+from kerasref.page import templates
 from kerasref.pytorch.differences import DIFFERENCES
 from kerasref.pytorch.figures import plot_accuracies, plot_explanations, plot_losses, plot_trajectories
 from kerasref.runs import write_atomically
@@ -52,20 +51,14 @@ def points(value: float) -> str:
     return f"{100 * value:+.2f}".replace("-", "−")
 
 
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
+TEMPLATES = templates(
+    Path(__file__).parent,
+    sci=sci,
+    share=share,
+    percent=percent,
+    points=points,
+    capitalize_first=lambda s: s[:1].upper() + s[1:],
 )
-TEMPLATES.filters |= {
-    "sci": sci,
-    "share": share,
-    "percent": percent,
-    "points": points,
-    "capitalize_first": lambda s: s[:1].upper() + s[1:],
-}
 
 
 def write_comparison(folder: str | Path, content: dict) -> tuple[Path, Path]:
