@@ -40,8 +40,10 @@ train: $(VENV)/.train-ready  ## train, evaluate, export and predict one digit wi
 	@echo "next           $(RUN) scripts/predict.py $(FIRST_RUN)/exports/saved_model YOUR_DIGIT.png"
 	@echo "               $(RUN) scripts/train.py mnist_cnn_fast        (downloads MNIST, 11 MB)"
 
+TEST_PROCESSES ?= 2
+
 test: $(VENV)/.test-ready  ## run the whole test suite
-	$(RUN) -m pytest $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 crash: $(VENV)/.test-ready  ## kill a training a hundred times at random, resume it, compare the bits
 	$(RUN) tests/crash/harness.py --kills $(or $(KILLS),100)
