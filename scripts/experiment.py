@@ -23,6 +23,8 @@ class Options:
     """Data set in the place of the experiment's own, such as CIFAR-10 as an image folder."""
     data_dir: str | None = None
     """Where TensorFlow Datasets keeps its data; its own default, or TFDS_DATA_DIR."""
+    jobs: int = 1
+    """Processes on this machine, for a sweep."""
     out: Path | None = None
     """Folder of the runs; sweeps/experiments/NAME by default."""
     page: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -38,7 +40,7 @@ def main(args: list[str]) -> None:
     experiment = read_experiment(options.name)
     out = options.out or Path("sweeps") / "experiments" / options.name
     if not options.page:
-        given = {"--dataset": options.dataset, "--data-dir": options.data_dir}
+        given = {"--dataset": options.dataset, "--data-dir": options.data_dir, "--jobs": str(options.jobs)}
         if experiment.sweep:
             more = [word for option, value in given.items() if value for word in (option, value)]
             sweeping.main([*shlex.split(experiment.sweep), *more, "--out", str(out)])

@@ -5,6 +5,7 @@ Beside the latter NAME.json says where it was run. Table and picture in docs/exp
 
 import hashlib
 import json
+import math
 import shutil
 import statistics
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kerasref import provenance
 from kerasref.atomic import write_atomically
@@ -143,9 +144,11 @@ def _heading(column: str) -> str:
 def _mean(column: str, values: list[float]) -> str:
     is_share = "accuracy" in column
     values = [100 * value for value in values] if is_share else values
-    text = "{:.2f}" if is_share else "{:,.0f}" if min(values) > 100 else "{:.3g}"
-    mean = text.format(statistics.mean(values)) + (f" ± {text.format(statistics.stdev(values))}" if values[1:] else "")
-    return f"{mean} %" if is_share else mean
+    mean, spread = ("{:.2f}", "{:.2f}") if is_share else ("{:,.0f}",) * 2 if min(values) > 100 else ("{:.3g}", "{:.1g}")
+    text = mean.format(statistics.mean(values))
+    if len(values) > 1 and any(values):
+        text += f" ± {spread.format(statistics.stdev(values))}"
+    return f"{text} %" if is_share else text
 
 
 @matplotlib.rc_context(STYLE)
@@ -157,9 +160,11 @@ def plot(experiment: Experiment, settings: list[Setting]) -> Figure:
         named = {name: value for name, value in setting.fields.items() if name not in (experiment.facet, experiment.x)}
         lines.setdefault(", ".join(f"{name}={shown(value)}" for name, value in named.items()), []).append(setting)
     colours = matplotlib.colormaps["turbo"]([0.05 + 0.9 * i / len(lines) for i in range(len(lines))])
-    across = len(facets) * len(experiment.y)
-    figure = Figure((min(12, 4.6 * across), 3.6), layout="constrained")
-    grid = iter(figure.subplots(1, across, squeeze=False)[0])
+    panels = len(facets) * len(experiment.y)
+    across = panels if panels < 4 else 2
+    down = math.ceil(panels / across)
+    figure = Figure((3 + 3 * across, 0.8 + 2.8 * down), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False).flat
     for facet in facets:
         for column in experiment.y:
             axes = next(grid)
@@ -167,9 +172,10 @@ def plot(experiment: Experiment, settings: list[Setting]) -> Figure:
                 members = [s for s in members if s.runs and (not facet or shown(s.fields[experiment.facet]) == facet)]
                 if members:
                     _draw(axes, experiment.x, column, members, color=colour, label=name)
-            title = ", ".join(filter(None, [facet and f"{experiment.facet} {facet}", _heading(column)]))
-            axes.set_title(title, loc="left")
-            axes.set_xlabel(experiment.x)
+            axes.set_title(facet and f"{experiment.facet} {facet}", loc="left")
+            axes.set(xlabel=experiment.x, ylabel=_heading(column))
+            if experiment.x in KEY:
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             if "accuracy" in column:
                 axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
             drawn = [value for line in axes.lines for value in line.get_ydata()]
@@ -179,7 +185,8 @@ def plot(experiment: Experiment, settings: list[Setting]) -> Figure:
     for axes in figure.axes:
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if len(handles) > 1:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", fontsize=8.5, ncols=4)
+        fitting = int(14 * figure.get_figwidth() / (max(map(len, handles)) + 9))  # 14 letters an inch
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", fontsize=8.5, ncols=min(4, fitting))
     return figure
 
 
@@ -190,7 +197,10 @@ def _draw(axes, x: str, column: str, members: list[Setting], **how) -> None:
         for row in run if x in NO_FIELDS else run[-1:]:
             points.setdefault(row["epoch"] if x in NO_FIELDS else row[x], []).append(row)
     places = [[row[x] for row in rows] for rows in points.values()]
-    places = [statistics.mean(values) if is_number(values) else values[0] for values in places]
+    if all(map(is_number, places)):
+        places = list(map(statistics.mean, places))
+    else:
+        places = [shown(values[0]) for values in places]
     heights = [[row[column] for row in rows] for rows in points.values()]
     axes.plot(places, list(map(statistics.mean, heights)), marker="o", markersize=3.5, **how)
     axes.fill_between(
@@ -222,11 +232,19 @@ def block(experiment: Experiment) -> str:
     rows = read_rows(experiment.results)[0]
     where = json.loads(experiment.results.with_suffix(".json").read_text(encoding="utf-8"))
     hardware = f"{where['hardware']['cores']} cores of {where['hardware']['cpu']}"
+    trained: dict[int, float] = {}
+    for row in rows:
+        trained[row["run"]] = row.get("run duration") or trained.get(row["run"], 0)
+    work = (
+        f"{len(trained)} runs, {sum(trained.values()):.0f} s of training"
+        if any(trained.values())
+        else f"{where['seconds']} s"
+    )
     lines = [
         f"```\n{command(experiment)}",
         *([f"python scripts/sweep.py {experiment.sweep}    # the same"] if experiment.sweep else []),
         f"```\n\n{table(experiment, settings_of(experiment, rows))}\n",
-        f"{len({row['run'] for row in rows})} runs, {where['seconds']} s on {hardware}, {where['date']}.\n",
+        f"{work} on {hardware}, {where['date']}.\n",
         f"![{experiment.title}](images/{experiment.picture.name})",
     ]
     return "\n".join(lines)

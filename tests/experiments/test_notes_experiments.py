@@ -4,16 +4,22 @@ import shlex
 
 import pytest
 import sweep
+from PIL import Image
 
 from kerasref.errors import UserError
+from kerasref.experiments.comparison import shown
 from kerasref.experiments.notes_experiments import (
     FOLDER,
+    PAGE,
     Experiment,
+    block,
+    digest,
     names,
     read_experiment,
     settings_of,
     table,
 )
+from kerasref.experiments.results_table import read_rows
 
 
 @pytest.mark.parametrize("name", names())
@@ -28,6 +34,27 @@ def test_every_experiment_is_one_that_can_be_run(name):
         assert arguments.out is None and plan.num_runs() > 3
         for field in filter(None, (experiment.facet, experiment.best_of)):
             assert len(plan.space()[field].choices) > 1
+
+
+@pytest.mark.parametrize("name", names())
+def test_page_and_picture_are_those_of_the_results(name):
+    experiment = read_experiment(name)
+    page = PAGE.read_text(encoding="utf-8")
+    assert f"<!-- experiment {name} -->\n{block(experiment)}\n<!-- /experiment {name} -->" in page
+    with Image.open(experiment.picture) as picture:
+        assert picture.info["Source"] == digest(experiment)
+
+
+@pytest.mark.parametrize("name", [name for name in names() if read_experiment(name).sweep])
+def test_the_results_are_those_of_the_whole_sweep(name):
+    experiment = read_experiment(name)
+    _, plan = sweep.plan_of(shlex.split(experiment.sweep))
+    rows, torn = read_rows(experiment.results)
+    assert torn == [] and {row["run"] for row in rows} == set(range(1, plan.num_runs() + 1))
+    for row in rows:
+        setting = plan.grid()[(row["run"] - 1) // plan.seeds]
+        assert {field: shown(row[field]) for field in setting} == {field: shown(setting[field]) for field in setting}
+        assert row["reason"] or row["epoch"] <= plan.base["epochs"]
 
 
 def test_an_unknown_one_lists_the_others():
@@ -60,7 +87,7 @@ def test_a_setting_is_its_runs_at_their_ends():
     ]
     assert [len(setting.reasons) for setting in settings] == [0, 1, 1]
     assert table(experiment, settings).splitlines()[2:] == [
-        "| 0.1 | sgd | 1.5 ± 0.707 |",
+        "| 0.1 | sgd | 1.5 ± 0.7 |",
         "| 0.01 | sgd | 0.5 (1 failed) |",
         "| 0.1 | adam | failed |",
     ]
@@ -80,5 +107,5 @@ def test_a_field_as_x_is_a_column_a_value():
     assert table(experiment, settings_of(experiment, ROWS[:6])).splitlines() == [
         "| learning_rate=0.1 | learning_rate=0.01 |",
         "| ---: | ---: |",
-        "| 1.5 ± 0.707 | 0.5 |",
+        "| 1.5 ± 0.7 | 0.5 |",
     ]
