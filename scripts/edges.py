@@ -1,5 +1,6 @@
 """Draws the edges of a picture with the notes' three kernels, at any angle: edges.py IMAGE."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,8 @@ def edges(image: Annotated[Path, tyro.conf.Positional], angle: float = 0.0, out:
         angle: degrees that the kernels are turned by: 0 finds vertical edges, 90 horizontal ones, 45 and 135 slanting
         out: the PNG; by default NAME-edges.png in the current folder
     """
+    if not math.isfinite(angle):
+        raise UserError(f"angle is {angle}, expected a number of degrees")
     import io
 
     import numpy as np

@@ -91,9 +91,14 @@ def compare(
     labels: integers [n]; None draws some, which is enough for gradients and steps
     steps: of training in each trajectory, with batches of `step_batch`; 0 leaves that part out
     layer_examples: how many of the inputs the forward pass and the gradients take
-    Both must end in logits. Weights and statistics are put back afterwards. Raises UserError when layers cannot be
-    matched, naming those left over.
+    Both must end in logits. Weights and statistics are put back afterwards. Raises UserError for wrong arguments, for
+    outputs that are probabilities, and when layers cannot be matched, naming those left over.
     """
+    inputs = _checked_inputs(keras_model, torch_module, inputs)
+    counts = {"steps": (steps, 0), "step_batch": (step_batch, 1), "layer_examples": (layer_examples, 1)}
+    for argument, (value, least) in counts.items():
+        if value < least:
+            raise UserError(f"{argument} is {value}, expected at least {least}")
     if layer_map is None:
         layer_map = match_layers(keras_model, torch_module, inputs)
     weights = slots(keras_model, layer_map)
@@ -105,9 +110,12 @@ def compare(
     logits = keras_model.output_shape[-1]
     if labels is None:
         labels = np.random.default_rng(0).integers(0, max(logits, 2), len(inputs))
-    labels = np.asarray(labels, np.int64)
-    if len(labels) != len(inputs) or labels.min() < 0 or labels.max() >= max(logits, 2):
-        raise UserError(f"{len(labels)} labels up to {labels.max()}; expected {len(inputs)}, from 0 to {logits - 1}")
+    labels, highest = np.asarray(labels), max(logits, 2) - 1
+    if labels.shape != (len(inputs),) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > highest:
+        raise UserError(
+            f"labels are {labels.dtype} of shape {labels.shape} up to {labels.max(initial=0)}; expected {len(inputs)} "
+            f"integers from 0 to {highest}"
+        )
     few = inputs[:layer_examples], labels[:layer_examples]
     with exact_arithmetic(), preserved(keras_model, torch_module):
         parts = [
@@ -128,6 +136,23 @@ def compare(
         "versions": {"keras": keras.__version__, "torch": torch.__version__, "backend": keras.backend.backend()},
     }
     return Comparison(title or f"{keras_model.name} and {type(torch_module).__name__}", about, parts)
+
+
+def _checked_inputs(model, module, inputs) -> np.ndarray:
+    """The inputs as an array, once all three are what `compare` takes."""
+    shape = getattr(model, "output_shape", None) if isinstance(model, keras.Model) else None
+    if not isinstance(shape, tuple) or not isinstance(model.input_shape, tuple):
+        raise UserError(f"{type(model).__name__} is no Keras model with one input and one output, built of layers")
+    if not isinstance(module, nn.Module) or not list(module.parameters()):
+        raise UserError(f"{type(module).__name__} is no PyTorch module with parameters")
+    inputs, expected = np.asarray(inputs), model.input_shape[1:]
+    fits = inputs.ndim == len(expected) + 1 and all(
+        b in (a, None) for a, b in zip(inputs.shape[1:], expected, strict=True)
+    )
+    if not fits or not len(inputs):
+        takes = "×".join("any" if side is None else str(side) for side in expected)
+        raise UserError(f"inputs have shape {inputs.shape}; expected examples × {takes}, as the Keras model takes them")
+    return inputs
 
 
 def pair(name: str, input_shape=None, num_classes=None, *, seed: int = 0, randomize: bool = True, **options):

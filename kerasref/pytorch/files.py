@@ -4,11 +4,12 @@ A pickle can run any code when it is loaded. weights_only=True accepts tensors a
 rest, and there is no option here that turns it off.
 """
 
-import os
+import re
 import stat
 import warnings
 from pathlib import Path
 
+from kerasref.atomic import written_beside
 from kerasref.errors import UserError
 from kerasref.pytorch.installed import torch
 
@@ -44,17 +45,13 @@ def write_state_dict(path: str | Path, state: dict[str, torch.Tensor], *, force:
     _check_suffix(path)
     if path.exists() and not force:
         raise UserError(f"{path} exists; give another name, or --force to replace it")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with written_beside(path) as temporary:
         if path.suffix == ".safetensors":
             from safetensors.torch import save_file
 
             save_file(state, temporary)
         else:
             torch.save(state, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check_suffix(path: Path) -> None:
@@ -78,9 +75,10 @@ def _read_pickle(path: Path):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken or hostile pickle can raise anything
         if "weights_only" in str(error) or "Unsupported" in str(error):
+            found = re.search(r"GLOBAL ([\w.]+)", str(error))  # the rest of PyTorch's text tells how to load it anyway
             raise UserError(
-                f"{path}: refused, since it holds more than tensors ({_first_line(error)}); nothing of it was run. "
-                "Expected a state_dict: torch.save(model.state_dict(), path)"
+                f"{path}: refused, since it holds more than tensors{f' ({found[1]})' if found else ''}; nothing of it "
+                "was run. Expected a state_dict: torch.save(model.state_dict(), path)"
             ) from None
         raise UserError(f"{path}: not a whole PyTorch file ({_first_line(error)}); get it again") from None
 

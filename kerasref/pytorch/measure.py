@@ -28,12 +28,15 @@ def forward_part(model: keras.Model, module: nn.Module, inputs: np.ndarray, name
     """Each layer's output at inference: largest difference, absolute and in standard deviations of PyTorch's output.
 
     A Keras layer with an activation of its own is compared with that activation of the PyTorch module's output.
-    Layers called several times or never are left out.
+    Layers called several times or never are left out. Raises UserError for outputs that are probabilities.
     """
     with keras_outputs(model, names) as ours, torch_outputs(module, names.values()) as theirs:
         keras_logits = keras.ops.convert_to_numpy(model(as_keras(model, inputs), training=False))
         with torch.no_grad():
             torch_logits = module.eval()(as_torch(module, inputs)).cpu().numpy()
+    for side, outputs in (("Keras model", keras_logits), ("PyTorch module", torch_logits)):
+        if outputs.shape[-1] > 1 and outputs.min() >= 0 and np.allclose(outputs.sum(-1), 1, atol=1e-3):
+            raise UserError(f"the {side} puts out probabilities, expected logits; compare both without their softmax")
     rows = [
         {"layer": layer, "module": names[layer], **_difference(output, reference)}
         for layer, output, reference in _outputs_of_both(model, ours, theirs, names)

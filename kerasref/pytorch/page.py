@@ -121,7 +121,7 @@ def sentence(part: dict) -> str:
     if part["part"] == "training":
         return _training_sentence(part)
     if part["part"] == "gradients" and part["equal"] is None:
-        return "not judged: in every example some ReLU gets a number that the two sides round to different signs."
+        return "not judged: in every example some ReLU gets numbers of different signs on the two sides."
     if part["equal"]:
         if part["part"] == "trajectories":
             return f"equal within tolerance; {_limits(part)}."

@@ -1,12 +1,12 @@
 """A file of weights from one side to the other, for a network of kerasref."""
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
 import keras
 
+from kerasref.atomic import written_beside
 from kerasref.errors import UserError
 from kerasref.models import build_model
 from kerasref.models.weight_files import load_weights
@@ -43,7 +43,8 @@ def port(name, source, target, *, input_shape=None, num_classes=None, options=No
             build["num_classes"] = _classes(name, state)
         model = build_model(name, **build)
         from_state_dict(model, state, name_map(name, model))
-        _write_keras(model, target)
+        with written_beside(target) as temporary:
+            model.save(temporary)
     return f"{target}: {name}, {len(state)} tensors, {model.count_params():,} parameters and statistics"
 
 
@@ -69,12 +70,3 @@ def _read_keras(name: str, path: Path, build: dict) -> keras.Model:
     model = build_model(name, **build)
     load_weights(model, path)
     return model
-
-
-def _write_keras(model: keras.Model, path: Path) -> None:
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        model.save(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

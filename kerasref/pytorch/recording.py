@@ -26,9 +26,9 @@ def to_nhwc(images: np.ndarray) -> np.ndarray:
 
 
 def as_torch(module: nn.Module, inputs: np.ndarray) -> torch.Tensor:
-    """Keras' inputs as the module takes them: its axes, its float type."""
-    kind = next(module.parameters()).dtype
-    return torch.tensor(to_nchw(np.asarray(inputs)), dtype=kind)  # a copy: tf.data's arrays are not to be written to
+    """Keras' inputs as the module takes them: its axes, its float type, its device."""
+    weight = next(module.parameters())  # and a copy, since tf.data's arrays are not to be written to
+    return torch.tensor(to_nchw(np.asarray(inputs)), dtype=weight.dtype, device=weight.device)
 
 
 def as_keras(model: keras.Model, inputs: np.ndarray):
@@ -161,7 +161,7 @@ def exact_arithmetic():
 
 def torch_loss(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
     """Mean cross-entropy of logits [n, classes], or [n, 1] for two classes, and integer labels [n]."""
-    labels = torch.tensor(labels, dtype=torch.int64)
+    labels = torch.tensor(labels, dtype=torch.int64, device=logits.device)
     if logits.shape[-1] == 1:
         return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
     return nn.functional.cross_entropy(logits, labels)

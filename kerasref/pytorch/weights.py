@@ -40,7 +40,7 @@ class Slot:
     layer: str
     tensor: str
     kind: type
-    map_shape: tuple[int, int, int] | None  # (height, width, channels) before the flatten in front of a Dense layer
+    map_shape: tuple[int, int, int] | None  # (height, width, channels) of the flattened map that it weighs, if it does
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
         """The array, ordered as Keras has it, in PyTorch's order; a copy."""
@@ -49,9 +49,9 @@ class Slot:
             array = array.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
         elif array.ndim == 4:
             array = array.transpose(3, 2, 0, 1)  # height, width, in, out -> out, in, height, width
-        elif array.ndim == 2:
-            if self.map_shape:
-                array = array[np.argsort(hwc_order(self.map_shape))]
+        elif self.map_shape:
+            array = array[np.argsort(hwc_order(self.map_shape))].T
+        else:
             array = array.T
         return np.array(array, order="C")
 
@@ -61,10 +61,8 @@ class Slot:
             array = array.reshape(*self.variable.shape[2:], *array.shape[2:]).transpose(2, 3, 0, 1)
         elif array.ndim == 4:
             array = array.transpose(2, 3, 1, 0)
-        elif array.ndim == 2:
-            array = array.T
-            if self.map_shape:
-                array = array[hwc_order(self.map_shape)]
+        else:
+            array = array.T[hwc_order(self.map_shape)] if self.map_shape else array.T
         return np.array(array, order="C")
 
     @property
@@ -100,35 +98,55 @@ def _is_seed(weight: keras.Variable) -> bool:
 
 
 def flattened_maps(model: keras.Model) -> dict[int, tuple[int, int, int]]:
-    """id(Dense layer) -> (H, W, C) of the map that is flattened in front of it, for those behind a Flatten.
+    """id(layer) -> (H, W, C) of the map that is flattened in front of it, for layers with a weight for each element.
 
     Raises UserError where the map's size is not fixed: then the order of the weights is not known either.
     """
-    maps = {}
+    maps, callers = {}, _callers(model)
+    for layer in weighted_layers(model).values():
+        try:
+            flatten = _flatten_in_front(layer, callers)
+        except (AttributeError, ValueError):  # within a subclassed model, or called several times: the graph tells not
+            continue
+        if flatten is None or isinstance(_producer(flatten.input, callers), keras.layers.Permute):
+            continue  # behind a Permute somebody has moved the channels in front already
+        if None in flatten.input.shape[1:]:
+            raise UserError(
+                f"the map flattened in front of {layer.name} has shape {flatten.input.shape}, expected a fixed "
+                "size; build the model with a fixed input shape"
+            )
+        maps[id(layer)] = tuple(flatten.input.shape[1:])
+    return maps
+
+
+def _callers(model: keras.Model) -> dict[int, keras.KerasTensor]:
+    """id(input tensor of a model within the model) -> the tensor that it is called with."""
+    found = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            maps |= flattened_maps(layer)
-    try:
-        producers = {id(layer.output): layer for layer in model.layers}
-    except (AttributeError, ValueError):  # a subclassed model: its graph is not known
-        return maps
-    for layer in model.layers:
-        if not isinstance(layer, keras.layers.Dense):
-            continue
-        source = producers.get(id(layer.input))
-        while isinstance(source, (keras.layers.Dropout, keras.layers.Activation, keras.layers.ReLU)):
-            source = producers.get(id(source.input))
-        if isinstance(source, keras.layers.Flatten) and len(source.input.shape) == 4:
-            before = producers.get(id(source.input))
-            if isinstance(before, keras.layers.Permute):
-                continue  # somebody has moved the channels in front already
-            if None in source.input.shape[1:]:
-                raise UserError(
-                    f"the map flattened in front of {layer.name} has shape {source.input.shape}, expected a fixed "
-                    "size; build the model with a fixed input shape"
-                )
-            maps[id(layer)] = tuple(source.input.shape[1:])
-    return maps
+            found |= _callers(layer)
+            if getattr(layer, "inputs", None):  # a subclassed one has no graph of its own
+                found[id(layer.inputs[0])] = layer.input
+    return found
+
+
+def _producer(tensor, callers):
+    """The layer that puts out the tensor, be it in a model within the model or outside of one."""
+    tensor = callers.get(id(tensor), tensor)
+    layer = tensor._keras_history.operation
+    inside = isinstance(layer, keras.Model) and getattr(layer, "outputs", None)
+    return _producer(layer.outputs[0], callers) if inside else layer
+
+
+def _flatten_in_front(layer, callers):
+    """The layer that flattens a map for this one; None if there is none, or a Dense layer comes between."""
+    while len(layer.input.shape) == 2:
+        layer = _producer(layer.input, callers)
+        if isinstance(layer, keras.layers.Dense) or not hasattr(layer, "input"):
+            return None
+        if len(layer.input.shape) == 4:
+            return layer if isinstance(layer, (keras.layers.Flatten, keras.layers.Reshape)) else None
+    return None
 
 
 def slots(model: keras.Model, names: dict[str, str]) -> list[Slot]:
@@ -160,7 +178,8 @@ def _layer_slots(name, layer, module, map_shape) -> Iterator[Slot]:
         if variable.name not in tensors:
             known = ", ".join(kind.__name__ for kind in TENSOR_NAMES)
             raise UserError(f"{name} ({type(layer).__name__}): no PyTorch name for its {variable.name}; known: {known}")
-        yield Slot(variable, name, f"{module}.{tensors[variable.name]}", kind, map_shape)
+        of_map = None if kind is keras.layers.Dense and variable.name == "bias" else map_shape
+        yield Slot(variable, name, f"{module}.{tensors[variable.name]}", kind, of_map)
 
 
 def to_state_dict(model: keras.Model, names: dict[str, str]) -> dict[str, torch.Tensor]:

@@ -118,16 +118,26 @@ def test_a_wrong_rule_in_float32_is_not_taken_for_rounding():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(labels=np.full(40, 4)), "labels up to 4; expected 40, from 0 to 3"),
-        (dict(labels=np.zeros(3, int)), "3 labels"),
+        (dict(labels=np.full(40, 4)), "up to 4; expected 40 integers from 0 to 3"),
+        (dict(labels=np.zeros(3, int)), r"int64 of shape \(3,\)"),
+        (dict(labels=np.zeros(40)), "labels are float64"),
+        (dict(inputs=IMAGES.transpose(0, 3, 1, 2)), r"shape \(40, 3, 12, 10\); expected examples × 12×10×3"),
+        (dict(inputs=IMAGES[0]), r"inputs have shape \(12, 10, 3\)"),
+        (dict(inputs=IMAGES[:0]), r"inputs have shape \(0, 12, 10, 3\)"),
+        (dict(layer_examples=0), "layer_examples is 0, expected at least 1"),
+        (dict(steps=-1), "steps is -1, expected at least 0"),
+        (dict(torch_module=nn.Flatten()), "Flatten is no PyTorch module with parameters"),
+        (dict(keras_model=Theirs()), "Theirs is no Keras model"),
+        (dict(torch_module=nn.Sequential(Theirs(), nn.Softmax(1))), "PyTorch module puts out probabilities"),
         (dict(layer_map={"conv": "stem"}), "leaves out: bn, hidden, out"),
         (dict(layer_map={"conv": "trunk", "bn": "norm", "hidden": "head.1", "out": "head.3"}), "trunk.weight"),
     ],
 )
 def test_wrong_arguments(arguments, message):
     module = Theirs()
+    default = dict(keras_model=ours(module), torch_module=module, inputs=IMAGES, steps=0)
     with pytest.raises(UserError, match=message):
-        compare(ours(module), module, IMAGES, steps=0, **arguments)
+        compare(**default | arguments)
 
 
 def test_layers_that_cannot_be_matched_are_named():

@@ -1,7 +1,9 @@
 """Files of weights: what is read, and that a broken or hostile one is refused and nothing of it is run."""
 
+import importlib
 import os
 import pickle
+import sys
 import zipfile
 
 import pytest
@@ -80,12 +82,16 @@ def test_hostile_pickle_is_refused_and_runs_nothing(tmp_path, how):
     with pytest.raises(UserError, match=r"weights\.") as refused:
         read_state_dict(path)
     assert len(str(refused.value).splitlines()) <= 3
+    assert "weights_only" not in str(refused.value)  # PyTorch's own message tells how to load it all the same
     assert not (tmp_path / "sung").exists()
 
 
 def test_whole_module_is_refused_with_what_to_do(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth")
-    with pytest.raises(UserError, match=r"nothing of it was run.*torch.save\(model.state_dict\(\)"):
+    what = (
+        r"more than tensors \(torch.nn.modules.linear.Linear\); nothing of it was run.*torch.save\(model.state_dict\(\)"
+    )
+    with pytest.raises(UserError, match=what):
         read_state_dict(tmp_path / "model.pth")
 
 
@@ -159,6 +165,13 @@ def test_existing_target_is_kept_unless_forced(tmp_path):
     assert_read(path)
     write_state_dict(path, {"other": torch.ones(1)}, force=True)
     assert_read(path, {"other": torch.ones(1)})
+
+
+def test_without_torch_one_line_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "kerasref.pytorch.installed")
+    with pytest.raises(UserError, match=r"^PyTorch is not installed, .*pip install torch==[\d.]+$"):
+        importlib.import_module("kerasref.pytorch.installed")
 
 
 def test_safetensors_made_elsewhere(tmp_path):

@@ -51,7 +51,52 @@ def test_flatten_is_moved_and_needs_it(lenet):
 
 def test_dropout_in_front_of_the_dense_layer_does_not_hide_the_flatten():
     model = build_model("alexnet_owt", (63, 95, 3), 3)
-    assert {slot.layer: slot.map_shape for slot in slots(model, name_map("alexnet_owt", model))}["fc6"] == (6, 6, 256)
+    kernel = next(slot for slot in slots(model, name_map("alexnet_owt", model)) if slot.tensor == "classifier.1.weight")
+    assert kernel.map_shape == (6, 6, 256)
+
+
+def head_outside():
+    """The flatten at the end of an inner model, the first Dense layer outside."""
+    trunk = keras.Sequential([keras.Input((4, 6, 3)), keras.layers.Conv2D(5, 3, name="c"), keras.layers.Flatten()])
+    inputs = keras.Input((4, 6, 3))
+    head = keras.layers.Dense(2, name="head")(trunk(inputs))
+    return keras.Model(inputs, head), {f"{trunk.name}/c": "0", "head": "2"}, ()
+
+
+def head_inside():
+    """The flatten outside, the first Dense layer inside an inner model; dropout between the two."""
+    inputs = keras.Input((4, 6, 3))
+    x = keras.layers.Flatten()(keras.layers.Conv2D(5, 3, name="c")(inputs))
+    head = keras.Sequential([keras.Input((40,)), keras.layers.Dropout(0.5), keras.layers.Dense(2, name="d")])
+    return keras.Model(inputs, head(x)), {"c": "0", f"{head.name}/d": "2"}, ()
+
+
+def batch_norm_between():
+    """Batch norm of the flattened map, whose vectors are in its order too; Reshape in place of Flatten."""
+    inputs = keras.Input((4, 6, 3))
+    x = keras.layers.Reshape((-1,))(keras.layers.Conv2D(5, 3, name="c")(inputs))
+    x = keras.layers.BatchNormalization(epsilon=1e-5, name="bn")(x)
+    x = keras.layers.Dense(2, name="d")(keras.layers.LeakyReLU(negative_slope=0.01)(x))
+    return keras.Model(inputs, x), {"c": "0", "bn": "2", "d": "4"}, (torch.nn.BatchNorm1d(40), torch.nn.LeakyReLU())
+
+
+@pytest.mark.parametrize("build", [head_outside, head_inside, batch_norm_between])
+def test_flatten_is_found_wherever_it_stands(build):
+    model, names, between = build()
+    randomize_weights(model, seed=0)
+    chain = (torch.nn.Conv2d(3, 5, 3), torch.nn.Flatten(), *between, torch.nn.Linear(40, 2))
+    module = torch.nn.Sequential(*chain).eval()
+    state = to_state_dict(model, names)
+    module.load_state_dict(state)
+    images = np.random.default_rng(0).normal(size=(2, 4, 6, 3)).astype("float32")
+    with torch.no_grad():
+        theirs = module(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    np.testing.assert_allclose(model(images), theirs, atol=1e-5)
+    before = model.get_weights()
+    randomize_weights(model, seed=1)
+    from_state_dict(model, state, names)
+    for first, again in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, again)
 
 
 @pytest.mark.parametrize(
