@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from command_line import import_tensorflow, parse, run
+from command_line import import_tensorflow, parse, quiet_start, run
 
 
 def export(
@@ -45,16 +45,17 @@ def export(
 
     source = open_source(model, trust, labels, mean, std)
     folder = out or (model if model.is_dir() else model.parent) / "exports"
-    done = export_source(
-        source,
-        format,
-        folder,
-        quantize=quantize,
-        force=force,
-        data_dir=data_dir,
-        examples=examples,
-        licence=licence,
-    )
+    with quiet_start():  # LiteRT's converter writes its settings
+        done = export_source(
+            source,
+            format,
+            folder,
+            quantize=quantize,
+            force=force,
+            data_dir=data_dir,
+            examples=examples,
+            licence=licence,
+        )
     for name, entry in done.items():
         accuracy = entry["accuracy_exported"]
         print(

@@ -15,7 +15,7 @@ def inspect(file: Annotated[Path, tyro.conf.Positional], json: bool = False) -> 
         file: a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file
         json: all of it as one JSON object
     """
-    if (file / "saved_model.pb").is_file():
+    if file.is_dir() or (file.parent / "recipe.json").is_file():
         import_tensorflow()
     from kerasref.export.inspection import inspect_model
 
@@ -37,18 +37,19 @@ def _print(found: dict) -> None:
     print(f"parameters  {found['parameters']:,}\nbytes       {found['bytes']:,}\nsha256      {found['sha256']}")
     contract, verified = found["contract"], found["verified"]
     if contract is None:
-        print("origin      not said in it; it is not of scripts/export.py")
+        print("origin      not said in it; it is of no run, nor of scripts/export.py")
         return
     print(
         f"model       {contract['model']}, {len(contract['class_names'])} classes, pictures of a {contract['picture']}"
     )
     for name, value in contract["origin"].items():
-        print(f"origin      {name}: {value}")
+        text = ", ".join(f"{key} {version}" for key, version in value.items()) if isinstance(value, dict) else value
+        print(f"origin      {name}: {text}")
     if verified:
         print(
             f"verified    on {verified['compared_on']}: largest difference {verified['max_probability_difference']:.1e}"
         )
-    else:
+    elif not found["format"].startswith("Keras"):
         print("verified    no: verification.json beside it does not know this checksum")
 
 

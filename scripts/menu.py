@@ -15,6 +15,7 @@ TEXTS = {
         "path": "输入图片路径:",
         "answer": "识别结果: {}",
         "not sure": "不确定, 可能是: {}",
+        "unreadable": "无法识别这张图片: {}",
         "untrained": "还没有训练好的模型, 请先训练 (1)",
     },
     "en": {
@@ -23,6 +24,7 @@ TEXTS = {
         "path": "path of a picture: ",
         "answer": "it is a {}",
         "not sure": "not sure, perhaps: {}",
+        "unreadable": "{}",
         "untrained": "no trained network yet; train first (1)",
     },
 }
@@ -37,8 +39,11 @@ def menu(recipe: str = "mnist_cnn", dataset: str | None = None, run_dir: Path = 
         run_dir: where the network is kept
     """
     say = TEXTS["zh" if language().startswith(("zh", "Chinese")) else "en"]
-    if _asked(say["start"]) == "1":
+    while (chosen := _asked(say["start"])) not in ("0", "1", "2"):
+        pass
+    if chosen == "1":
         train(recipe, dataset, run_dir)
+    if chosen != "2":
         return
     if not (run_dir / "model.keras").is_file():
         raise UserError(say["untrained"])
@@ -51,7 +56,7 @@ def menu(recipe: str = "mnist_cnn", dataset: str | None = None, run_dir: Path = 
         try:
             prediction = predict_input(predictor, read_input(predictor, Path(_asked(say["path"]).strip("\"'"))))
         except UserError as error:
-            print(error)
+            print(say["unreadable"].format(error))
             continue
         if prediction["sure"] is False:
             print(say["not sure"].format(", ".join(one["label"] for one in prediction["top"])))

@@ -70,7 +70,7 @@ def _pictures(paths: tuple[Path, ...]) -> list[Path | bytes]:
         if str(path) == "-":
             pictures.append(sys.stdin.buffer.read())
         elif path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+            found = sorted(file for file in path.iterdir() if not file.is_dir() and not file.name.startswith("."))
             if not found:
                 raise UserError(f"{path}: a folder without a file in it; expected pictures")
             pictures += found

@@ -148,6 +148,14 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/data/test_pictures.py::test_one_pixel_is_a_photograph_but_no_digit",
         ),
     ),
+    21: (
+        "the web page: foreign Host, huge body, traversal, not an image",
+        (
+            "tests/scripts/test_demo.py::test_what_the_page_refuses",
+            "tests/scripts/test_demo.py::test_draw_a_one_and_a_zero_and_upload_a_picture",
+            "tests/scripts/test_demo.py::test_it_listens_on_loopback_only",
+        ),
+    ),
     22: (
         "an export interrupted, or its target exists",
         (

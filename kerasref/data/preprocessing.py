@@ -41,10 +41,11 @@ class Preprocessing:
         """uint8 [..., H, W, C] -> float32 [..., H + 2 pad, W + 2 pad, C], in TensorFlow operations alone."""
         import tensorflow as tf
 
-        if self.pad:
+        images = tf.cast(images, tf.float32)
+        if self.pad:  # after the cast: LiteRT pads no uint8
             sides = (self.pad, self.pad)
             images = tf.pad(images, [(0, 0)] * (len(images.shape) - 3) + [sides, sides, (0, 0)])
-        images = tf.cast(images, tf.float32) / 255  # the order of torchvision's ToTensor and Normalize, to the last bit
+        images = images / 255  # the order of torchvision's ToTensor and Normalize, to the last bit
         if any(self.mean):
             images = images - tf.constant(self.mean, tf.float32)
         if self.std != (1.0,) * len(self.std):

@@ -66,10 +66,14 @@ def _export(source, targets, folder, quantize, data_dir, examples, licence) -> d
         write_saved_model(servable, source.contract, saved_model)
         for format, target in sorted(targets.items(), key=lambda item: item[0] == "saved_model"):  # moved away last
             file = work / target.name
-            if format == "litert":
-                write_litert(saved_model, source.contract, file, quantize, calibration)
-            if format == "onnx":
-                write_onnx(servable, source.contract, file, quantize, calibration)
+            try:
+                if format == "litert":
+                    write_litert(saved_model, source.contract, file, quantize, calibration)
+                if format == "onnx":
+                    write_onnx(servable, source.contract, file, quantize, calibration)
+            except Exception as error:  # the converters' own errors run to hundreds of lines
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                raise RunError(f"{target.name} cannot be written: {reason}\nsee --debug for all of it") from error
             number = None if format == "saved_model" else quantize
             entry = {"format": format, "numbers": number or "float32", "bytes": size_of(file), "sha256": sha256(file)}
             entry |= verify(file, expected, number, work)

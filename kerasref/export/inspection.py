@@ -17,7 +17,7 @@ def inspect_model(path: Path) -> dict:
     - `file`, `format`, `bytes`, `sha256`;
     - `signatures`: {name: {"inputs", "outputs": {name: "dtype [shape]"}}}, None for batch sizes left open;
     - `parameters`: numbers in its tensors of one dimension or more, after the converter joined what it could;
-    - `contract`: model, pictures, classes and origin, None where it is not of scripts/export.py;
+    - `contract`: model, pictures, classes and origin, None where it is neither of a run nor of scripts/export.py;
     - `verified`: what verification.json beside it says of this checksum, None where it says nothing.
     Raises UserError for what is no model.
     """
@@ -133,7 +133,19 @@ def _keras(path):
         "outputs": {},
     }
     kind = f"Keras {metadata.get('keras_version')}, {config['class_name']} {model.get('name')}"
-    return _found(kind, {"call": signature}, sum(map(math.prod, shapes)), None)
+    return _found(kind, {"call": signature}, sum(map(math.prod, shapes)), _contract_beside(path))
+
+
+def _contract_beside(path):
+    """What the recipe.json beside a .keras file says of it; None for a file from elsewhere."""
+    if not (path.parent / "recipe.json").is_file():
+        return None
+    from kerasref.export.sources import contract_of_run
+    from kerasref.runs import Run
+
+    run = Run(path.parent)
+    run.model_file = path
+    return contract_of_run(run)
 
 
 def _is_weight(name, item):

@@ -49,9 +49,15 @@ def open_source(path: Path, trust: bool = False, labels: Path | None = None, mea
         return _from_elsewhere(path, trust, labels, mean, std)
     run = Run(folder)
     run.model_file = run.model_file if path.is_dir() else path
-    settings, model = run.settings(), run.load_model()
+    run.settings()  # what is no run directory is said to be that, before anything is looked for in it
+    return Source(run.load_model(), run.preprocessing(), contract_of_run(run), run)
+
+
+def contract_of_run(run: Run) -> Contract:
+    """From recipe.json, metrics.json and the checksum of the run's model file."""
+    settings = run.settings()
     origin = {
-        "run": folder.resolve().name,
+        "run": run.path.resolve().name,
         "file": run.model_file.name,
         "sha256": sha256(run.model_file),
         "dataset": settings["dataset"].get("name"),
@@ -60,8 +66,7 @@ def open_source(path: Path, trust: bool = False, labels: Path | None = None, mea
     }
     picture = settings["dataset"]["picture"]
     sure = run.metrics().get("sure_above", {}).get("probability") if run.metrics_file.is_file() else None
-    contract = Contract(run.recipe().model, run.image_shape(), run.class_names(), picture, origin, sure)
-    return Source(model, run.preprocessing(), contract, run)
+    return Contract(run.recipe().model, run.image_shape(), run.class_names(), picture, origin, sure)
 
 
 def _from_elsewhere(file, trust, labels, mean, std) -> Source:

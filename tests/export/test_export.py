@@ -71,10 +71,12 @@ def test_what_is_inspected_is_what_was_exported(name, exported, source, run_dir)
     assert set(signatures) >= ({"graph"} if name == "model.onnx" else {"serving_default", "logits"})
 
 
-def test_a_keras_file_is_inspected_as_an_archive(run_dir, source):
+def test_a_keras_file_is_inspected_as_an_archive(run_dir, source, tmp_path):
     found = inspect_model(run_dir)
     assert found["parameters"] == source.model.count_params()
-    assert found["contract"] is None
+    assert found["contract"] == json.loads(source.contract.to_json())  # of the recipe.json beside it
+    (tmp_path / "model.keras").write_bytes((run_dir / "model.keras").read_bytes())
+    assert inspect_model(tmp_path / "model.keras")["contract"] is None
 
 
 def test_the_saved_model_takes_encoded_pictures(exported, pictures):
@@ -127,6 +129,16 @@ def test_a_tampered_weight_is_found_and_nothing_is_left(format, source, tmp_path
     monkeypatch.setattr(exporting, f"write_{format}", tampered)
     with pytest.raises(RunError, match="is not the network"):
         export(source, (format,), tmp_path)
+    assert visible(tmp_path) == []
+
+
+def test_what_a_converter_cannot_do_is_said_in_a_few_lines(source, tmp_path, monkeypatch):
+    def fail(*args):
+        raise ValueError("no such operation\n" + "func.func " * 1000)
+
+    monkeypatch.setattr(exporting, "write_litert", fail)
+    with pytest.raises(RunError, match=r"model\.tflite cannot be written: no such operation\nsee --debug"):
+        export(source, ("litert",), tmp_path)
     assert visible(tmp_path) == []
 
 

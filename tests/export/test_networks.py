@@ -22,7 +22,7 @@ from tests.networks import NAMES, small
 
 # The modules; the package has functions of the same names.
 vgg, resnet, alexnet = (sys.modules[f"kerasref.models.{name}"] for name in ("vgg", "resnet", "alexnet"))
-PREPROCESSING = {1: Preprocessing(0, (0.13,), (0.31,)), 3: Preprocessing(0, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))}
+PREPROCESSING = {1: Preprocessing(1, (0.13,), (0.31,)), 3: Preprocessing(0, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))}
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def test_logits_and_classes_are_the_networks_own(name, tmp_path):
     randomize_weights(model, seed=1)
     names = tuple(f"class {i}" for i in range(num_classes))
     preprocessing = PREPROCESSING[shape[-1]]
+    shape = (shape[0] - 2 * preprocessing.pad, shape[1] - 2 * preprocessing.pad, shape[2])  # before padding
     source = Source(model, preprocessing, Contract(name, shape, names, "photo"), None)
     images = np.random.default_rng(2).integers(0, 256, (5, *shape), dtype=np.uint8)
     expected = np.asarray(model(preprocessing(images), training=False))

@@ -34,7 +34,7 @@ def test_pictures_until_0_in_two_languages(run_dir, tmp_path, locale, said):
     ink = np.zeros((60, 60), np.uint8)
     ink[10:50, 28:33] = 255
     Image.fromarray(255 - ink).save(tmp_path / "one.png")
-    done = menu(["2", "1", "no-such.png", "1", str(tmp_path / "one.png"), "0"], run_dir, locale)
+    done = menu(["x", "2", "1", "no-such.png", "1", str(tmp_path / "one.png"), "0"], run_dir, locale)
     assert done.returncode == 0, done.stderr
     assert "no-such.png" in done.stdout  # and it went on
     assert any(word in done.stdout for word in said)

@@ -96,11 +96,13 @@ def test_the_exported_model_needs_tensorflow_alone(exported):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_other_files_go_on_after_one_that_is_no_picture(exported, pictures):
-    done = script("predict.py", exported, SCRIPTS / "train.py", pictures / "0-0.png", "nothing.png", "--json")
+def test_the_other_files_go_on_after_one_that_is_no_picture(exported, pictures, tmp_path):
+    os.mkfifo(tmp_path / "fifo.png")  # in a folder, which is read whole
+    files = (SCRIPTS / "train.py", tmp_path, pictures / "0-0.png", "nothing.png")
+    done = script("predict.py", exported, *files, "--json")
     assert done.returncode == 2
     assert len(done.stdout.splitlines()) == 1
-    assert "train.py" in done.stderr and "nothing.png" in done.stderr
+    assert all(name in done.stderr for name in ("train.py", "fifo.png: not a regular file", "nothing.png"))
 
 
 def test_an_existing_export_is_not_replaced_unasked(run_dir, exported):
