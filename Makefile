@@ -6,7 +6,7 @@ FIRST_RUN ?= runs/first
 SAMPLE := docs/images/digit.png
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test crash fuzz cost lint format results strategies experiments demo tensorboard clean
+.PHONY: help setup train test crash fuzz cost benchmark lint format results strategies experiments demo tensorboard clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ fuzz: $(VENV)/.test-ready  ## 10,000 cases for each parser, where make test has 
 
 cost: $(VENV)/.test-ready  ## what checkpoints and --deterministic cost on MNIST
 	$(RUN) tests/crash/cost.py
+
+benchmark: $(VENV)/.test-ready  ## kerasref against PyTorch on this machine: docs/performance.md anew, half an hour
+	$(RUN) scripts/benchmark.py $(BENCHMARK_ARGS)
 
 lint: $(VENV)/.test-ready  ## ruff (lint and format) and the import contracts
 	$(VENV)/bin/ruff check .

@@ -29,20 +29,12 @@ def mnist_data_dir(shared_data, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def torchvision():
-    """torchvision on the CPU: the two operators its CUDA-only extension would have are declared before its import."""
-    import torch
+    from kerasref.pytorch.installed import torchvision_without_extension
 
-    library = torch.library.Library("torchvision", "FRAGMENT")
     try:
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    except RuntimeError:
-        pass  # a build that brings them
-    torchvision = pytest.importorskip(
-        "torchvision", reason="torchvision is absent: pip install --no-deps torchvision==0.28.0"
-    )
-    yield torchvision
-    del library  # kept referenced until here, or torch forgets the operators
+        return torchvision_without_extension()
+    except ValueError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

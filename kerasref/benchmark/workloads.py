@@ -1,0 +1,56 @@
+"""What is measured: networks with their batch sizes and the settings that PyTorch is tried with."""
+
+from dataclasses import dataclass, replace
+
+from kerasref.recipes import Recipe, named_recipe
+
+PRECISIONS = ("float32", "bfloat16")
+MODES = ("train", "infer")
+TORCH_SETTINGS = ("eager", "channels_last", "compiled", "compiled channels_last")
+SMALL_RATE = 1e-6  # one batch is trained on over and over: the weights are to stay where they are
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network of a recipe, its optimizer and weight decay, on one batch of noise."""
+
+    recipe_name: str
+    input_shape: tuple[int, int, int]
+    num_classes: int
+    batch_size: int
+
+    def recipe(self, precision: str = "float32") -> Recipe:
+        policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
+        recipe = named_recipe(self.recipe_name).recipe
+        return replace(recipe, batch_size=self.batch_size, learning_rate=SMALL_RATE, precision=policy)
+
+    def torch_arguments(self) -> dict:
+        """The same for PyTorch's side, which knows no recipes."""
+        recipe = self.recipe()
+        return {
+            "network": recipe.model,
+            "input_shape": self.input_shape,
+            "num_classes": self.num_classes,
+            "batch_size": self.batch_size,
+            "optimizer": recipe.optimizer,
+            "weight_decay": recipe.weight_decay,
+            "learning_rate": recipe.learning_rate,
+        }
+
+    def batch(self):
+        """float32 images [b, H, W, C] and int64 labels [b]."""
+        import numpy as np
+
+        draws = np.random.default_rng(0)
+        images = draws.standard_normal((self.batch_size, *self.input_shape), dtype=np.float32)
+        return images, draws.integers(0, self.num_classes, self.batch_size)
+
+
+WORKLOADS = {
+    "mnist_cnn": Workload("mnist_cnn", (28, 28, 1), 10, 64),
+    "lenet5": Workload("lenet5", (32, 32, 1), 10, 64),
+    "resnet20": Workload("resnet20", (32, 32, 3), 10, 128),
+    "alexnet": Workload("alexnet", (227, 227, 3), 1000, 32),
+    "vgg16": Workload("vgg16", (224, 224, 3), 1000, 8),
+    "resnet18": Workload("resnet18", (224, 224, 3), 1000, 16),
+}

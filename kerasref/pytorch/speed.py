@@ -1,0 +1,101 @@
+"""PyTorch's contenders of the benchmark, each built inside a worker: steps of a twin, batches of a loader."""
+
+import contextlib
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from kerasref.pytorch.installed import nn, torch, torchvision_without_extension
+from kerasref.pytorch.models import build_twin
+
+MATRIX = 2048  # side of the matrices whose product stands for the machine's own peak
+MOMENTUM = 0.9
+
+
+def steps(network, input_shape, num_classes, batch_size, optimizer, weight_decay, learning_rate, precision, settings):
+    """Training steps and predictions of a twin on one batch of noise that is in memory, or on the GPU, already.
+
+    settings: "eager", "compiled" (torch.compile), and either with " channels_last"; the optimizers are the fused ones,
+    bfloat16 is autocast's. No metric and no loss is read on the way: PyTorch at its best.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as TensorFlow has it
+    draws = np.random.default_rng(0)
+    height, width, channels = input_shape
+    images = torch.tensor(draws.standard_normal((batch_size, channels, height, width), np.float32)).to(device)
+    labels = torch.tensor(draws.integers(0, num_classes, batch_size)).to(device)
+    module = build_twin(network, tuple(input_shape), num_classes).to(device)
+    if "channels_last" in settings:
+        module, images = module.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
+    rule = {"adam": torch.optim.Adam, "momentum": torch.optim.SGD}[optimizer]
+    options = {"momentum": MOMENTUM} if optimizer == "momentum" else {}
+    update = rule(module.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True, **options)
+    called = torch.compile(module) if "compiled" in settings else module
+    low = precision == "bfloat16"
+    arithmetic = torch.autocast(device.type, torch.bfloat16) if low else contextlib.nullcontext()
+
+    def train(count):
+        module.train()
+        for _ in range(count):
+            update.zero_grad()
+            with arithmetic:
+                loss = nn.functional.cross_entropy(called(images), labels)
+            loss.backward()
+            update.step()
+        loss.item()  # waits for a GPU
+        return count * batch_size
+
+    def infer(count):
+        module.eval()
+        with torch.inference_mode(), arithmetic:
+            for _ in range(count):
+                logits = called(images)
+        logits.float().cpu()
+        return count * batch_size
+
+    matrix = torch.randn(MATRIX, MATRIX, device=device, dtype=getattr(torch, precision))
+
+    def matmul(count):
+        for _ in range(count):
+            product = matrix @ matrix
+        product[0, 0].item()
+        return count * 2 * MATRIX**3
+
+    return {"train": train, "infer": infer, "matmul": matmul, "facts": {"settings": settings}}
+
+
+class _Pictures(torch.utils.data.Dataset):
+    """uint8 pictures [n, H, W, C] and labels from an .npz file, one at a time as PIL gives them to torchvision."""
+
+    def __init__(self, file: Path, transform):
+        with np.load(file) as arrays:
+            self.images, self.labels = arrays["images"], arrays["labels"]
+        self.transform = transform
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, i):
+        from PIL import Image
+
+        image = self.images[i]
+        return self.transform(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)), int(self.labels[i])
+
+
+def pipeline(file: str, batch_size: int, crop_padding: int, flip: bool, num_workers: int):
+    """Epochs of a DataLoader with torchvision's transforms, the way the notes and most programs read pictures."""
+    transforms = torchvision_without_extension().transforms
+    side = np.load(file)["images"].shape[1]
+    steps = [transforms.RandomCrop(side, crop_padding)] if crop_padding else []
+    steps += [transforms.RandomHorizontalFlip()] if flip else []
+    steps += [transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))]
+    pictures = _Pictures(Path(file), transforms.Compose(steps))
+    loader = torch.utils.data.DataLoader(pictures, batch_size, shuffle=True, num_workers=num_workers)
+
+    endless = itertools.chain.from_iterable(itertools.repeat(loader))  # an epoch after the other
+
+    def batches(count):
+        return sum(len(labels) for _, labels in itertools.islice(endless, count))
+
+    return {"batches": batches}

@@ -1,0 +1,84 @@
+"""The benchmark's tables and estimates, from rows and networks whose figures can be worked out by hand."""
+
+import keras
+import pytest
+
+from kerasref.benchmark import page, record
+from kerasref.benchmark.estimate import images_per_second, memory_of
+from kerasref.errors import UserError
+from kerasref.recipes import Recipe, named_recipe
+
+
+def steps(workload="lenet5", precision="float32", mode="train", backend="tensorflow", ours=(200.0, 300.0, 250.0)):
+    return {
+        "part": "steps",
+        **{"workload": workload, "mode": mode, "precision": precision, "backend": backend, "device": "CPU"},
+        **{"batch_size": 64, "multiply_adds": 1000, "ours": list(ours), "torch": [100.0, 200.0, 100.0]},
+        **{"torch_settings": "eager", "torch_trials": {"eager": 100.0, "compiled": "no compiler"}},
+        **{"peak_flops": 6e6, "resident": 10**9, "others": 0.01},
+        "origin": {"hardware": {"cores": 2, "cpu": "some"}},
+    }
+
+
+def test_the_ratio_is_the_median_of_the_rounds_and_the_goal_is_held_against_it():
+    table = page.tables([steps()])["training"]
+    assert "**2.00 (1.50–2.50)**" in table  # 2, 1.5 and 2.5
+    assert "1.5: met" in table
+    assert "| 25% | 10% |" in table  # 250 and 100 images of 3 · 2 · 1000 operations, of 6e6
+    assert "1.5: missed" in page.tables([steps(ours=(100.0, 200.0, 100.0))])["training"]
+
+
+def test_bfloat16_is_held_against_our_own_float32():
+    table = page.tables([steps(), steps(precision="bfloat16", ours=(400.0, 500.0, 450.0))])["bfloat16"]
+    assert "**1.80 (1.67–2.00)**" in table and "1.7: met" in table
+
+
+def test_other_backends_and_failed_trials_have_places_of_their_own():
+    tables = page.tables([steps(), steps(backend="jax")])
+    assert tables["training"].count("`lenet5`") == 1
+    assert "| jax |" in tables["backends"]
+    assert "compiled: failed" in tables["trials"]
+
+
+def test_a_seed_that_never_arrives_counts_as_the_slowest():
+    def row(*seconds):
+        ours = [{"seed": i, "seconds": value, "epochs": []} for i, value in enumerate(seconds)]
+        notes = [{"seed": 0, "seconds": 100.0, "accuracy": 0.988}]
+        return {"part": "mnist", "workload": "mnist_cnn_fast", "target": 0.99, "ours": ours, "notes": notes}
+
+    assert "**0.24**" in page.mnist_table([row(20.0, 24.0, None)])
+    assert "missed" in page.mnist_table([row(20.0, 26.0, None)])
+    assert "never" in page.mnist_table([row(20.0, None, None)])
+
+
+def test_a_row_replaces_its_predecessor_only(tmp_path):
+    file = tmp_path / "benchmark.json"
+    record.add([steps(), steps("alexnet")], file)
+    record.add([steps(ours=(1.0, 1.0, 1.0))], file)
+    found = record.read(file)
+    assert [row["workload"] for row in found] == ["lenet5", "alexnet"]
+    assert found[0]["ours"] == [1.0, 1.0, 1.0] and found[0]["origin"]["hardware"]["cores"]
+
+
+def test_memory_counts_weights_gradients_slots_and_every_output():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(3)(inputs))  # 15 weights
+    memory = memory_of(model, "adam")
+    assert (memory.weights, memory.optimizer) == (2 * 15 * 4, 2 * 15 * 4)
+    assert memory.activations == (4 + 3) * 4
+    assert memory.total(10) == 240 + 10 * 28
+    assert memory_of(model, "sgd", "mixed_bfloat16").activations == (4 + 3) * 2
+
+
+def test_throughput_is_the_measured_one_or_scaled_by_work():
+    from kerasref.models import build_model
+    from kerasref.models.description import multiply_adds
+
+    lenet5 = build_model("lenet5")
+    work = multiply_adds(lenet5)
+    rate, source = images_per_second([steps() | {"multiply_adds": work}], lenet5, named_recipe("lenet5").recipe)
+    assert (rate, source) == (250.0, "measured on CPU, 2 cores of some")
+    rate, source = images_per_second([steps() | {"multiply_adds": 2 * work}], lenet5, Recipe())
+    assert rate == 500.0 and source.startswith("guessed")
+    with pytest.raises(UserError, match="no training in float32"):
+        images_per_second([], lenet5, Recipe())
