@@ -147,7 +147,7 @@ def mnist_table(rows: list[dict]) -> str:
                 f"`{row['workload']}` to {row['target']:.1%}",
                 "never" if share is None else f"**{share:.2f}**",
                 verdict or "missed",
-                "" if not reached else f"{seconds:.1f} s ({min(reached):.1f}–{max(reached):.1f})",
+                "" if share is None else f"{seconds:.1f} s ({min(reached):.1f}–{max(reached):.1f})",
                 f"{len(row['ours'])}, {missed} of them never there",
                 f"{spread(notes, '.0f')} s to {accuracies}",
             ]
