@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import re
 import textwrap
 import warnings
 
@@ -201,5 +202,6 @@ def svg(figure) -> dict:
     with matplotlib.rc_context(stable), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts may well have it
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    content = base64.b64encode(file.getvalue().encode()).decode()
+    short = re.sub(r"(\d\.\d\d\d)\d+", r"\1", file.getvalue())  # a thousandth of a point is fine enough
+    content = base64.b64encode(short.encode()).decode()
     return {"uri": f"data:image/svg+xml;base64,{content}", "width": round(figure.get_figwidth() * 96)}
