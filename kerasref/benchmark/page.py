@@ -11,12 +11,13 @@ GOALS = {"mnist_cnn": 1.5, "lenet5": 1.5, "resnet20": 1.1, "alexnet": 1.15, "vgg
 BFLOAT16_GOAL = 1.7
 MNIST_GOAL = 1 / 4
 MEMORY_GOAL = 1.2e9
+NOT_MEASURED = "Not measured yet."
 PASSES = {"train": 3, "infer": 1}  # forward; backward costs twice as much again
 HOME = "tensorflow"  # the backend that everything but the networks is written for
 
 
 def tables(rows: list[dict]) -> dict[str, str]:
-    """Marker of the page -> table; only of parts that were measured."""
+    """Marker of the page -> table, or a line that says that this was not measured."""
     steps, others = _by_backend(select(rows, part="steps"))
     found = {
         "training": steps_table(select(steps, mode="train"), GOALS),
@@ -29,7 +30,7 @@ def tables(rows: list[dict]) -> dict[str, str]:
         "startup": startup_table(select(rows, part="startup")),
         "memory": memory_table(select(rows, part="memory")),
     }
-    return {marker: table for marker, table in found.items() if table}
+    return {marker: table or NOT_MEASURED for marker, table in found.items()}
 
 
 def spread(values: list[float], digits: str = ".2f") -> str:

@@ -107,18 +107,18 @@ def measure_startup(rounds: int, data_dir: str | None, say=print) -> list[dict]:
 
 
 def measure_memory(data_dir: str | None, say=print) -> list[dict]:
-    """A row a program that trains on MNIST for two epochs: its highest resident bytes, as the system counts them."""
+    """A row a program that trains on MNIST for an epoch: its highest resident bytes, as the system counts them."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         _run("kerasref.benchmark.data_files", "mnist", folder, data_dir)
         more = ["--data-dir", data_dir] if data_dir else []
         programs = {
-            f"`python scripts/train.py {recipe} --epochs 2`": [
-                *(str(SCRIPTS / "train.py"), recipe, "--epochs", "2", "--run-dir", f"{folder}/{recipe}", *more),
+            f"`python scripts/train.py {recipe} --epochs 1`": [
+                *(str(SCRIPTS / "train.py"), recipe, "--epochs", "1", "--run-dir", f"{folder}/{recipe}", *more),
             ]
             for recipe in ("mnist_cnn", "mnist_cnn_fast", "lenet5")
         }
-        programs["the notes' program"] = ["-m", "kerasref.pytorch.notes_program", folder, "0", "2"]
+        programs["the notes' program"] = ["-m", "kerasref.pytorch.notes_program", folder, "0", "1"]
         for name, arguments in programs.items():
             process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
             _, status, usage = os.wait4(process.pid, 0)
