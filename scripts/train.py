@@ -29,6 +29,10 @@ class Options:
     """Write what TensorBoard shows: scalars, pictures, graph, histograms of weights and gradients."""
     resume: bool = False
     """Go on where the run in --run-dir was stopped."""
+    strategy: Literal["none", "mirrored", "multi_worker"] = "none"
+    """mirrored: all devices of this machine; multi_worker: the machines that TF_CONFIG names (docs/scale.md)."""
+    peer_timeout: float = 300.0
+    """Seconds that a worker waits for the others to start."""
     checkpoint_every: str = "1epoch"
     """How often the state is saved: such as 200steps, 1epoch or 5min."""
     keep_checkpoints: int = 2
@@ -54,7 +58,7 @@ def main(args: list[str]) -> None:
     import_tensorflow()
     from kerasref.evaluation.evaluate import evaluate_run
     from kerasref.evaluation.metrics import check_selection_metric
-    from kerasref.training import train
+    from kerasref.training import is_chief, train
 
     check_selection_metric(options.recipe.selection_metric)
     run_dir = options.run_dir or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -66,10 +70,14 @@ def main(args: list[str]) -> None:
         device=options.device,
         deterministic=options.deterministic,
         tensorboard=options.tensorboard,
+        strategy=options.strategy,
+        peer_timeout=options.peer_timeout,
         resume=options.resume,
         checkpoint_every=options.checkpoint_every,
         keep_checkpoints=options.keep_checkpoints,
     )
+    if not is_chief(options.strategy):
+        return
     if trained.is_evaluated() or not trained.model_file.exists():  # complete before, or fewer epochs than trained
         return
     metrics = evaluate_run(trained, options.data_dir)

@@ -9,6 +9,8 @@ import numpy as np
 
 from kerasref.errors import UserError
 
+WHOLE = (0, 1)  # the share in each batch of a worker that is alone
+
 
 def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
     """The order in which an epoch visits the examples, int64 [n]: the same on every machine, and epoch 7's without
@@ -29,16 +31,27 @@ class Split(ABC):
     labels: np.ndarray | None
 
     @abstractmethod
-    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step):
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
         """A tf.data.Dataset of (uint8 images [b, H, W, C], int64 labels [b]) from `first_step` to the epoch's end."""
 
-    def batches(self, batch_size, *, shuffle_seed=None, epoch=0, first_step=0, augmentation=None, preprocessing=None):
+    def batches(
+        self,
+        batch_size,
+        *,
+        shuffle_seed=None,
+        epoch=0,
+        first_step=0,
+        augmentation=None,
+        preprocessing=None,
+        share=WHOLE,
+    ):
         """A tf.data.Dataset of (float32 images [b, H, W, C], int64 labels [b]), its cardinality known.
 
         shuffle_seed: None reads in stored order, without the last batch being dropped either
         first_step: the batches before it are left out; what follows is bit for bit what a whole epoch would give
         augmentation: an `Augmentation`, drawn from (shuffle_seed or 0, epoch, position in the epoch)
         preprocessing: a `Preprocessing`; None leaves the pixels at 0 to 255
+        share: (w, workers): of each batch the examples w, w + workers, w + 2 · workers …, maybe none of the last batch
         Raises UserError for a batch size below 1.
         """
         import tensorflow as tf
@@ -52,10 +65,10 @@ class Split(ABC):
         def finish(step, batch):
             images, labels = batch
             if augmentation:
-                images = augmentation(images, draws[step * batch_size : (step + 1) * batch_size])
+                images = augmentation(images, draws[step * batch_size : (step + 1) * batch_size][share[0] :: share[1]])
             return preprocessing(images) if preprocessing else tf.cast(images, tf.float32), labels
 
-        raw = self.raw_batches(batch_size, shuffle_seed, epoch, first_step)
+        raw = self.raw_batches(batch_size, shuffle_seed, epoch, first_step, share)
         steps = max(0, math.ceil(self.num_examples / batch_size) - first_step)
         dataset = raw.enumerate(first_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
@@ -103,7 +116,7 @@ class MemorySplit(Split):
         all_labels[self.indices] = labels
         return MemorySplit(self.all_images, all_labels, self.indices)
 
-    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step):
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
         import tensorflow as tf
 
         order = self.indices[order_of(self.num_examples, shuffle_seed, epoch)]
@@ -111,7 +124,7 @@ class MemorySplit(Split):
             order, images, labels = tf.constant(order), tf.constant(self.all_images), tf.constant(self.all_labels)
 
         def fetch(step):
-            rows = order[step * batch_size : (step + 1) * batch_size]
+            rows = order[step * batch_size : (step + 1) * batch_size][share[0] :: share[1]]
             return tf.gather(images, rows), tf.gather(labels, rows)
 
         return tf.data.Dataset.range(first_step, math.ceil(self.num_examples / batch_size)).map(fetch)

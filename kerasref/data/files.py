@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kerasref.data.dataset import MemorySplit, Split, order_of
+from kerasref.data.dataset import WHOLE, MemorySplit, Split, order_of
 from kerasref.data.pictures import PHOTO_FORMATS, prepare_photo, read_picture
 from kerasref.errors import UserError
 
@@ -49,13 +49,13 @@ class FileSplit(Split):
         good = np.array([path not in failed for path in self.paths], bool)
         return MemorySplit.of(images, self.labels).select(np.flatnonzero(good)), failed
 
-    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step):
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
         import tensorflow as tf
 
         order = order_of(self.num_examples, shuffle_seed, epoch)
 
         def fetch(step):
-            rows = order[step * batch_size : (step + 1) * batch_size]
+            rows = order[step * batch_size : (step + 1) * batch_size][share[0] :: share[1]]
             return self.examples(rows), self.labels[rows]
 
         def fetch_in_tensorflow(step):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.data.dataset import MemorySplit, Split
+from kerasref.data.dataset import WHOLE, MemorySplit, Split
 from kerasref.data.files import MEMORY_LIMIT, decode
 from kerasref.data.splitting import Parts
 from kerasref.errors import RunError, UserError, unknown
@@ -173,17 +173,25 @@ class StreamSplit(Split):
         check_labels(labels, num_classes, where)
         return MemorySplit.of(images, labels)
 
-    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step):
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
         import tensorflow as tf
 
         def decode_in_tensorflow(encoded, label):
             image = tf.numpy_function(lambda raw: decode([raw], self.image_shape)[0][0], [encoded], tf.uint8)
             return tf.ensure_shape(image, self.image_shape), label
 
-        # Skipping comes before decoding: entering epoch 7 in its middle costs reading, not decoding.
+        # Skipping and sharing out come before decoding: what is left out costs reading, not decoding.
         encoded = self._encoded(shuffle_seed, epoch).skip(first_step * batch_size)
+        worker, workers = share
+        if workers > 1:
+            mine = encoded.enumerate().filter(lambda place, _: place % batch_size % workers == worker)
+            encoded = mine.map(lambda _, example: example)
         images = encoded.map(decode_in_tensorflow, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return images.batch(batch_size)
+        batches = images.batch(len(range(worker, batch_size, workers)))
+        if 0 < self.num_examples % batch_size <= worker:  # the last batch has nothing for this worker
+            nothing = tf.zeros((0, *self.image_shape), tf.uint8), tf.zeros(0, tf.int64)
+            batches = batches.concatenate(tf.data.Dataset.from_tensors(nothing))
+        return batches
 
     def _encoded(self, shuffle_seed, epoch):
         """(encoded picture, label): the files in an order, then a buffer's, both drawn from (seed, epoch)."""

@@ -25,13 +25,13 @@ class LearningRateDecay(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         steps_per_epoch = self.steps_per_epoch or self.params["steps"]
-        done = int(self.model.optimizer.iterations)
+        done = int(self.model.optimizer.iterations.numpy())
         steps = min(self.model.steps_per_execution, steps_per_epoch - done % steps_per_epoch)
         self.model.optimizer.learning_rate = self.schedule((done + (steps - 1) / 2) / steps_per_epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -54,7 +54,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
-            rate = float(self.model.optimizer.learning_rate)
+            rate = float(self.model.optimizer.learning_rate.numpy())
             at = f"epoch {self.epoch + 1}, step {self.first_step + batch + 1}, learning rate {rate:g}"
             raise RunError(f"loss is {loss} at {at}; try a lower one")
 

@@ -14,7 +14,7 @@ from kerasref.errors import RunError, UserError
 from kerasref.models.initializers import initialize
 from kerasref.recipes import Recipe
 from kerasref.runs import Run, build_network, describe_settings, load_recipe_dataset
-from kerasref.training import checkpoints, execution, transfer
+from kerasref.training import checkpoints, distribution, execution, transfer
 from kerasref.training.losses import classification_accuracy, classification_loss
 from kerasref.training.optimizers import add_l2, l2_coefficient, recipe_optimizer
 from kerasref.training.resumable import Training, save_model
@@ -34,6 +34,8 @@ def train(
     checkpoint_every: str = "1epoch",
     keep_checkpoints: int = checkpoints.KEEP,
     tensorboard: bool = True,
+    strategy: distribution.Strategy = "none",
+    peer_timeout: float = distribution.PEER_TIMEOUT,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Run:
     """Trains and leaves recipe.json, history.csv, checkpoints/, tensorboard/ and model.keras in `run_dir`; where there
@@ -42,10 +44,13 @@ def train(
     With `resume` goes on from the newest whole checkpoint there, to the same bits as without the stop (same machine
     and thread count). `name` is the recipe's in the table of recipes. `dataset` takes the place of the recipe's own,
     for a part of it: give it a name that says so. `checkpoint_every` is such as 200steps, 1epoch or 5min; the last
-    `keep_checkpoints` and the best are kept. Without `tensorboard` no tensorboard/ is written.
-    Raises UserError where `run_dir` holds another run, RunError when the loss is not finite or
-    the directory is in use, Stopped when a signal ended it after a checkpoint.
+    `keep_checkpoints` and the best are kept. Without `tensorboard` no tensorboard/ is written. `strategy` "mirrored"
+    trains on all devices of the machine, "multi_worker" on those that TF_CONFIG names, which all see `run_dir`; worker
+    0 writes, and waits `peer_timeout` seconds for the others, as they do.
+    Raises UserError where `run_dir` holds another run, RunError when the loss is not finite, the directory is in use or
+    a worker is missing, Stopped when a signal ended it after a checkpoint.
     """
+    devices = distribution.choose(strategy, peer_timeout)
     interval = checkpoints.Interval.parse(checkpoint_every)
     if keep_checkpoints < 1:
         raise UserError(f"keep_checkpoints is {keep_checkpoints}, expected at least 1")
@@ -53,8 +58,9 @@ def train(
     if run.recipe_file.exists() and not resume:
         raise UserError(f"{run.path} holds a run already; go on with --resume, or choose another --run-dir")
     run.path.mkdir(parents=True, exist_ok=True)
-    with _locked(run):
-        remove_unfinished(run.path)
+    with _locked(run) if devices.is_chief else contextlib.nullcontext():
+        if devices.is_chief:
+            remove_unfinished(run.path)
         device_name = execution.choose_device(device)
         execution.set_determinism(deterministic)
         execution.set_precision(recipe)
@@ -63,16 +69,19 @@ def train(
             print(f"{run.path} is already complete: {recipe.epochs} epochs asked for, {len(run.history())} trained")
             return run
 
+        devices.connect(recipe.batch_size)
         keras.utils.set_random_seed(recipe.seed)
         dataset = dataset or load_recipe_dataset(recipe, data_dir)
         for note in dataset.notes:
             print(note)
         preprocessing = transfer.preprocessing_for(recipe, dataset)
-        model = build_network(recipe, preprocessing.output_shape(dataset.image_shape), len(dataset.class_names))
+        with devices.scope():
+            model = build_network(recipe, preprocessing.output_shape(dataset.image_shape), len(dataset.class_names))
+        model = devices.outside(model)
         initialize(model, recipe.initializer, recipe.seed)
         if recipe.init_from:
             print(transfer.initialize_from(model, recipe.init_from, dataset.class_names, recipe.init_until))
-        _compile(model, recipe, dataset, device_name)
+        _compile(model, recipe, dataset, device_name, devices)
         if recipe.freeze:
             transfer.freeze(model, recipe.freeze)
         how = {
@@ -80,18 +89,25 @@ def train(
             "deterministic": deterministic,
             "steps_per_execution": model.steps_per_execution,
             "jit_compile": model.jit_compile,
+            "strategy": strategy,
+            "replicas": devices.replicas,
         }
         settings = describe_settings(recipe, dataset, preprocessing, name=name, execution=how)
         if resume:
             _check_same(run, settings)
-        run.write_settings(settings)
+        devices.check_agreement(
+            recipe=settings["recipe"], data=settings["dataset"], preprocessing=settings["preprocessing"]
+        )
+        if devices.is_chief:
+            run.write_settings(settings)
         with StopSignals() as signals:
             training = Training(
-                run, recipe, dataset, preprocessing, model, signals, interval, keep_checkpoints, tensorboard
+                run, recipe, dataset, preprocessing, model, devices, signals, interval, keep_checkpoints, tensorboard
             )
             training.go_on(callbacks)
-        training.save_best()
-        save_model(model, run.model_file)
+        if devices.is_chief:
+            training.save_best()
+            save_model(model, run.model_file)
     return run
 
 
@@ -143,15 +159,24 @@ def _expect_same(run: Run, field: str, old, new) -> None:
         )
 
 
-def _compile(model: keras.Model, recipe: Recipe, dataset: ImageDataset, device: str) -> None:
+def _compile(model: keras.Model, recipe: Recipe, dataset: ImageDataset, device: str, devices) -> None:
     num_logits = model.output_shape[-1]
     coefficient = l2_coefficient(recipe, dataset.train.num_examples)
     if coefficient:
         add_l2(model, coefficient)
+    with devices.scope():
+        optimizer = recipe_optimizer(recipe)
+        optimizer.build(model.trainable_variables)
+    if devices.distributed:  # where neither works
+        how = dict(jit_compile=False, steps_per_execution=1)
+    else:
+        how = dict(
+            jit_compile=execution.choose_jit_compile(recipe, device),
+            steps_per_execution=execution.choose_steps_per_execution(recipe, model),
+        )
     model.compile(
-        optimizer=recipe_optimizer(recipe),
+        optimizer=optimizer,
         loss=classification_loss(num_logits, recipe.label_smoothing),
         metrics=[classification_accuracy(num_logits)],
-        jit_compile=execution.choose_jit_compile(recipe, device),
-        steps_per_execution=execution.choose_steps_per_execution(recipe, model),
+        **how,
     )

@@ -47,10 +47,11 @@ class _OncePerTraining(keras.callbacks.CallbackList):
 class Training(keras.callbacks.Callback):
     """One training in progress: keeps the history, saves checkpoints, and goes on from the newest of them."""
 
-    def __init__(self, run, recipe, dataset, preprocessing, model, signals, interval, keep, tensorboard):
+    def __init__(self, run, recipe, dataset, preprocessing, model, devices, signals, interval, keep, tensorboard):
         super().__init__()
         self.run, self.recipe, self.dataset, self.preprocessing = run, recipe, dataset, preprocessing
-        self.signals, self.interval, self.keep, self.tensorboard = signals, interval, keep, tensorboard
+        self.devices, self.signals = devices, devices.agreed(signals)
+        self.interval, self.keep, self.tensorboard = interval, keep, tensorboard
         self.set_model(model)
         self.steps_per_epoch = math.ceil(dataset.train.num_examples / recipe.batch_size)
         self.first_epoch = self.first_step = 0
@@ -67,9 +68,9 @@ class Training(keras.callbacks.Callback):
                 LearningRateDecay(recipe_schedule(recipe), self.steps_per_epoch),
                 *([transfer.Unfreeze(recipe.frozen_epochs)] if recipe.frozen_epochs else []),
                 *callbacks,
-                progress_bar,
+                *([progress_bar] if self.devices.is_chief else []),
                 keras.callbacks.LambdaCallback(on_epoch_end=self._log_durations),
-                *(self._tensorboard_callbacks() if self.tensorboard else []),
+                *(self._tensorboard_callbacks() if self.tensorboard and self.devices.is_chief else []),
                 self,  # last: what others write of an epoch is there before its checkpoint, or a stop
             ],
             add_history=True,
@@ -81,18 +82,12 @@ class Training(keras.callbacks.Callback):
         )
         all_callbacks.begin()
         stopped_early = self._restore()
+        self.devices.check_agreement(checkpoint=[self.first_epoch, self.first_step])
         progress_bar.first_step = stop_on_non_finite.first_step = self.first_step
         try:
             for epoch in range(self.first_epoch, recipe.epochs if not stopped_early else 0):
-                model.fit(
-                    self._batches(epoch, self.first_step),
-                    validation_data=validation,
-                    initial_epoch=epoch,
-                    epochs=epoch + 1,
-                    callbacks=all_callbacks,
-                    shuffle=False,  # the batches come in the epoch's order already
-                    verbose=0,
-                )
+                batches = self._batches(epoch, self.first_step)
+                self.devices.fit_epoch(model, epoch, batches, validation, all_callbacks)
                 if model.stop_training:
                     break
         except RunError as error:
@@ -112,6 +107,7 @@ class Training(keras.callbacks.Callback):
             first_step=first_step,
             augmentation=augmentation_of(self.recipe),
             preprocessing=self.preprocessing,
+            share=self.devices.share,
         )
 
     def _tensorboard_callbacks(self) -> list[keras.callbacks.Callback]:
@@ -122,6 +118,7 @@ class Training(keras.callbacks.Callback):
             self._batches(0, 0),
             examples.batches(VALIDATION_BATCH_SIZE, preprocessing=self.preprocessing).take(CONFUSION_BATCHES),
             self.dataset.class_names,
+            gradients=not self.devices.distributed,
         )
 
     def _log_durations(self, epoch, logs) -> None:
@@ -159,7 +156,8 @@ class Training(keras.callbacks.Callback):
             }
         )
         self.first_step = 0
-        self.run.write_history(self.rows)
+        if self.devices.is_chief:
+            self.run.write_history(self.rows)
         score = self._score()
         last = epoch + 1 == self.recipe.epochs or self.model.stop_training
         if self.signals.received:
@@ -177,7 +175,7 @@ class Training(keras.callbacks.Callback):
         """The state from which step `step` of epoch `epoch` (both from 0) is trained next."""
         arrays, remembered = checkpoints.model_state(self.model), []
         if wrong := checkpoints.first_not_finite(arrays):
-            rate = float(self.model.optimizer.learning_rate)
+            rate = float(self.model.optimizer.learning_rate.numpy())
             raise RunError(f"{wrong} is not finite before epoch {epoch + 1}, step {step + 1}, learning rate {rate:g}")
         for place, callback in enumerate(self.kept):
             scalars, lists = _remembered(callback)
@@ -191,7 +189,8 @@ class Training(keras.callbacks.Callback):
             "stopped_early": self.model.stop_training,
             "score": score,
         }
-        checkpoints.save(self.run.checkpoints, arrays, progress, self.keep)
+        if self.devices.is_chief:
+            checkpoints.save(self.run.checkpoints, arrays, progress, self.keep)
         self.saved_step, self.saved_at = epoch * self.steps_per_epoch + step, time.monotonic()
         self.best_score = max(self.best_score, -math.inf if score is None else score)
 
@@ -221,7 +220,6 @@ class Training(keras.callbacks.Callback):
         self.saved_step, self.saved_at = 0, time.monotonic()
         self.best_score = checkpoints.best_score(self.run.checkpoints)
         found = checkpoints.load_latest(self.run.checkpoints)
-        self.model.optimizer.build(self.model.trainable_variables)
         if found is None:
             return False
         arrays, progress, damaged = found

@@ -194,22 +194,24 @@ def _pixels(figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def run_callbacks(log_dir, recipe: Recipe, first_batch, examples, class_names) -> list[keras.callbacks.Callback]:
+def run_callbacks(
+    log_dir, recipe: Recipe, first_batch, examples, class_names, *, gradients=True
+) -> list[keras.callbacks.Callback]:
     """All that a run shows: scalars in train/ and validation/ by Keras' callback, the rest above them.
 
     The recipe's fields go to HParams, whose figures are the scalars of train/ and validation/. The confusion matrix is
-    that of `examples`, every fifth epoch and at the end.
+    that of `examples`, every fifth epoch and at the end. Without `gradients` no histograms of them.
     """
     from tensorboard.plugins.hparams import api as hparams
 
     writer = tf.summary.create_file_writer(str(log_dir))
     fields = {name: _hparam(value) for name, value in dataclasses.asdict(recipe).items()}
     return [
-        keras.callbacks.TensorBoard(log_dir, write_graph=False),
+        keras.callbacks.TensorBoard(log_dir, histogram_freq=int(not gradients), write_graph=False),
         hparams.KerasCallback(writer, fields),
         ImageGrid(writer, first_batch),
         ModelGraph(writer),
-        GradientHistograms(writer, weights=True),
+        *([GradientHistograms(writer, weights=True)] if gradients else []),
         ConfusionMatrixImage(writer, examples, class_names, every=5),
     ]
 

@@ -17,8 +17,10 @@ from PIL import Image
 
 from kerasref.data import load_dataset, tfds_sets
 from kerasref.data.archives import unpack
+from kerasref.data.files import FileSplit
 from kerasref.data.idx import read_idx
 from kerasref.data.importing import import_dataset
+from kerasref.data.tfds_sets import StreamSplit
 from kerasref.errors import UserError
 
 
@@ -205,6 +207,24 @@ def test_a_folder_is_imported_under_a_name_of_its_own(folder, tmp_path):
     assert dataset.class_names == ("cat", "dog")
     with pytest.raises(UserError, match="cifar10_jpeg"):
         import_dataset("cifar10", folder, tmp_path / "tfds")
+
+
+def test_workers_share_what_is_read_from_files(folder, tmp_path, monkeypatch):
+    """As of data in memory: decoded batch by batch, and streamed from TFDS."""
+    monkeypatch.setattr("kerasref.data.folder.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("kerasref.data.tfds_sets.MEMORY_LIMIT", 0)
+    import_dataset("my_pets", folder, tmp_path / "tfds")
+    for name, kind in ((folder, FileSplit), ("my_pets", StreamSplit)):
+        train = load_dataset(name, data_dir=tmp_path / "tfds", image_size=8).train
+        assert isinstance(train, kind)
+        size = train.num_examples - 1  # the last batch has one example: two of three workers have none of it
+        whole = list(train.batches(size, shuffle_seed=1).as_numpy_iterator())
+        for worker in range(3):
+            mine = list(train.batches(size, shuffle_seed=1, share=(worker, 3)).as_numpy_iterator())
+            assert [len(labels) for _, labels in mine] == [len(range(worker, size, 3)), int(worker == 0)]
+            for (images, labels), (all_images, all_labels) in zip(mine, whole, strict=True):
+                np.testing.assert_array_equal(images, all_images[worker::3], strict=True)
+                np.testing.assert_array_equal(labels, all_labels[worker::3], strict=True)
 
 
 def test_a_preparation_that_was_killed_is_never_used(folder, tmp_path):
