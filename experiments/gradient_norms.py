@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kerasref.experiments.results_table import write_table
 from kerasref.models.initializers import initialize
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.runs import build_network, load_recipe_dataset
 from kerasref.training.losses import classification_loss
 from kerasref.training.transfer import preprocessing_for

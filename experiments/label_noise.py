@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kerasref.evaluation.label_errors import PLANTS, plant_errors
 from kerasref.experiments.run_manager import RunManager
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.runs import load_recipe_dataset
 from kerasref.training import train
 

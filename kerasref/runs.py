@@ -12,7 +12,7 @@ from kerasref.data import Augmentation, ImageDataset, Preprocessing, load_datase
 from kerasref.errors import UserError
 from kerasref.models import build_model, options_of
 from kerasref.models.weight_files import load_weights
-from kerasref.recipes import Recipe, from_dict
+from kerasref.recipe import Recipe, from_dict
 
 HISTORY_COLUMNS = (
     "epoch",

@@ -9,7 +9,8 @@ import tyro
 from command_line import import_tensorflow, parse, run
 
 from kerasref.errors import UserError
-from kerasref.recipes import RECIPES, Recipe, named_recipe
+from kerasref.recipe import Recipe
+from kerasref.recipes import RECIPES, named_recipe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from kerasref.errors import UserError
 from kerasref.models import model_names, options_of
-from kerasref.recipes import RECIPES, Recipe, from_dict, named_recipe
+from kerasref.recipe import Recipe, from_dict
+from kerasref.recipes import RECIPES, named_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)

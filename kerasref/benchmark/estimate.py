@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kerasref.benchmark.page import PASSES
 from kerasref.errors import UserError
 from kerasref.models.description import count_weights, describe, multiply_adds
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 
 SLOTS = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}  # numbers that the optimizer keeps for each weight
 FLOAT32, BFLOAT16 = 4, 2

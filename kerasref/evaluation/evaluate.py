@@ -9,7 +9,7 @@ from kerasref.data import ImageDataset
 from kerasref.errors import UserError
 from kerasref.evaluation.metrics import compute_metrics, probabilities, sure_above
 from kerasref.evaluation.report import write_report
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.runs import Run
 
 BATCH_SIZE = 500

@@ -10,7 +10,7 @@ from kerasref.data import ImageDataset
 from kerasref.errors import UserError
 from kerasref.evaluation.evaluate import predict_logits
 from kerasref.evaluation.metrics import probabilities
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.training import train
 
 

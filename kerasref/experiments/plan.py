@@ -13,7 +13,7 @@ from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 from kerasref.experiments.run_builder import RunBuilder
 from kerasref.experiments.search_space import edges, field_value, parse_space
-from kerasref.recipes import Recipe, from_dict
+from kerasref.recipe import Recipe, from_dict
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections import namedtuple
 from collections.abc import Iterable, Mapping
 
 from kerasref.errors import UserError, unknown
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 
 NOTES_NAMES = {"lr": "learning_rate"}  # the notes' names of recipe fields, taken wherever a field is named
 FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))

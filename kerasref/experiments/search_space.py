@@ -11,7 +11,7 @@ from optuna.trial import Trial
 
 from kerasref.errors import UserError
 from kerasref.experiments.run_builder import field_name
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 
 RANGE = re.compile(r"(?:(?P<scale>log|int|linear):)?(?P<low>[^:]+?)\.\.(?P<high>[^:]+)")
 REFINED_SHARE = 0.25  # of a range that is left around the best, on the range's own scale

@@ -6,7 +6,7 @@ import json
 from kerasref.evaluation.diagnosis import diagnose
 from kerasref.evaluation.metrics import costliest_confusions
 from kerasref.export.sources import Source
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 
 SHOWN_CLASSES = 20
 PICTURES = {

@@ -16,7 +16,8 @@ from kerasref.pytorch.explain import explain_part
 from kerasref.pytorch.installed import torch
 from kerasref.pytorch.side_by_side import train_part
 from kerasref.pytorch.trajectories import Rule
-from kerasref.recipes import RECIPES, Recipe
+from kerasref.recipe import Recipe
+from kerasref.recipes import RECIPES
 from kerasref.training.optimizers import MOMENTUM
 from kerasref.training.schedules import recipe_schedule
 

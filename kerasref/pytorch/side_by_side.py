@@ -14,7 +14,7 @@ from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.recording import as_torch, exact_arithmetic, torch_loss
 from kerasref.pytorch.trajectories import Rule
 from kerasref.pytorch.weights import from_state_dict
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.training.execution import choose_steps_per_execution
 from kerasref.training.losses import classification_accuracy, classification_loss
 from kerasref.training.schedules import Schedule

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kerasref.errors import UserError
 from kerasref.models.description import multiply_adds
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 
 Device = Literal["auto", "cpu", "gpu"]
 

@@ -12,7 +12,7 @@ from kerasref.atomic import remove_unfinished
 from kerasref.data import ImageDataset
 from kerasref.errors import RunError, UserError
 from kerasref.models.initializers import initialize
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.runs import Run, build_network, describe_settings, load_recipe_dataset
 from kerasref.training import checkpoints, distribution, execution, transfer
 from kerasref.training.losses import classification_accuracy, classification_loss

@@ -2,7 +2,7 @@
 
 import keras
 
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 
 # The notes, chapters 梯度下降中的摆动 and Adam优化算法: β 0.9, β₁ 0.9, β₂ 0.999, ε 1e-8.
 MOMENTUM = 0.9

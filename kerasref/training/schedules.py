@@ -6,7 +6,7 @@
 import math
 from collections.abc import Callable
 
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 
 Schedule = Callable[[float], float]
 

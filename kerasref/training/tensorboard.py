@@ -14,7 +14,7 @@ from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 
 from kerasref.errors import UserError
 from kerasref.evaluation.figures import plot_confusion_matrix
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 
 MOST_PICTURES = 64
 

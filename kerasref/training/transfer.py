@@ -8,7 +8,7 @@ import numpy as np
 from kerasref.data import ImageDataset, Preprocessing
 from kerasref.errors import UserError, unknown
 from kerasref.models.weight_files import open_tensors
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.runs import Run
 
 

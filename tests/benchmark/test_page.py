@@ -6,7 +6,8 @@ import pytest
 from kerasref.benchmark import page, record
 from kerasref.benchmark.estimate import images_per_second, memory_of
 from kerasref.errors import UserError
-from kerasref.recipes import Recipe, named_recipe
+from kerasref.recipe import Recipe
+from kerasref.recipes import named_recipe
 
 
 def steps(workload="lenet5", precision="float32", mode="train", backend="tensorflow", ours=(200.0, 300.0, 250.0)):

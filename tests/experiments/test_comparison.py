@@ -14,7 +14,7 @@ from scipy import stats
 from kerasref.errors import UserError
 from kerasref.experiments.comparison import compare, is_logarithmic, read_entries, significance
 from kerasref.experiments.results_table import add_rows, make_row
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.runs import Run
 
 

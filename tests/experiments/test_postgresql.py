@@ -20,7 +20,7 @@ import pytest
 from kerasref.experiments.plan import Plan
 from kerasref.experiments.results_table import read_rows
 from kerasref.experiments.sweep import Sweep
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 
 PROGRAMS = [Path(found).parent for found in [shutil.which("initdb")] if found]
 PROGRAMS += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from kerasref.errors import UserError
 from kerasref.experiments.run_builder import FIELDS, RunBuilder, recipe_of
 from kerasref.experiments.search_space import field_value, narrowed, parse_space
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 
 
 def test_the_notes_example_prints_as_there():

@@ -9,7 +9,7 @@ from kerasref.errors import UserError
 from kerasref.evaluation.label_errors import find_label_errors, plant_errors, planted_recall
 from kerasref.experiments.label_errors import out_of_fold_probabilities
 from kerasref.experiments.multi_task import MultiTask, compare, table
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.runs import load_recipe_dataset
 
 RECIPE = Recipe(

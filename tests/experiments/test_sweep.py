@@ -19,7 +19,7 @@ from kerasref.experiments.plan import Outcome, Plan
 from kerasref.experiments.results_table import add_rows, make_row, read_rows
 from kerasref.experiments.sweep import Sweep
 from kerasref.experiments.workers import Execution, run_workers, train_run
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "sweep.py"
 SMALLEST = dataclasses.replace(

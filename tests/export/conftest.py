@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kerasref.evaluation.evaluate import evaluate_run
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.training import train
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "export.py"

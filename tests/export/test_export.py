@@ -19,7 +19,7 @@ from kerasref.export.inspection import inspect_model
 from kerasref.export.predictors import load
 from kerasref.export.sources import open_source
 from kerasref.provenance import sha256
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.runs import Run
 from kerasref.training import train
 

@@ -18,7 +18,7 @@ from kerasref.data.idx import read_idx
 from kerasref.data.pictures import FORMATS, picture_to_input, read_picture
 from kerasref.errors import UserError
 from kerasref.experiments.results_table import read_rows
-from kerasref.recipes import Recipe, from_dict
+from kerasref.recipe import Recipe, from_dict
 from kerasref.runs import Run
 from kerasref.training import checkpoints
 

@@ -119,7 +119,7 @@ def _runs(canary):
     import keras
 
     from kerasref.models import build_model
-    from kerasref.recipes import Recipe
+    from kerasref.recipe import Recipe
     from kerasref.runs import Run
 
     network = build_model("softmax_regression", (28, 28, 1), 10)

@@ -24,7 +24,7 @@ from kerasref.pytorch.differences import DIFFERENCES, markdown_table
 from kerasref.pytorch.explain import ADAM
 from kerasref.pytorch.recording import exact_arithmetic, to_nchw, to_nhwc
 from kerasref.pytorch.side_by_side import _Keras
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.training.losses import SmoothedCrossEntropy, classification_loss
 from kerasref.training.optimizers import add_l2
 from kerasref.training.schedules import cosine, exponential, inverse_time, step

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.training.losses import (
     MaskedBinaryCrossEntropy,
     SmoothedCrossEntropy,

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.training import LearningRateDecay, constant, cosine, exponential, inverse_time, step, warmup
 from kerasref.training.schedules import recipe_schedule
 

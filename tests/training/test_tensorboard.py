@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from kerasref.errors import Stopped, UserError
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.training import (
     ConfusionMatrixImage,
     GradientHistograms,

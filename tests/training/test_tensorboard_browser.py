@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.training import train
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from kerasref.errors import RunError, Stopped, UserError
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.runs import HISTORY_COLUMNS, Run
 from kerasref.training import checkpoints, train
 from kerasref.training.loop import _locked

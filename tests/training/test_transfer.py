@@ -13,7 +13,7 @@ import pytest
 
 from kerasref.errors import Stopped, UserError
 from kerasref.models import build_model
-from kerasref.recipes import Recipe
+from kerasref.recipe import Recipe
 from kerasref.training import train
 from kerasref.training.transfer import initialize_from
 
