@@ -164,7 +164,7 @@ class Explanation:
                 )
             model.optimizer.learning_rate = rate(int(model.optimizer.iterations) if setup.decay_by_step else epoch)
             callbacks = [_ByStep(rate)] if setup.decay_by_step else []
-            model.fit(batches, verbose=0, callbacks=callbacks)
+            model.fit(batches, shuffle=False, verbose=0, callbacks=callbacks)
         return model
 
     def _compile(self, model: keras.Model, setup: Setup) -> None:

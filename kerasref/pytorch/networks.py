@@ -60,6 +60,7 @@ def compare_network(
             raise UserError(f"{argument} is {value}, expected a whole number of at least 1")
     if threads:
         _set_threads(threads)
+    tf.get_logger().setLevel("ERROR")  # many networks are traced, which it takes for one traced again and again
     keras.config.set_floatx(precision)
     keras.config.set_dtype_policy(precision)
     options = options or {}

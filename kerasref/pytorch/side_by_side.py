@@ -97,7 +97,7 @@ class _Keras:
 
     def train(self, batches, learning_rate: float) -> float:
         self.model.optimizer.learning_rate = learning_rate
-        return self.model.fit(batches, verbose=0).history["loss"][0]
+        return self.model.fit(batches, shuffle=False, verbose=0).history["loss"][0]
 
     def accuracy(self, batches) -> float:
         return float(self.model.evaluate(batches, verbose=0, return_dict=True)["accuracy"])
