@@ -19,10 +19,13 @@ from kerasref.data.digits import lay_out
 from kerasref.data.ink import find_digit, find_object, lighter_than_ground
 from kerasref.errors import UserError, unknown
 
-MAX_PIXELS = 64_000_000  # refused from the header, before any memory is spent on decoding
+MAX_PIXELS = 25_000_000  # more is refused from the header; these take up to 20 bytes of memory each
 PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")  # JPEG includes phones' MPO
 FORMATS = (*PHOTO_FORMATS, "GIF")
 KINDS = ("digit", "garment", "photo")
+ORIENTATION = 0x0112  # of EXIF
+UPRIGHT = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
+           7: "TRANSVERSE", 8: "ROTATE_90"}  # fmt: skip
 
 Image.init()  # loads all of Pillow's formats now: `open(formats=…)` fails on one that is not loaded yet
 # Pillow only warns of pictures from 89 Mpx on, and catch_warnings is not safe in threads: an error from the start.
@@ -33,14 +36,17 @@ def read_picture(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Im
     """The picture in a file, or in bytes, as an upright 8-bit image, RGB or, where it is stored so, grey (mode L).
 
     Raises UserError, naming the file: not there, not a regular file, empty, not a picture of these formats, more than
-    64 Mpx, cut short or damaged.
+    25 Mpx, cut short or damaged.
     """
     with open_picture(source, formats) as image:
         try:
             image.load()
-            return _as_rgb(ImageOps.exif_transpose(image))
+            turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
+            picture = _as_rgb(image)
         except Exception as error:  # damaged data raises OSError, SyntaxError, ValueError, struct.error and more
             raise _unreadable(source, f"damaged or cut short ({error})") from None
+    del image  # turning copies the picture: only one copy beside it
+    return picture.transpose(Image.Transpose[turn]) if turn else picture
 
 
 def open_picture(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Image:
@@ -124,15 +130,20 @@ def _dark_on_light(grey, invert) -> bool:
 def _as_rgb(image):
     """8-bit RGB, or grey, from any mode."""
     if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image).astype(np.uint16) / 257).round().astype(np.uint8)).convert("RGB")
+        eight_bits = (np.arange(2**16) / 257).round().astype(np.uint8)
+        return Image.fromarray(eight_bits[np.asarray(image).astype(np.uint16, copy=False)]).convert("RGB")
     if image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image, np.float64))
-        span = max(np.ptp(values), 1e-9)
-        return Image.fromarray(((values - values.min()) * (255 / span)).round().astype(np.uint8)).convert("RGB")
+        values = np.nan_to_num(np.asarray(image, np.float32))
+        low, high = float(values.min()), float(values.max())
+        scale = 255 / max(high - low, 1e-9)
+        values *= scale
+        values -= low * scale
+        return Image.fromarray(np.round(values, out=values).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image if image.mode == "L" else image.convert("RGB")
+        image, page = image.convert("RGBA"), Image.new("RGB", image.size, "white")
+        page.paste(image, mask=image)
+        return page
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
 def _regular_file_size(path) -> int:

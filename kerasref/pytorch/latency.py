@@ -51,7 +51,8 @@ def table(seconds: dict[str, float]) -> str:
         "| --- | ---: | ---: | ---: |",
     ]
     for name, taken in seconds.items():
-        factors = (f"{seconds[other] / taken:.2f}" for other in (PREDICT, TORCH))
+        ratios = (seconds[other] / taken for other in (PREDICT, TORCH))
+        factors = (f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}" for ratio in ratios)
         lines.append(f"| {name} | {taken * 1e3:.3f} | {' | '.join(factors)} |")
     return "\n".join(lines)
 
