@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import keras
 import tensorflow as tf
 
 from kerasref.export.sources import Source
@@ -21,10 +22,19 @@ class Servable(tf.Module):
         pictures = tf.TensorSpec((None, *shape), tf.uint8, name="images")
         encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
 
+        def scores_of(images):
+            scores = tf.cast(model(preprocessing(images), training=False), tf.float32)
+            return _as_logits(scores) if source.gives_probabilities else scores
+
         @tf.function(input_signature=[pictures], autograph=False)
         def logits(images):
-            scores = tf.cast(model(preprocessing(images), training=False), tf.float32)
-            return {"logits": _as_logits(scores) if source.gives_probabilities else scores}
+            return {"logits": scores_of(images)}
+
+        dense_kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+
+        def logits_with(kernels, images):
+            with keras.StatelessScope(list(zip(dense_kernels, kernels, strict=True))):
+                return scores_of(images)
 
         @tf.function(input_signature=[pictures], autograph=False)
         def serving_default(images):
@@ -37,6 +47,8 @@ class Servable(tf.Module):
             images = tf.map_fn(partial(_decode, shape=shape), image_bytes, fn_output_signature=pictures.dtype)
             return serving_default(tf.ensure_shape(images, pictures.shape))
 
+        self.dense_kernels = [kernel.value for kernel in dense_kernels]
+        self.logits_with = logits_with  # (tensors in the place of `dense_kernels`, pictures) -> logits
         self.served = {
             "serving_default": serving_default,
             "predict_image_bytes": predict_image_bytes,
