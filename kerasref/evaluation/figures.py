@@ -126,6 +126,8 @@ def plot_curves(history, *, columns=3) -> Figure:
             axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         if title == "Learning rate" and _spans_decades(column(history, "learning_rate")):
             axes.set_yscale("log")
+        elif title == "Learning rate":
+            axes.set_ylim(bottom=0)  # a constant one gets ticks that can be told apart
     return figure
 
 
