@@ -61,15 +61,16 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "mnist_cnn_fast": NamedRecipe(
         Recipe(
-            crop_padding=2,  # without shifts the network overfits from epoch 5 on
+            crop_padding=1,  # shifts, against learning by heart; with 2 pixels three epochs are too few
             batch_size=128,
-            learning_rate=2e-3,
-            schedule="cosine",  # the last epochs settle: worth more than twice as many at a constant rate
-            epochs=8,
+            learning_rate=4e-3,
+            warmup_epochs=0.5,  # so high a rate needs it
+            schedule="cosine",  # ends at a rate of zero: worth more than twice as many epochs at a constant one
+            epochs=3,
         ),
         source="the notes' network, trained well: ours",
-        expected="our own goal: 99.2 % in less time than mnist_cnn",
-        result="99.25 ± 0.07 % (3 seeds)",
+        expected="our own goal: 99.0 % in a quarter of the notes' program's time",
+        result="never run to the end",
     ),
     "lenet5": NamedRecipe(
         Recipe(

@@ -8,12 +8,13 @@ import tensorflow as tf
 
 from kerasref.benchmark.workloads import WORKLOADS
 from kerasref.data import Preprocessing
+from kerasref.data.dataset import without_autotune
 from kerasref.models.description import multiply_adds
 from kerasref.recipes import named_recipe
 from kerasref.runs import augmentation_of, build_network, load_recipe_dataset
-from kerasref.training import execution
+from kerasref.training import execution, fused
 from kerasref.training.losses import classification_accuracy, classification_loss
-from kerasref.training.optimizers import add_l2, l2_coefficient, recipe_optimizer
+from kerasref.training.optimizers import add_l2, recipe_optimizer
 
 MATRIX = 2048  # side of the matrices whose product stands for the machine's own peak
 
@@ -25,15 +26,21 @@ def steps(workload: str, precision: str) -> dict:
     execution.set_precision(recipe)
     device = _device()
     model = build_network(recipe, chosen.input_shape, chosen.num_classes)
-    coefficient = l2_coefficient(recipe, 1)
-    if coefficient:
-        add_l2(model, coefficient)
+    backend = keras.backend.backend()
+    optimizer = recipe_optimizer(recipe)
+    optimizer.build(model.trainable_variables)
+    if backend == "torch":  # updates all variables at once
+        add_l2(model, recipe.weight_decay / 2)
+    else:
+        fused.set_update_rule(model, optimizer, recipe.weight_decay, fused=backend == "tensorflow")
+    if backend == "tensorflow":
+        fused.fuse_batch_norm(model)
     steps_per_execution = execution.choose_steps_per_execution(recipe, model)
     model.compile(
-        recipe_optimizer(recipe),
+        optimizer,
         classification_loss(chosen.num_classes),
         metrics=[classification_accuracy(chosen.num_classes)],
-        jit_compile=execution.choose_jit_compile(recipe, device) if keras.backend.backend() == "tensorflow" else "auto",
+        jit_compile=execution.choose_jit_compile(recipe, device) if backend == "tensorflow" else "auto",
         steps_per_execution=steps_per_execution,
     )
     images, labels = chosen.batch()
@@ -50,7 +57,7 @@ def steps(workload: str, precision: str) -> dict:
 
 
 def _repeated(batch: tuple, steps: int):
-    return tf.data.Dataset.from_tensors(batch).repeat(steps)
+    return without_autotune(tf.data.Dataset.from_tensors(batch).repeat(steps))
 
 
 def _device() -> str:

@@ -14,7 +14,7 @@ from kerasref.errors import RunError, UserError
 from kerasref.models.initializers import initialize
 from kerasref.recipe import Recipe
 from kerasref.runs import Run, build_network, describe_settings, load_recipe_dataset
-from kerasref.training import checkpoints, distribution, execution, transfer
+from kerasref.training import checkpoints, distribution, execution, fused, transfer
 from kerasref.training.losses import classification_accuracy, classification_loss
 from kerasref.training.optimizers import add_l2, l2_coefficient, recipe_optimizer
 from kerasref.training.resumable import Training, save_model
@@ -167,9 +167,11 @@ def _compile(model: keras.Model, recipe: Recipe, dataset: ImageDataset, device: 
     with devices.scope():
         optimizer = recipe_optimizer(recipe)
         optimizer.build(model.trainable_variables)
+    fused.set_update_rule(model, optimizer, recipe.weight_decay, fused=not devices.distributed)
     if devices.distributed:  # where neither works
         how = dict(jit_compile=False, steps_per_execution=1)
     else:
+        fused.fuse_batch_norm(model)
         how = dict(
             jit_compile=execution.choose_jit_compile(recipe, device),
             steps_per_execution=execution.choose_steps_per_execution(recipe, model),

@@ -33,5 +33,5 @@ def add_l2(model: keras.Model, coefficient: float) -> None:
 
 
 def l2_coefficient(recipe: Recipe, num_train: int) -> float:
-    """The coefficient of Σw² for the recipe's `l2` (λ/2m) and `weight_decay` (its gradient is 2 · coefficient · w)."""
-    return recipe.l2 / (2 * num_train) + recipe.weight_decay / 2
+    """λ/2m for the recipe's `l2`; its `weight_decay` is no part of the loss (see `fused.set_update_rule`)."""
+    return recipe.l2 / (2 * num_train)
