@@ -9,19 +9,19 @@ from command_line import parse, run
 from kerasref.errors import unknown
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-Part = Literal["steps", "pipelines", "mnist", "startup", "memory"]
+Part = Literal["steps", "fused", "profile", "pipelines", "mnist", "startup", "memory"]
 
 
 @dataclass(frozen=True)
 class Options:
     """What is measured replaces its rows in the file; the rest of it stays. Nothing else should run meanwhile."""
 
-    parts: tuple[Part, ...] = ("steps", "pipelines", "mnist", "startup", "memory")
+    parts: tuple[Part, ...] = ("steps", "fused", "profile", "pipelines", "mnist", "startup", "memory")
     """What to measure; none of it: only the page is made anew."""
     workloads: tuple[str, ...] = ()
-    """Networks of the part steps; all six by default."""
+    """Networks of the parts steps, fused and profile; all six by default."""
     precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
-    """Arithmetic of the part steps."""
+    """Arithmetic of the parts steps, fused and profile."""
     backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
     """Keras' backend in the part steps; others than TensorFlow have a table of their own."""
     torch_settings: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Options:
 def main(args: list[str]) -> None:
     options = parse(Options, args)
     from kerasref.benchmark import programs, record
-    from kerasref.benchmark.turns import compare_steps
+    from kerasref.benchmark.turns import compare_fused, compare_steps
     from kerasref.benchmark.workloads import TORCH_SETTINGS, WORKLOADS
 
     for kind, given, known in (
@@ -61,6 +61,13 @@ def main(args: list[str]) -> None:
             how = dict(seconds=options.seconds, rounds=options.rounds, backend=options.backend)
             settings = options.torch_settings or TORCH_SETTINGS
             record.add(compare_steps(name, options.precisions, **how, settings=settings, say=say), out)
+    if "fused" in options.parts:
+        for name in options.workloads or WORKLOADS:
+            how = dict(seconds=options.seconds, rounds=options.rounds, say=say)
+            record.add(compare_fused(name, options.precisions, **how), out)
+    if "profile" in options.parts:
+        workloads = options.workloads or tuple(WORKLOADS)
+        record.add(programs.measure_profiles(workloads, options.precisions, say), out)
     if "pipelines" in options.parts:
         sets = {"mnist_cnn": "mnist", "mnist_cnn_fast": "mnist"}
         sets |= {"resnet20": options.cifar10} if options.cifar10 else {}

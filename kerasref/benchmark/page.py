@@ -24,6 +24,8 @@ def tables(rows: list[dict]) -> dict[str, str]:
         "inference": steps_table(select(steps, mode="infer"), {}),
         "bfloat16": bfloat16_table(steps),
         "trials": trials_table(steps),
+        "fused": fused_table(select(rows, part="fused")),
+        "profile": profile_table(select(rows, part="profile")),
         "backends": backends_table(others),
         "pipelines": pipelines_table(select(rows, part="pipelines"), select(steps, mode="train")),
         "mnist": mnist_table(select(rows, part="mnist")),
@@ -97,6 +99,26 @@ def trials_table(rows: list[dict]) -> str:
         )
         body.append([f"`{row['workload']}`", work, row["precision"], ", ".join(trials)])
     return _table(["network", "work", "arithmetic", "PyTorch's trials, images/s"], body)
+
+
+def fused_table(rows: list[dict]) -> str:
+    """Training with our fused kernels against the same without, round by round."""
+    body = []
+    for row in _ordered(rows):
+        gains = [fused / plain for fused, plain in zip(row["fused"], row["plain"], strict=True)]
+        rates = (spread(row[side], ",.4g") for side in ("fused", "plain"))
+        body.append([f"`{row['workload']}`", row["precision"], f"**{spread(gains)}**", *rates])
+    return _table(["network", "arithmetic", "gain", "fused, images/s", "Keras' own, images/s"], body)
+
+
+def profile_table(rows: list[dict]) -> str:
+    """Each kind of operation's share of the sum over all of them."""
+    body = []
+    for row in _ordered(rows):
+        total = sum(row["operations"].values())
+        shares = (f"{kind} {value / total:.0%}" for kind, value in row["operations"].items())
+        body.append([f"`{row['workload']}`", row["precision"], f"{row['step']:,.4g} ms", ", ".join(shares)])
+    return _table(["network", "arithmetic", "a step, under the profiler", "its operations"], body)
 
 
 def backends_table(rows: list[dict]) -> str:
@@ -188,7 +210,9 @@ def _network(row: dict) -> str:
 
 def _ordered(rows: list[dict]) -> list[dict]:
     names = list(WORKLOADS)
-    return sorted(rows, key=lambda row: (row["mode"] != "train", names.index(row["workload"]), -len(row["precision"])))
+    return sorted(
+        rows, key=lambda row: (row.get("mode") != "train", names.index(row["workload"]), -len(row["precision"]))
+    )
 
 
 def _by_backend(rows: list[dict]) -> tuple[list[dict], list[dict]]:

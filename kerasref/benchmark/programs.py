@@ -131,14 +131,25 @@ def measure_memory(data_dir: str | None, say=print) -> list[dict]:
     return rows
 
 
+def measure_profiles(workloads: tuple[str, ...], precisions: tuple[str, ...], say=print) -> list[dict]:
+    """A row a network and arithmetic: what our training step consists of (`kerasref.benchmark.profile`)."""
+    rows = []
+    for workload in workloads:
+        for precision in precisions:
+            rows.append(json.loads(_run("kerasref.benchmark.profile", workload, precision).splitlines()[-1]))
+            say(f"{workload} {precision}: a step takes {rows[-1]['step']:.1f} ms")
+    return rows
+
+
 def _command(module: str, *arguments) -> list[str]:
     return [sys.executable, "-m", module, *(argument for argument in arguments if argument is not None)]
 
 
-def _run(module: str, *arguments) -> None:
+def _run(module: str, *arguments) -> str:
     done = subprocess.run(_command(module, *arguments), capture_output=True, text=True)
     if done.returncode:
         raise RunError(f"{module} {arguments} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout
 
 
 def _follow(module: str, *arguments, until=lambda event: False) -> tuple[float, list[dict]]:

@@ -154,6 +154,25 @@ def compare_steps(
             worker.close()
 
 
+def compare_fused(name: str, precisions: tuple[str, ...], *, seconds: float, rounds: int, say=print) -> list[dict]:
+    """A row an arithmetic: images a second in training, with `kerasref.training.fused` and without."""
+    rows = []
+    for precision in precisions:
+        workers = {}
+        try:
+            for fused in (True, False):
+                workers[fused] = Worker(KERAS, workload=name, precision=precision, fused_kernels=fused)
+            rates, _, others = alternate(workers, "train", seconds, rounds)
+        finally:
+            for worker in workers.values():
+                worker.close()
+        rates = {"fused": rates[True], "plain": rates[False]}
+        rows.append({"part": "fused", "workload": name, "precision": precision, "others": others, **rates})
+        fused, plain = (statistics.median(rates[side]) for side in ("fused", "plain"))
+        say(f"{name} {precision}: fused {fused:,.4g}, Keras' own {plain:,.4g} images a second")
+    return rows
+
+
 def _best_torch(open_worker, workload, precision, settings, seconds, say):
     """By mode: the rate of every setting, or why it failed; and the worker of the fastest."""
     trials, best = {mode: {} for mode in MODES}, {}

@@ -25,6 +25,16 @@ def test_a_tiny_workload_runs_on_both_sides(tmp_path):
         assert 0 <= row["others"] <= 1
 
 
+def test_a_profile_finds_the_operations(tmp_path):
+    out = tmp_path / "rows.json"
+    chosen = ["--workloads", "lenet5", "--precisions", "float32", "--out", str(out)]
+    done = script("benchmark.py", "--parts", "profile", *chosen)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(out.read_text())
+    assert any("Conv2DBackpropFilter" in kind for kind in row["operations"])
+    assert 0 < sum(row["operations"].values()) < 20 * row["step"]
+
+
 def test_an_unknown_network_is_said():
     done = script("benchmark.py", "--workloads", "lenet6")
     assert done.returncode == 2

@@ -41,6 +41,12 @@ def test_other_backends_and_failed_trials_have_places_of_their_own():
     assert "compiled: failed" in tables["trials"]
 
 
+def test_operations_are_shares_of_their_sum():
+    row = {"part": "profile", "workload": "lenet5", "precision": "float32", "step": 5.0}
+    table = page.tables([row | {"operations": {"Conv2D": 6.0, "all others": 2.0}}])["profile"]
+    assert "| 5 ms | Conv2D 75%, all others 25% |" in table
+
+
 def test_a_seed_that_never_arrives_counts_as_the_slowest():
     def row(*seconds):
         ours = [{"seed": i, "seconds": value, "epochs": []} for i, value in enumerate(seconds)]

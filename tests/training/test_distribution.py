@@ -2,8 +2,10 @@
 
 import collections
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from kerasref.errors import UserError
 from kerasref.runs import Run
 from kerasref.training import is_chief
 from kerasref.training.cluster import EXAMPLE, Cluster
+from tests.training import namespaces
+from tests.training.workers import PLAIN
 
 HERE = Path(__file__).parent
 
@@ -132,3 +136,49 @@ def test_the_chief_of_a_cluster_is_worker_0(monkeypatch):
     assert cluster.worker == 2 and not is_chief("multi_worker")
     assert cluster.named_in("/job:worker/replica:0/task:0 is down, says /job:worker/task:1") == [1]
     assert cluster.describe([0, 1]) == "worker 0 (a:1), worker 1 (b:1)"
+
+
+no_machines = pytest.mark.skipif(bool(reason := namespaces.why_not()), reason=str(reason))
+
+
+def _start(machines, folder, name, *options):
+    """`workers.PLAIN` on every machine, as a user starts it there; the logs are `folder`/`name`-MACHINE.log."""
+    script = ["-u", str(HERE.parents[1] / "scripts" / "train.py"), *PLAIN, "--run-dir", str(folder / name), *options]
+    started = []
+    for machine in range(len(machines.addresses)):
+        task = {"cluster": {"worker": machines.addresses}, "task": {"type": "worker", "index": machine}}
+        one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+        with open(folder / f"{name}-{machine}.log", "w") as log:
+            started.append(
+                subprocess.Popen(
+                    machines.command(machine, sys.executable, *script, "--strategy", "multi_worker"),
+                    env=os.environ | one_thread | {"TF_CONFIG": json.dumps(task)},
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+    return started
+
+
+@no_machines
+def test_machines_that_share_nothing_but_a_folder(jobs, tmp_path):
+    with namespaces.machines(3) as machines:
+        codes = [process.wait(120) for process in _start(machines, tmp_path, "apart")]
+    assert codes == [0, 0, 0], (tmp_path / "apart-0.log").read_text()
+    saved = [weight.numpy() for weight in Run(tmp_path / "apart").load_model().weights]
+    assert _largest_difference(saved, _weights(jobs[0], "one-0")) < 1e-6
+
+
+@no_machines
+def test_a_cut_cable_ends_all_within_a_minute_who_name_the_machine(tmp_path):
+    with namespaces.machines(2) as machines:
+        started = _start(machines, tmp_path, "cut", "--epochs", "100000")
+        while not (tmp_path / "cut" / "history.csv").exists():
+            assert started[0].poll() is None, (tmp_path / "cut-0.log").read_text()
+            time.sleep(0.1)
+        machines.cut_cable(1)
+        codes = [process.wait(60) for process in started]
+    assert codes == [1, 1]
+    said = [(tmp_path / f"cut-{machine}.log").read_text() for machine in range(2)]
+    assert "error: worker 1 (10.77.0.2:2222)" in said[0] and "--resume on every machine" in said[0]
+    assert "error: worker 0 (10.77.0.1:2222)" in said[1]  # which is what it looks like from there
