@@ -47,7 +47,7 @@ def _milliseconds(plane_file: bytes) -> collections.Counter:
         for line in plane.lines:
             for event in line.events:
                 name, _, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
-                if name and kind.isidentifier():
+                if kind.isidentifier() and name and not name.endswith(":"):  # not C++'s CLASS::METHOD
                     total[kind.removeprefix("_MklNative").removeprefix("_Mkl")] += event.duration_ps / 1e9
     return total
 
