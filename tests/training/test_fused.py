@@ -25,6 +25,11 @@ def _smooth_network() -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(x)))
 
 
+@pytest.fixture(autouse=True)
+def every_variable_is_large(monkeypatch):
+    monkeypatch.setattr("kerasref.training.fused.LARGE", 0)
+
+
 def _trained(recipe: Recipe, fused: bool, weight_decay: float = 0.0, l2: float = 0.0) -> keras.Model:
     keras.utils.set_random_seed(0)
     model = _smooth_network()
