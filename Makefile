@@ -66,7 +66,8 @@ format: $(VENV)/.test-ready  ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-RESULT_RECIPES ?= mnist_cnn mnist_cnn_fast lenet5 fashion_cnn notes_network
+RESULT_RECIPES ?= softmax_regression mlp notes_network mnist_cnn mnist_cnn_fast lenet5 mnist_best fashion_cnn \
+	resnet20_fashion resnet20_fast
 RESULT_SEEDS ?= 0 1 2
 
 results: $(VENV)/.train-ready  ## run the recipes behind README's table again and make it anew
@@ -79,12 +80,13 @@ results: $(VENV)/.train-ready  ## run the recipes behind README's table again an
 CIFAR10 ?= cifar10
 ANTS_BEES ?= $(CURDIR)/hymenoptera_data
 TRAIN := $(RUN) scripts/train.py
-FEW := mnist_cnn_fast --classes 5 6 7 8 9 --train-examples 50 --batch-size 10 --learning-rate 1e-3
+DIGITS := mnist_cnn_fast --crop-padding 2 --warmup-epochs 0
+FEW := $(DIGITS) --classes 5 6 7 8 9 --train-examples 50 --batch-size 10 --learning-rate 1e-3
 ANTS := resnet20 --dataset $(ANTS_BEES) --image-size 32 --validation 0 --batch-size 16 --learning-rate 0.01 \
 	--schedule cosine --epochs 15
 
 strategies: $(VENV)/.train-ready  ## run what docs/strategies.md quotes again; ANTS_BEES names a folder, CIFAR10 may
-	$(TRAIN) mnist_cnn_fast --classes 0 1 2 3 4 --epochs 2 --run-dir runs/digits-0-4
+	$(TRAIN) $(DIGITS) --classes 0 1 2 3 4 --epochs 2 --learning-rate 2e-3 --run-dir runs/digits-0-4
 	$(TRAIN) resnet20 --dataset $(CIFAR10) --epochs 8 --schedule cosine --run-dir runs/cifar10-8
 	@set -ex; for seed in 0 1 2; do \
 		for epochs in 5 20; do \

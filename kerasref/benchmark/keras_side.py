@@ -86,8 +86,9 @@ def _matmul(precision: str):
     return multiply
 
 
-def pipeline(dataset: str, recipe_name: str, data_dir: str | None = None) -> dict:
-    """A recipe's training batches as `train` reads them: shuffled, augmented and normalised, epoch after epoch."""
+def pipeline(dataset: str, recipe_name: str, unit: int, data_dir: str | None = None) -> dict:
+    """A recipe's training batches as `train` reads them, `unit` at a time: shuffled, augmented and normalised, epoch
+    after epoch."""
     recipe = replace(named_recipe(recipe_name).recipe, dataset=dataset, validation=0.0)
     data = load_recipe_dataset(recipe, data_dir)
     preprocessing = Preprocessing.for_dataset(recipe.normalization, data, recipe.pad)
@@ -95,7 +96,7 @@ def pipeline(dataset: str, recipe_name: str, data_dir: str | None = None) -> dic
 
     def batches(count):
         """Inside one graph, as a training step takes them."""
-        done = 0
+        count, done = count * unit, 0
         while done < count:
             read = data.train.batches(
                 recipe.batch_size,

@@ -40,6 +40,13 @@ def spread(values: list[float], digits: str = ".2f") -> str:
     return f"{statistics.median(values):{digits}} ({min(values):{digits}}–{max(values):{digits}})"
 
 
+def throughput(values: list[float]) -> str:
+    """Images a second: `12,940 (11,660–13,330)`, `28.6 (27.9–29.2)`; one alone without its range."""
+    digits = ",.0f" if statistics.median(values) >= 1000 else ".4g"
+    rounded = [float(f"{value:.4g}") for value in values]
+    return spread(rounded, digits) if len(values) > 1 else f"{rounded[0]:{digits}}"
+
+
 def ratios(row: dict) -> list[float]:
     """Of each round, which both sides shared."""
     return [ours / torch for ours, torch in zip(row["ours"], row["torch"], strict=True)]
@@ -57,7 +64,7 @@ def steps_table(rows: list[dict], goals: dict[str, float]) -> str:
                 row["precision"],
                 f"**{spread(ratios(row))}**",
                 *([_goal(statistics.median(ratios(row)), goal)] if goals else []),
-                *(spread(row[side], ",.4g") for side in ("ours", "torch")),
+                *(throughput(row[side]) for side in ("ours", "torch")),
                 row["torch_settings"],
                 *shares,
             ]
@@ -94,7 +101,7 @@ def trials_table(rows: list[dict]) -> str:
     for row in _ordered(rows):
         work = "training" if row["mode"] == "train" else "inference"
         trials = (
-            f"{name} {rate:,.4g}" if isinstance(rate, float) else f"{name}: failed"
+            f"{name} {throughput([rate])}" if isinstance(rate, float) else f"{name}: failed"
             for name, rate in row["torch_trials"].items()
         )
         body.append([f"`{row['workload']}`", work, row["precision"], ", ".join(trials)])
@@ -106,7 +113,7 @@ def fused_table(rows: list[dict]) -> str:
     body = []
     for row in _ordered(rows):
         gains = [fused / plain for fused, plain in zip(row["fused"], row["plain"], strict=True)]
-        rates = (spread(row[side], ",.4g") for side in ("fused", "plain"))
+        rates = (throughput(row[side]) for side in ("fused", "plain"))
         body.append([f"`{row['workload']}`", row["precision"], f"**{spread(gains)}**", *rates])
     return _table(["network", "arithmetic", "gain", "fused, images/s", "Keras' own, images/s"], body)
 
@@ -129,8 +136,8 @@ def backends_table(rows: list[dict]) -> str:
             "training" if row["mode"] == "train" else "inference",
             row["precision"],
             f"**{spread(ratios(row))}**",
-            spread(row["ours"], ",.4g"),
-            spread(row["torch"], ",.4g"),
+            throughput(row["ours"]),
+            throughput(row["torch"]),
         ]
         for row in _ordered(rows)
     ]
@@ -146,7 +153,7 @@ def pipelines_table(rows: list[dict], steps: list[dict]) -> str:
         body.append(
             [
                 f"`{row['workload']}` on {row['dataset']}",
-                *(spread(values, ",.4g") for values in row["rates"].values()),
+                *(throughput(values) for values in row["rates"].values()),
                 f"{ours / max(used):.1f} times" if used else "",
             ]
         )
@@ -210,9 +217,11 @@ def _network(row: dict) -> str:
 
 def _ordered(rows: list[dict]) -> list[dict]:
     names = list(WORKLOADS)
-    return sorted(
-        rows, key=lambda row: (row.get("mode") != "train", names.index(row["workload"]), -len(row["precision"]))
-    )
+
+    def place(row):
+        return row.get("mode") == "infer", names.index(row["workload"]), row["precision"] != "float32"
+
+    return sorted(rows, key=place)
 
 
 def _by_backend(rows: list[dict]) -> tuple[list[dict], list[dict]]:

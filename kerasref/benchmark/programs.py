@@ -16,6 +16,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TARGET = 0.99  # of MNIST's test set
 NOTES_EVERY = 2  # the notes' program runs before every so many-th seed of ours; it takes minutes
 LOADER_WORKERS = (0, 2)
+BATCHES = 100  # a pipeline is measured by so many: what an epoch takes to begin is not to count for a batch
 
 
 def measure_pipelines(sets: dict[str, str], data_dir: str | None, seconds: float, rounds: int, say=print) -> list[dict]:
@@ -25,13 +26,14 @@ def measure_pipelines(sets: dict[str, str], data_dir: str | None, seconds: float
         recipe = named_recipe(recipe_name).recipe
         with tempfile.TemporaryDirectory() as folder:
             _run("kerasref.benchmark.data_files", dataset, folder, data_dir)
-            ours = dict(dataset=dataset, recipe_name=recipe_name, data_dir=data_dir)
+            ours = dict(dataset=dataset, recipe_name=recipe_name, unit=BATCHES, data_dir=data_dir)
             workers = {"ours": Worker("kerasref.benchmark.keras_side:pipeline", **ours)}
             for count in LOADER_WORKERS:
                 workers[f"DataLoader, {count} workers"] = Worker(
                     "kerasref.pytorch.speed:pipeline",
                     file=str(Path(folder) / "train.npz"),
                     num_workers=count,
+                    unit=BATCHES,
                     **{field: getattr(recipe, field) for field in ("batch_size", "crop_padding", "flip")},
                 )
             try:

@@ -83,8 +83,9 @@ class _Pictures(torch.utils.data.Dataset):
         return self.transform(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)), int(self.labels[i])
 
 
-def pipeline(file: str, batch_size: int, crop_padding: int, flip: bool, num_workers: int):
-    """Epochs of a DataLoader with torchvision's transforms, the way the notes and most programs read pictures."""
+def pipeline(file: str, batch_size: int, crop_padding: int, flip: bool, num_workers: int, unit: int):
+    """Epochs of a DataLoader, `unit` batches at a time, with torchvision's transforms: the way the notes and most
+    programs read pictures."""
     transforms = torchvision_without_extension().transforms
     side = np.load(file)["images"].shape[1]
     steps = [transforms.RandomCrop(side, crop_padding)] if crop_padding else []
@@ -96,6 +97,6 @@ def pipeline(file: str, batch_size: int, crop_padding: int, flip: bool, num_work
     endless = itertools.chain.from_iterable(itertools.repeat(loader))  # an epoch after the other
 
     def batches(count):
-        return sum(len(labels) for _, labels in itertools.islice(endless, count))
+        return sum(len(labels) for _, labels in itertools.islice(endless, count * unit))
 
     return {"batches": batches}
