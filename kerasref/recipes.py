@@ -142,15 +142,13 @@ RECIPES: dict[str, NamedRecipe] = {
             model="fashion_cnn",
             dataset="fashion_mnist",
             normalization="dataset",
-            crop_padding=2,
+            crop_padding=1,
             flip=True,
-            cutout=8,  # with it thirty epochs still gain; without, fifteen are as good
             keep_prob=0.7,  # two thirds of the parameters are in fc1
             batch_size=128,
             learning_rate=2e-3,
-            warmup_epochs=1,
             schedule="cosine",
-            epochs=30,
+            epochs=15,  # thirty with cutout 8 and shifts of 2 give 93.17 %, no more
         ),
         source="ours",
         expected="92.5 % (two convolutions, under 100 K parameters; the data set's own table)",
