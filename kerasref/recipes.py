@@ -80,7 +80,7 @@ RECIPES: dict[str, NamedRecipe] = {
         ),
         source="the notes' network, trained well: ours",
         expected="our own goal: 99.0 % in a quarter of the notes' program's time",
-        result="never run to the end",
+        result="99.20 % (1 seed)",
     ),
     "lenet5": NamedRecipe(
         Recipe(
@@ -100,6 +100,7 @@ RECIPES: dict[str, NamedRecipe] = {
         Recipe(model="softmax_regression"),
         source="the notes, Softmax回归, trained like their MNIST program",
         expected="12.0 % error of a linear classifier (LeCun et al. 1998, section III.C)",
+        result="92.29 % (1 seed)",
     ),
     "mlp": NamedRecipe(
         Recipe(
@@ -110,6 +111,7 @@ RECIPES: dict[str, NamedRecipe] = {
         ),
         source="the notes, 神经网络: 784-128-64-10",
         expected="3.05 % error of 784-300-100-10, 2.50 % with distortions (LeCun et al. 1998, section III.C)",
+        result="98.48 % (1 seed)",
     ),
     "mnist_best": NamedRecipe(
         replace(
@@ -122,6 +124,7 @@ RECIPES: dict[str, NamedRecipe] = {
         ),
         source="He et al. 2015's CIFAR network with a short schedule, shifts and rotations: ours",
         expected="our own goal: 99.6 %",
+        result="99.73 % (1 seed)",
     ),
     "notes_network": NamedRecipe(
         Recipe(
@@ -135,7 +138,7 @@ RECIPES: dict[str, NamedRecipe] = {
         ),
         source="the notes, 训练过程: the loop as it stands there",
         expected="90 %+ (the notes, of a FashionMNIST network)",
-        result="88.09 % (1 seed)",
+        result="88.09 % (1 seed), 98.42 % (1 seed) on mnist",
     ),
     "fashion_cnn": NamedRecipe(
         Recipe(
