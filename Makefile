@@ -54,7 +54,7 @@ fuzz: $(VENV)/.test-ready  ## 10,000 cases for each parser, where make test has 
 cost: $(VENV)/.test-ready  ## what checkpoints and --deterministic cost on MNIST
 	$(RUN) tests/crash/cost.py
 
-benchmark: $(VENV)/.test-ready  ## kerasref against PyTorch on this machine: docs/performance.md anew, half an hour
+benchmark: $(VENV)/.test-ready  ## kerasref against PyTorch on this machine: docs/performance.md anew, an hour
 	$(RUN) scripts/benchmark.py $(BENCHMARK_ARGS)
 
 lint: $(VENV)/.test-ready  ## ruff (lint and format) and the import contracts
