@@ -29,10 +29,10 @@ def mnist_data_dir(shared_data, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def torchvision():
-    from kerasref.pytorch.installed import torchvision_without_extension
+    from kerasref.pytorch.installed import import_torchvision
 
     try:
-        return torchvision_without_extension()
+        return import_torchvision()
     except ValueError as error:
         pytest.skip(str(error))
 

@@ -80,7 +80,7 @@ def measure_startup(rounds: int, data_dir: str | None, say=print) -> list[dict]:
         "`import torch, torchvision`": [
             *python,
             "-c",
-            "from kerasref.pytorch.installed import torchvision_without_extension as t; t()",
+            "from kerasref.pytorch.installed import import_torchvision as t; t()",
         ],
     }
     taken: dict[str, list[float]] = {}

@@ -1,6 +1,7 @@
 """torch, or one line that says how to install it. Whatever needs torch imports it from here."""
 
 import functools
+import importlib
 
 from kerasref.errors import UserError
 
@@ -10,29 +11,28 @@ try:
 except ImportError:
     raise UserError("PyTorch is not installed, and this needs it; install it with: pip install torch==2.13.0") from None
 
-__all__ = ["nn", "torch", "torchvision_without_extension"]
+__all__ = ["nn", "torch", "import_torchvision"]
 
 
 @functools.cache
-def torchvision_without_extension():
-    """torchvision beside the CPU build of torch: the two operators that it misses there are declared before its import.
+def import_torchvision():
+    """torchvision, whether or not its extension loads beside this build of torch.
 
-    Its models, transforms and data sets need no more. Raises UserError where it is absent.
+    Beside the CPU build it does not, and importing torchvision then fails for want of two operators: they are declared,
+    without code. Its models, transforms and data sets need no more. Raises UserError where torchvision is absent.
     """
-    library = torch.library.Library("torchvision", "FRAGMENT")
     try:
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    except RuntimeError:
-        pass  # a build that brings them
-    _libraries.append(library)
-    try:
-        import torchvision
+        return importlib.import_module("torchvision")
     except ImportError:
         raise UserError(
             "torchvision is not installed, and this needs it: pip install --no-deps torchvision==0.28.0"
         ) from None
-    return torchvision
+    except RuntimeError:  # operator torchvision::nms does not exist
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _libraries.append(library)
+        return importlib.import_module("torchvision")
 
 
 _libraries: list = []  # torch forgets the operators of a library that nobody holds

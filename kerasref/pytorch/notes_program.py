@@ -10,12 +10,12 @@ the first step is done, and one with the accuracy at the end.
 import json
 import sys
 
-from kerasref.pytorch.installed import nn, torch, torchvision_without_extension
+from kerasref.pytorch.installed import nn, torch, import_torchvision
 from kerasref.pytorch.models import build_twin
 
 
 def train_and_test(root: str, seed: int, epochs: int = 10) -> None:
-    torchvision = torchvision_without_extension()
+    torchvision = import_torchvision()
     torch.manual_seed(seed)
     transform = torchvision.transforms.Compose(
         [torchvision.transforms.ToTensor(), torchvision.transforms.Normalize((0.5,), (0.5,))]

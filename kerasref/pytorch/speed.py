@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.pytorch.installed import nn, torch, torchvision_without_extension
+from kerasref.pytorch.installed import nn, torch, import_torchvision
 from kerasref.pytorch.models import build_twin
 
 MATRIX = 2048  # side of the matrices whose product stands for the machine's own peak
@@ -86,7 +86,7 @@ class _Pictures(torch.utils.data.Dataset):
 def pipeline(file: str, batch_size: int, crop_padding: int, flip: bool, num_workers: int, unit: int):
     """Epochs of a DataLoader, `unit` batches at a time, with torchvision's transforms: the way the notes and most
     programs read pictures."""
-    transforms = torchvision_without_extension().transforms
+    transforms = import_torchvision().transforms
     side = np.load(file)["images"].shape[1]
     steps = [transforms.RandomCrop(side, crop_padding)] if crop_padding else []
     steps += [transforms.RandomHorizontalFlip()] if flip else []
