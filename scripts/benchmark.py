@@ -56,17 +56,17 @@ def main(args: list[str]) -> None:
             if name not in known:
                 raise unknown(kind, name, known)
     out, say = options.out or record.FILE, _say
+    workloads = options.workloads or tuple(WORKLOADS)
     if "steps" in options.parts:
-        for name in options.workloads or WORKLOADS:
+        for name in workloads:
             how = dict(seconds=options.seconds, rounds=options.rounds, backend=options.backend)
             settings = options.torch_settings or TORCH_SETTINGS
             record.add(compare_steps(name, options.precisions, **how, settings=settings, say=say), out)
     if "fused" in options.parts:
-        for name in options.workloads or WORKLOADS:
+        for name in workloads:
             how = dict(seconds=options.seconds, rounds=options.rounds, say=say)
             record.add(compare_fused(name, options.precisions, **how), out)
     if "profile" in options.parts:
-        workloads = options.workloads or tuple(WORKLOADS)
         record.add(programs.measure_profiles(workloads, options.precisions, say), out)
     if "pipelines" in options.parts:
         sets = {"mnist_cnn": "mnist", "mnist_cnn_fast": "mnist"}

@@ -22,7 +22,8 @@ MATRIX = 2048  # side of the matrices whose product stands for the machine's own
 def steps(workload: str, precision: str, fused_kernels: bool = True) -> dict:
     """What `scripts/train.py` runs: the recipe's network, loss, metric and optimizer through Keras' own `fit`.
 
-    Without `fused_kernels` batch norm, update rule and weight decay (an L2 term in the loss) are Keras' own.
+    Without `fused_kernels`, and on other backends, batch norm, update rule and weight decay (an L2 term in the loss)
+    are Keras' own.
     """
     chosen = WORKLOADS[workload]
     recipe = chosen.recipe(precision)
@@ -32,12 +33,11 @@ def steps(workload: str, precision: str, fused_kernels: bool = True) -> dict:
     backend = keras.backend.backend()
     optimizer = recipe_optimizer(recipe)
     optimizer.build(model.trainable_variables)
-    if backend == "torch" or not fused_kernels:  # Keras' torch optimizers update all variables at once
-        add_l2(model, recipe.weight_decay / 2)
-    else:
-        fused.set_update_rule(model, optimizer, recipe.weight_decay, fused=backend == "tensorflow")
     if backend == "tensorflow" and fused_kernels:
+        fused.set_update_rule(model, optimizer, recipe.weight_decay, fused=True)
         fused.fuse_batch_norm(model)
+    elif recipe.weight_decay:
+        add_l2(model, recipe.weight_decay / 2)
     steps_per_execution = execution.choose_steps_per_execution(recipe, model)
     model.compile(
         optimizer,

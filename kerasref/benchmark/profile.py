@@ -1,7 +1,10 @@
 """Where a training step's time goes, by kind of operation, as TensorFlow's profiler sees it."""
 
 import collections
+import json
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 SHOWN = 8  # kinds of operation, the rest is summed up
@@ -13,8 +16,6 @@ def measure(workload: str, precision: str, seconds: float = 2.0) -> dict:
     Operations that run at the same time, as those of a network's two gradients do, count each in full. Call it in a
     process of its own: arithmetic and device are settled for good.
     """
-    import time
-
     import tensorflow as tf
 
     from kerasref.benchmark.keras_side import steps
@@ -54,9 +55,6 @@ def _milliseconds(plane_file: bytes) -> collections.Counter:
 
 def main() -> None:
     """python -m kerasref.benchmark.profile WORKLOAD PRECISION: prints the row."""
-    import json
-    import sys
-
     print(json.dumps(measure(*sys.argv[1:])))
 
 

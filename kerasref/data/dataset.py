@@ -27,7 +27,7 @@ def without_autotune(dataset):
     """A tf.data.Dataset that keeps the parallelism it begins with: as many calls as there are cores.
 
     TensorFlow's tuner sleeps twice as long after every look, 10 ms, 20, … 5 s …, and an iterator that ends often waits
-    until it wakes: up to 5 s at the end of a training on MNIST that took 21 (TensorFlow 2.21).
+    until it wakes, for seconds at the end of a training (TensorFlow 2.21).
     """
     import tensorflow as tf
 

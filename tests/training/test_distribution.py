@@ -1,6 +1,7 @@
 """Trainings on several devices and in several processes, against one process; workers that die, and that never come."""
 
 import collections
+import contextlib
 import json
 import os
 import subprocess
@@ -141,29 +142,30 @@ def test_the_chief_of_a_cluster_is_worker_0(monkeypatch):
 no_machines = pytest.mark.skipif(bool(reason := namespaces.why_not()), reason=str(reason))
 
 
-def _start(machines, folder, name, *options):
+@contextlib.contextmanager
+def _started(machines, folder, name, *options):
     """`workers.PLAIN` on every machine, as a user starts it there; the logs are `folder`/`name`-MACHINE.log."""
     script = ["-u", str(HERE.parents[1] / "scripts" / "train.py"), *PLAIN, "--run-dir", str(folder / name), *options]
     started = []
-    for machine in range(len(machines.addresses)):
-        task = {"cluster": {"worker": machines.addresses}, "task": {"type": "worker", "index": machine}}
-        one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-        with open(folder / f"{name}-{machine}.log", "w") as log:
-            started.append(
-                subprocess.Popen(
-                    machines.command(machine, sys.executable, *script, "--strategy", "multi_worker"),
-                    env=os.environ | one_thread | {"TF_CONFIG": json.dumps(task)},
-                    stdout=log,
-                    stderr=log,
-                )
-            )
-    return started
+    try:
+        for machine in range(len(machines.addresses)):
+            task = {"cluster": {"worker": machines.addresses}, "task": {"type": "worker", "index": machine}}
+            one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+            command = machines.command(machine, sys.executable, *script, "--strategy", "multi_worker")
+            environment = os.environ | one_thread | {"TF_CONFIG": json.dumps(task)}
+            with open(folder / f"{name}-{machine}.log", "w") as log:
+                started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        yield started
+    finally:
+        for process in started:
+            process.kill()  # where an assertion failed: a namespace that is deleted ends nobody in it
+            process.wait()
 
 
 @no_machines
 def test_machines_that_share_nothing_but_a_folder(jobs, tmp_path):
-    with namespaces.machines(3) as machines:
-        codes = [process.wait(120) for process in _start(machines, tmp_path, "apart")]
+    with namespaces.machines(3) as machines, _started(machines, tmp_path, "apart") as started:
+        codes = [process.wait(120) for process in started]
     assert codes == [0, 0, 0], (tmp_path / "apart-0.log").read_text()
     saved = [weight.numpy() for weight in Run(tmp_path / "apart").load_model().weights]
     assert _largest_difference(saved, _weights(jobs[0], "one-0")) < 1e-6
@@ -171,8 +173,7 @@ def test_machines_that_share_nothing_but_a_folder(jobs, tmp_path):
 
 @no_machines
 def test_a_cut_cable_ends_all_within_a_minute_who_name_the_machine(tmp_path):
-    with namespaces.machines(2) as machines:
-        started = _start(machines, tmp_path, "cut", "--epochs", "100000")
+    with namespaces.machines(2) as machines, _started(machines, tmp_path, "cut", "--epochs", "100000") as started:
         while not (tmp_path / "cut" / "history.csv").exists():
             assert started[0].poll() is None, (tmp_path / "cut-0.log").read_text()
             time.sleep(0.1)

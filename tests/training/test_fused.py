@@ -9,7 +9,7 @@ from kerasref.models import build_model
 from kerasref.recipe import Recipe
 from kerasref.training.fused import fuse_batch_norm, set_update_rule
 from kerasref.training.losses import classification_loss
-from kerasref.training.optimizers import recipe_optimizer
+from kerasref.training.optimizers import add_l2, recipe_optimizer
 
 STEPS, BATCH, WEIGHT_DECAY = 5, 16, 0.1
 TOLERANCE = 1e-4  # of a variable's largest entry
@@ -34,9 +34,7 @@ def _trained(recipe: Recipe, fused: bool, weight_decay: float = 0.0, l2: float =
     keras.utils.set_random_seed(0)
     model = _smooth_network()
     if l2:
-        for layer in model.layers:
-            if getattr(layer, "kernel", None) is not None:
-                layer.kernel.regularizer = keras.regularizers.L2(l2)
+        add_l2(model, l2)
     optimizer = recipe_optimizer(recipe)
     optimizer.build(model.trainable_variables)
     if fused or weight_decay:
@@ -52,7 +50,7 @@ def _trained(recipe: Recipe, fused: bool, weight_decay: float = 0.0, l2: float =
 
 def _difference(first: keras.Model, second: keras.Model) -> float:
     pairs = zip(first.weights, second.weights, strict=True)
-    return max(float(np.abs(a.numpy() - b.numpy()).max() / (np.abs(b.numpy()).max())) for a, b in pairs)
+    return max(float(np.abs(a.numpy() - b.numpy()).max() / np.abs(b.numpy()).max()) for a, b in pairs)
 
 
 @pytest.mark.parametrize(
