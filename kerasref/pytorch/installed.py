@@ -11,7 +11,7 @@ try:
 except ImportError:
     raise UserError("PyTorch is not installed, and this needs it; install it with: pip install torch==2.13.0") from None
 
-__all__ = ["nn", "torch", "import_torchvision"]
+__all__ = ["import_torchvision", "nn", "torch"]
 
 
 @functools.cache

@@ -10,7 +10,7 @@ the first step is done, and one with the accuracy at the end.
 import json
 import sys
 
-from kerasref.pytorch.installed import nn, torch, import_torchvision
+from kerasref.pytorch.installed import import_torchvision, nn, torch
 from kerasref.pytorch.models import build_twin
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.pytorch.installed import nn, torch, import_torchvision
+from kerasref.pytorch.installed import import_torchvision, nn, torch
 from kerasref.pytorch.models import build_twin
 
 MATRIX = 2048  # side of the matrices whose product stands for the machine's own peak
