@@ -25,7 +25,7 @@ $(VENV)/.train-ready: requirements.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test-ready: requirements-test.txt requirements-demo.txt $(VENV)/.train-ready
 	$(VENV)/bin/pip install --quiet -r requirements-test.txt -r requirements-demo.txt
-	$(VENV)/bin/pip install --quiet --no-deps torchvision==0.28.0  # its models, beside the CPU build of torch
+	$(VENV)/bin/pip install --quiet --no-deps torchvision==0.28.0  # its models, beside any build of torch
 	@touch $@
 
 train: $(VENV)/.train-ready  ## train, evaluate, export and predict one digit with the embedded data set
@@ -66,29 +66,34 @@ format: $(VENV)/.test-ready  ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-RESULT_RECIPES ?= softmax_regression mlp notes_network mnist_cnn mnist_cnn_fast lenet5 mnist_best fashion_cnn \
-	resnet20_fashion resnet20_fast
+# A recipe, or RECIPE:DATASET
+RESULT_RUNS ?= softmax_regression mlp notes_network notes_network:mnist mnist_cnn mnist_cnn_fast lenet5 fashion_cnn \
+	mnist_best resnet20_fashion resnet20_fast:$(CIFAR10)
 RESULT_SEEDS ?= 0 1 2
 
-results: $(VENV)/.train-ready  ## run the recipes behind README's table again, and make it; CIFAR10 as below
-	@set -e; for recipe in $(RESULT_RECIPES); do for seed in $(RESULT_SEEDS); do \
-		case $$recipe in resnet20_fast) more="--dataset $(CIFAR10)";; *) more=;; esac; \
-		$(RUN) scripts/train.py $$recipe $$more --seed $$seed --run-dir runs/$$recipe-$$seed; \
-		$(RUN) scripts/results.py add runs/$$recipe-$$seed; \
+results: $(VENV)/.train-ready  ## train README's table again, six hours, in parts if need be; CIFAR10=NAME or FOLDER
+	@set -e; for entry in $(RESULT_RUNS); do for seed in $(RESULT_SEEDS); do \
+		recipe=$${entry%%:*}; dataset=$${entry#$$recipe}; dataset=$${dataset#:}; \
+		run=runs/$$recipe$${dataset:+-$$(basename $$dataset)}-$$seed; \
+		test -f $$run/metrics.json || { \
+			$(RUN) scripts/train.py $$recipe $${dataset:+--dataset $$dataset} --seed $$seed --run-dir $$run --resume && \
+			$(RUN) scripts/results.py add $$run; \
+		}; \
 	done; done
 	$(RUN) scripts/results.py table
 
 CIFAR10 ?= cifar10
 ANTS_BEES ?= $(CURDIR)/hymenoptera_data
+SOURCE ?= runs/resnet20_fast-0
 TRAIN := $(RUN) scripts/train.py
 DIGITS := mnist_cnn_fast --crop-padding 2 --warmup-epochs 0
 FEW := $(DIGITS) --classes 5 6 7 8 9 --train-examples 50 --batch-size 10 --learning-rate 1e-3
 ANTS := resnet20 --dataset $(ANTS_BEES) --image-size 32 --validation 0 --batch-size 16 --learning-rate 0.01 \
 	--schedule cosine --epochs 15
 
-strategies: $(VENV)/.train-ready  ## run what docs/strategies.md quotes again; ANTS_BEES names a folder, CIFAR10 may
+strategies: $(VENV)/.train-ready  ## run what docs/strategies.md quotes again; ANTS_BEES and CIFAR10 name a set or a folder
 	$(TRAIN) $(DIGITS) --classes 0 1 2 3 4 --epochs 2 --learning-rate 2e-3 --run-dir runs/digits-0-4
-	$(TRAIN) resnet20 --dataset $(CIFAR10) --epochs 8 --schedule cosine --run-dir runs/cifar10-8
+	$(TRAIN) resnet20_fast --dataset $(CIFAR10) --run-dir $(SOURCE) --resume
 	@set -ex; for seed in 0 1 2; do \
 		for epochs in 5 20; do \
 			few="$(FEW) --seed $$seed --epochs $$epochs"; \
@@ -98,17 +103,17 @@ strategies: $(VENV)/.train-ready  ## run what docs/strategies.md quotes again; A
 		done; \
 		ants="$(ANTS) --seed $$seed"; \
 		$(TRAIN) $$ants --run-dir runs/ants-new-$$seed; \
-		$(TRAIN) $$ants --init-from runs/cifar10-8 --run-dir runs/ants-all-$$seed; \
-		$(TRAIN) $$ants --init-from runs/cifar10-8 --freeze avgpool --frozen-epochs 5 --run-dir runs/ants-thaw-$$seed; \
+		$(TRAIN) $$ants --init-from $(SOURCE) --run-dir runs/ants-all-$$seed; \
+		$(TRAIN) $$ants --init-from $(SOURCE) --freeze avgpool --frozen-epochs 5 --run-dir runs/ants-thaw-$$seed; \
 	done
-	$(RUN) scripts/results.py add runs/digits-* runs/cifar10-8 runs/ants-*
+	$(RUN) scripts/results.py add runs/digits-* runs/ants-*
 	$(RUN) scripts/multi_task.py --seeds 0 1 2
 	$(TRAIN) lenet5 --epochs 3 --run-dir runs/labels
 	$(RUN) scripts/find_label_errors.py runs/labels
 	$(RUN) scripts/find_label_errors.py runs/labels --plant random
 	$(RUN) scripts/find_label_errors.py runs/labels --plant systematic
 
-experiments: $(VENV)/.train-ready  ## run the experiments of docs/experiments.md again; CIFAR10 may name a folder
+experiments: $(VENV)/.train-ready  ## run the experiments of docs/experiments.md again; CIFAR10=FOLDER, an image folder
 	@set -ex; for name in $(basename $(notdir $(wildcard experiments/*.toml))); do \
 		case $$name in degradation|parallel_input) more="--dataset $(CIFAR10)";; *) more=;; esac; \
 		$(RUN) scripts/experiment.py $$name $$more; \

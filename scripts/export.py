@@ -32,7 +32,7 @@ def export(
         out: folder to write into; exports/ of the run directory, or beside the file, by default
         force: replace what is there
         data_dir: where TensorFlow Datasets keeps its data; its own default, or TFDS_DATA_DIR
-        examples: pictures to compare on; by default the test set, or 1,000 of it for a large network
+        examples: pictures to compare on; by default the test set, or at least 1,000 of it for a large network
         licence: what model_card.md says of the weights
         trust: open a .keras file that is not of one of our runs, and run the code that may be in it
         labels: of such a file: class names, one a line

@@ -35,7 +35,7 @@ def export(
     verification.json that are new, by file name.
 
     quantize: None, "int8" or "float16"; a SavedModel stays float32, for there is no other. examples: how many pictures
-    to compare on; by default the test set, or 1,000 of it where the network is too large for all.
+    to compare on; by default the test set, or at least 1,000 of it where the network is too large for all.
     Raises UserError where a target exists and `force` is not set, RunError where what is read back is not the network;
     that file is then not there, and what was there before still is.
     """

@@ -1,10 +1,11 @@
-"""README.zh-CN.md: its commands exist with their options, its links lead somewhere."""
+"""README.md and README.zh-CN.md: commands exist with their options, Python runs, links lead somewhere."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -20,24 +21,33 @@ def commands(page: str) -> set[str]:
 
 
 def test_commands_exist():
-    assert len(commands(CHINESE)) >= 10
+    assert min(len(commands(ENGLISH)), len(commands(CHINESE))) >= 10
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     options: dict[str, set[str]] = {}
-    for command in sorted(commands(CHINESE)):
+    for command in sorted(commands(ENGLISH) | commands(CHINESE)):
         program, *words = command.split()
         if program == "make":
-            assert re.search(rf"^{words[0]}:", makefile, re.M), f"README.zh-CN.md: no target for {command!r}"
+            assert re.search(rf"^{words[0]}:", makefile, re.M), f"no target for {command!r}"
         elif program == "python":
             name = " ".join(words[:2]) if "train.py" in command else words[0]  # train.py's options are a recipe's
             options.setdefault(name, set()).update(re.findall(r"--[\w-]+", command))
     for name, used in options.items():
         shown = subprocess.run([sys.executable, *name.split(), "--help"], cwd=ROOT, capture_output=True, text=True)
         missing = used - set(re.findall(r"--[\w-]+", shown.stdout))
-        assert shown.returncode == 0 and not missing, f"README.zh-CN.md: {name} has no {sorted(missing)}"
+        assert shown.returncode == 0 and not missing, f"{name} has no {sorted(missing)}"
+
+
+def test_the_parts_work_in_your_own_code():
+    (code,) = (code for code in re.findall(r"^```python\n(.*?)^```$", ENGLISH, re.M | re.S) if "build_model" in code)
+    images, labels = np.random.default_rng(0).random((2, 96, 96, 3)), np.array([0, 4])
+    names = {"images": images, "labels": labels}
+    exec(compile(code.replace("epochs=10,", "epochs=1, verbose=0,"), "README.md", "exec"), names)
+    assert names["model"].predict(images, verbose=0).shape == (2, 5)
+    assert names["x"].shape == (None, 16, 16, 32)
 
 
 def test_scripts_in_the_text_exist():
-    for script in re.findall(r"python (scripts/\w+\.py)", CHINESE):
+    for script in re.findall(r"python (scripts/\w+\.py)", ENGLISH + CHINESE):
         assert (ROOT / script).is_file(), script
 
 
