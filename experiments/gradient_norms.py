@@ -4,6 +4,7 @@ Those of a layer's outputs are what the notes' (dZ)ⁿ⁻¹ = (Wⁿ)ᵀ (dZ)ⁿ 
 training sees, in which small outputs make up for large gradients and the other way round.
 """
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -24,7 +25,7 @@ NETWORK = Recipe(model="mlp", units=(100,) * 10)  # that of initializers.toml
 
 
 def measure(folder: Path, data_dir: str | None, dataset: str | None) -> None:
-    data = load_recipe_dataset(NETWORK, data_dir)
+    data = load_recipe_dataset(dataclasses.replace(NETWORK, dataset=dataset or NETWORK.dataset), data_dir)
     preprocessing = preprocessing_for(NETWORK, data)
     images, labels = next(iter(data.train.batches(PICTURES, shuffle_seed=0, preprocessing=preprocessing)))
     loss = classification_loss(len(data.class_names))

@@ -15,7 +15,8 @@ SEEDS = (0, 1)
 
 
 def measure(folder: Path, data_dir: str | None, dataset: str | None) -> None:
-    data = load_recipe_dataset(RECIPE, data_dir)
+    chosen = dataclasses.replace(RECIPE, dataset=dataset or RECIPE.dataset)
+    data = load_recipe_dataset(chosen, data_dir)
     manager = RunManager(folder / "results")
     for kind in PLANTS:
         for share in SHARES:
@@ -26,5 +27,5 @@ def measure(folder: Path, data_dir: str | None, dataset: str | None) -> None:
             for seed in SEEDS:
                 run_dir = f"runs/{kind}-{share:g}-{seed}"
                 manager.begin_run({"errors": kind, "share": share}, seed=seed, run_dir=run_dir)
-                recipe = dataclasses.replace(RECIPE, seed=seed)
-                train(recipe, folder / run_dir, dataset=changed, callbacks=[manager], tensorboard=False)
+                recipe = dataclasses.replace(chosen, seed=seed)
+                train(recipe, folder / run_dir, dataset=changed, callbacks=[manager], tensorboard=False, resume=True)

@@ -4,13 +4,14 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 
 def command() -> str:
-    return " ".join(["python", *sys.argv])
+    return shlex.join(["python", *sys.argv])
 
 
 def versions() -> dict[str, str]:
@@ -29,13 +30,18 @@ def commit() -> str | None:
     root = Path(__file__).resolve().parent.parent
     try:
         git = ["git", "-C", str(root)]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        found = subprocess.run(
+            [*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
+        top, head = found.stdout.splitlines()
+        if Path(top).resolve() != root:
+            return None  # installed inside of another checkout
         changes = subprocess.run(
             [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+    return head + ("+changes" if changes.stdout.strip() else "")
 
 
 def hardware() -> dict:

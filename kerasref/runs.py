@@ -6,6 +6,8 @@ import io
 import json
 from pathlib import Path
 
+import keras
+
 from kerasref import provenance
 from kerasref.atomic import write_atomically
 from kerasref.data import Augmentation, ImageDataset, Preprocessing, load_dataset
@@ -91,19 +93,37 @@ class Run:
         return tuple(self.settings()["dataset"]["image_shape"])
 
     def load_model(self):
-        """The trained network: rebuilt from recipe.json, so that no code in the model file runs; weights read in."""
+        """The trained network: rebuilt from recipe.json, so that no code in the model file runs; weights read in.
+
+        It computes in float32, whatever it was trained in: figures, predictions and exports are of one arithmetic.
+        """
         if not self.model_file.is_file():
             raise UserError(f"{self.path}: no model.keras in it; train to the end first, or go on with --resume")
         shape = self.preprocessing().output_shape(self.image_shape())
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float32")
         try:
             model = build_network(self.recipe(), shape, len(self.class_names()))
         except UserError as error:
             raise self._named(error) from None
+        finally:
+            keras.config.set_dtype_policy(policy)
         load_weights(model, self.model_file)
         return model
 
     def load_dataset(self, data_dir: str | None = None) -> ImageDataset:
-        return load_recipe_dataset(self.recipe(), data_dir)
+        """The recipe's; raises UserError where it is no longer what was trained on, so that splits would be others."""
+        recipe, before = self.recipe(), self.settings()["dataset"]
+        dataset = load_recipe_dataset(recipe, data_dir)
+        if before.get("name") != dataset.name:
+            return dataset  # `train` was given a part of it, under a name of its own
+        for field, now in describe_dataset(dataset).items():
+            if before.get(field, now) != now:
+                raise UserError(
+                    f"{self.path} was trained with data set's {field} {before[field]!r}, found {now!r}; "
+                    f"bring {dataset.name} back to what it was, or train again"
+                )
+        return dataset
 
     # what came of it
 
@@ -186,18 +206,23 @@ def augmentation_of(recipe: Recipe) -> Augmentation | None:
     return None if augmentation == Augmentation() else augmentation
 
 
-def describe_settings(recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing, **more) -> dict:
-    """The content of recipe.json: enough to run it again."""
+def describe_dataset(dataset: ImageDataset) -> dict:
+    """What recipe.json says of the data, and a run holds them to."""
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     return {
+        "name": dataset.name,
+        "class_names": list(dataset.class_names),
+        "image_shape": list(dataset.image_shape),
+        "picture": dataset.picture,
+        **{f"num_{name}": split.num_examples if split else 0 for name, split in splits.items()},
+    }
+
+
+def describe_settings(recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing, **more) -> dict:
+    """The content of recipe.json: enough to run it again."""
+    return {
         "recipe": dataclasses.asdict(recipe),
-        "dataset": {
-            "name": dataset.name,
-            "class_names": list(dataset.class_names),
-            "image_shape": list(dataset.image_shape),
-            "picture": dataset.picture,
-            **{f"num_{name}": split.num_examples if split else 0 for name, split in splits.items()},
-        },
+        "dataset": describe_dataset(dataset),
         "preprocessing": preprocessing.to_json(),
         **more,
         "versions": provenance.versions(),

@@ -88,13 +88,14 @@ def _say(line: str) -> None:
 
 
 def _write_page(rows: list[dict]) -> None:
+    from kerasref.atomic import write_atomically
     from kerasref.benchmark.page import tables
     from kerasref.experiments.results import replace_between
 
     text = PAGE.read_text(encoding="utf-8")
     for marker, table in tables(rows).items():
         text = replace_between(text, marker, table)
-    PAGE.write_text(text, encoding="utf-8")
+    write_atomically(PAGE, text)
     print(f"tables in {PAGE} made anew")
 
 

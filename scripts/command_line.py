@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -86,4 +87,6 @@ def _explain(error: Exception) -> tuple[int, str]:
         return error.exit_code, str(error)
     if isinstance(error, (RunError, OSError)):
         return 1, f"error: {error}"
+    if found := re.search(r"\bUserError: (.+)", str(error)):  # raised in a pipeline: TensorFlow makes its own of it
+        return 2, f"error: {found[1]}"
     return 1, f"unexpected {type(error).__name__}: {error}\nrun again with --debug for the whole traceback"

@@ -49,9 +49,10 @@ def latency(run_dir: Annotated[Path, tyro.conf.Positional], exports: Path | None
 
 
 def _write(marker: str, content: str) -> None:
+    from kerasref.atomic import write_atomically
     from kerasref.experiments.results import replace_between
 
-    PAGE.write_text(replace_between(PAGE.read_text(encoding="utf-8"), marker, content), encoding="utf-8")
+    write_atomically(PAGE, replace_between(PAGE.read_text(encoding="utf-8"), marker, content))
     print(f"written into {PAGE}")
 
 

@@ -14,6 +14,8 @@ import tyro
 from command_line import import_tensorflow, parse, run
 from network_options import NetworkOptions
 
+from kerasref.errors import RunError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments(NetworkOptions):
@@ -43,8 +45,8 @@ class Arguments(NetworkOptions):
     """Switch each known difference on alone and tabulate what it costs."""
     explain_epochs: int = 3
     """Epochs of each training of --explain."""
-    seeds: int = 3
-    """Trainings on each side of --train, and of each row of --explain."""
+    seeds: int = 5
+    """Trainings on each side of --train, which below 4 cannot be judged, and of each row of --explain."""
     optimizer: Literal["sgd", "momentum", "adam"] | None = None
     """Update rule of --train; by default the recipe's. The same for the three that follow."""
     learning_rate: float | None = None
@@ -71,6 +73,8 @@ def main(args: list[str]) -> None:
     comparison = compare_network(**fields, options=arguments.options())
     print(comparison.summary())
     print("\n".join(str(path) for path in comparison.write(out)))
+    if not comparison.equal:
+        raise RunError(f"{arguments.model} and its twin differ; {out}/comparison.html shows where")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A local page to try trained networks on: demo.py [--runs runs] [--port 7860]; needs requirements-demo.txt."""
 
 import os
+import threading
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -56,15 +57,16 @@ def trained(runs: Path) -> list[str]:
 
 def page(gr, runs: Path, names: list[str], data_dir: str | None):
     from PIL import Image
-    from predict import describe
 
     from kerasref.export.predictors import load, predict_input, read_input
+
+    loading = threading.Lock()
 
     @lru_cache(maxsize=4)
     def predictor(name):
         if name not in names:
             raise gr.Error(f"no run {name!r}")
-        with quiet_start():
+        with loading, quiet_start():  # one at a time: it closes stderr meanwhile
             return load(runs / name)
 
     @lru_cache(maxsize=4)
@@ -75,6 +77,8 @@ def page(gr, runs: Path, names: list[str], data_dir: str | None):
         if predictor(name).contract.picture == "digit":
             return []
         test = Run(runs / name).load_dataset(data_dir).test
+        if test is None:
+            return []
         images, labels = next(test.batches(GALLERY).as_numpy_iterator())
         classes = predictor(name).labels
         return [(image.astype("uint8"), classes[label]) for image, label in zip(images, labels, strict=True)]
@@ -97,7 +101,8 @@ def page(gr, runs: Path, names: list[str], data_dir: str | None):
         prediction = predict_input(predictor(name), pixels, top=5)
         milliseconds = 1000 * (time.perf_counter() - start)
         likely = {one["label"]: one["probability"] for one in prediction["top"]}
-        return as_shown(pixels), likely, f"**{describe(prediction).split(' (')[0]}** in {milliseconds:.1f} ms"
+        named = "not sure" if prediction["sure"] is False else prediction["label"]
+        return as_shown(pixels), likely, f"**{named}** in {milliseconds:.1f} ms"
 
     def of_drawing(name, drawing):
         if not drawing or drawing["composite"] is None:

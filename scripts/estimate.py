@@ -12,12 +12,12 @@ from kerasref.recipes import RECIPES, named_recipe
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "scale.md"
 BATCH_SIZES = (1, 8, 32, 64, 128, 256)
-# Examples and classes of the sets whose recipes cannot be run without a download; pixels are the recipe's.
+# Training examples, classes and pictures, so that nothing has to be downloaded; ImageNet's are of the recipe's size.
 SETS = {
-    "imagenet2012": (1_281_167, 1000),
-    "mnist": (60_000, 10),
-    "fashion_mnist": (60_000, 10),
-    "cifar10": (50_000, 10),
+    "imagenet2012": (1_281_167, 1000, (224, 224, 3)),
+    "mnist": (60_000, 10, (28, 28, 1)),
+    "fashion_mnist": (60_000, 10, (28, 28, 1)),
+    "cifar10": (50_000, 10, (32, 32, 3)),
 }
 
 
@@ -88,19 +88,17 @@ def _estimate(options: Options) -> None:
 
 def _network(recipe):
     """The recipe's network and the number of its training examples, without the data being there."""
-    from kerasref.models import build_model
+    from kerasref.data import Preprocessing
     from kerasref.runs import build_network
 
     if recipe.dataset not in SETS:
         raise UserError(f"the size of {recipe.dataset} is not known here; choose a recipe on {', '.join(SETS)}")
-    examples, classes = SETS[recipe.dataset]
+    examples, classes, shape = SETS[recipe.dataset]
     if isinstance(recipe.validation, float):
         examples = round(examples * (1 - recipe.validation))
     if recipe.image_size:
-        shape = (recipe.image_size, recipe.image_size, 3)
-    else:
-        shape = build_model(recipe.model).input_shape[1:]
-    return build_network(recipe, shape, classes), examples
+        shape = (recipe.image_size, recipe.image_size, shape[-1])
+    return build_network(recipe, Preprocessing(recipe.pad).output_shape(shape), classes), examples
 
 
 def _duration(seconds: float) -> str:
@@ -110,6 +108,7 @@ def _duration(seconds: float) -> str:
 
 
 def _write_table() -> None:
+    from kerasref.atomic import write_atomically
     from kerasref.benchmark.estimate import memory_table
     from kerasref.experiments.results import replace_between
 
@@ -117,7 +116,7 @@ def _write_table() -> None:
     models = {name: _network(recipe)[0] for name, recipe in recipes.items()}
     optimizers = {name: recipe.optimizer for name, recipe in recipes.items()}
     text = replace_between(PAGE.read_text(encoding="utf-8"), "memory", memory_table(models, BATCH_SIZES, optimizers))
-    PAGE.write_text(text, encoding="utf-8")
+    write_atomically(PAGE, text)
     print(f"table in {PAGE} made anew")
 
 

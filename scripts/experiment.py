@@ -43,12 +43,15 @@ def main(args: list[str]) -> None:
         given = {"--dataset": options.dataset, "--data-dir": options.data_dir, "--jobs": str(options.jobs)}
         if experiment.sweep:
             more = [word for option, value in given.items() if value for word in (option, value)]
-            sweeping.main([*shlex.split(experiment.sweep), *more, "--out", str(out)])
+            words = shlex.split(experiment.sweep)
+            if options.dataset:
+                words = [word for word in words if not word.startswith("dataset=")]
+            sweeping.main([*words, *more, "--out", str(out)])
         else:
             out.mkdir(parents=True, exist_ok=True)
             measure = runpy.run_path(str(FOLDER / experiment.script))["measure"]
             measure(out, options.data_dir, options.dataset)
-        keep_results(experiment, out / "results.csv", time.monotonic() - started)
+        keep_results(experiment, out / "results.csv", time.monotonic() - started, options.dataset)
     write_page(experiment)
     print(f"results {experiment.results}\npicture {experiment.picture}")
 

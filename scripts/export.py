@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import tyro
 from command_line import import_tensorflow, parse, quiet_start, run
 
+from kerasref.errors import UserError
+
 
 def export(
     model: Annotated[Path, tyro.conf.Positional],
@@ -39,11 +41,17 @@ def export(
         mean: of such a file: what it expects to be subtracted from pixels in [0, 1], for all channels or for each
         std: of such a file: and to be divided by
     """
+    if not format:
+        raise UserError("--format without a name; expected one or more of saved_model, onnx, litert")
+    if examples is not None and examples < 1:
+        raise UserError(f"--examples {examples}: expected at least 1")
     import_tensorflow()
     from kerasref.export.exporting import export as export_source
     from kerasref.export.sources import open_source
 
     source = open_source(model, trust, labels, mean, std)
+    if source.run and (labels or (mean, std) != ((0.0,), (1.0,))):
+        raise UserError(f"--labels, --mean and --std are for files from elsewhere; {source.run.path} has its own")
     folder = out or (model if model.is_dir() else model.parent) / "exports"
     with quiet_start():  # LiteRT's converter writes its settings
         done = export_source(

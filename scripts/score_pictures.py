@@ -98,7 +98,8 @@ def _right(predictor, samples, prepare: Callable[[bytes], np.ndarray]) -> np.nda
     for start in range(0, len(read), BATCH_SIZE):
         rows = slice(start, start + BATCH_SIZE)
         predicted = predictor(np.stack(inputs[rows])).argmax(axis=1)
-        right[read[rows]] = [samples[i].label == label for i, label in zip(read[rows], predicted, strict=True)]
+        names = [predictor.labels[number] for number in predicted]
+        right[read[rows]] = [str(samples[i].label) == name for i, name in zip(read[rows], names, strict=True)]
     return right
 
 

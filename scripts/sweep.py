@@ -99,6 +99,10 @@ def plan_of(args: list[str]):
     from kerasref.evaluation.metrics import SELECTION_METRICS, check_selection_metric
     from kerasref.experiments.plan import Plan
 
+    varied = [word for word in fields if word.startswith("selection_metric=")]
+    if varied:  # one for all: runs are compared by it
+        base = dataclasses.replace(base, selection_metric=varied[0].partition("=")[2])
+        fields.remove(varied[0])
     check_selection_metric(base.selection_metric)
     plan = Plan(
         name=name,

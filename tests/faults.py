@@ -67,7 +67,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
     10: (
         "a sweep killed inside a run",
         (
-            "tests/experiments/test_sweep.py::test_twelve_runs_killed_three_times_are_twelve_rows",
+            "tests/experiments/test_sweep_trainings.py::test_twelve_runs_killed_three_times_are_twelve_rows",
             "tests/experiments/test_sweep.py::test_a_killed_process_leaves_its_setting_to_the_next",
         ),
     ),

@@ -37,11 +37,12 @@ def measure_pipelines(sets: dict[str, str], data_dir: str | None, seconds: float
                     **{field: getattr(recipe, field) for field in ("batch_size", "crop_padding", "flip")},
                 )
             try:
-                rates, *_ = alternate(workers, "batches", seconds, rounds)
+                rates, _, others = alternate(workers, "batches", seconds, rounds)
             finally:
                 for worker in workers.values():
                     worker.close()
-        rows.append({"part": "pipelines", "workload": recipe_name, "dataset": Path(dataset).name, "rates": rates})
+        row = {"part": "pipelines", "workload": recipe_name, "dataset": Path(dataset).name, "rates": rates}
+        rows.append(row | {"others": others})
         say(f"{recipe_name} on {Path(dataset).name}: " + ", ".join(f"{k} {v[-1]:,.0f}/s" for k, v in rates.items()))
     return rows
 

@@ -178,13 +178,14 @@ def _best_torch(open_worker, workload, precision, settings, seconds, say):
     trials, best = {mode: {} for mode in MODES}, {}
     for setting in settings:
         worker = open_worker(TORCH, **workload.torch_arguments(), precision=precision, settings=setting)
-        candidates = {*best.values(), worker}
+        before, candidates = dict(best), {*best.values(), worker}
         for mode in MODES:
             try:
                 worker.measure(mode, seconds)  # compiles
                 rate = max(worker.measure(mode, seconds)["rate"] for _ in range(2))
             except RunError as error:
                 trials[mode][setting] = str(error)
+                best = before  # its process has ended, with whatever it was the fastest at
                 break
             trials[mode][setting] = rate
             if mode not in best or rate > trials[mode][best[mode].facts["settings"]]:
@@ -192,6 +193,8 @@ def _best_torch(open_worker, workload, precision, settings, seconds, say):
         say(f"  PyTorch {precision} {setting}: {', '.join(f'{mode} {trials[mode].get(setting)}' for mode in MODES)}")
         for loser in candidates - set(best.values()):
             loser.close()
+    if len(best) < len(MODES):
+        raise RunError(f"PyTorch, {workload} in {precision}: no setting worked: {trials}")
     return trials, best
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
-from kerasref.data.pictures import PHOTO_FORMATS, open_picture
+from kerasref.data.pictures import ORIENTATION, PHOTO_FORMATS, open_picture
 from kerasref.data.splitting import Parts
 from kerasref.errors import UserError
 
 VALIDATION_NAMES = ("val", "validation", "valid")
 NAMED = 5  # files left out that are named one by one
-EXIF_ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # the orientations in which width and height change places
+TURNED = 5, 6, 7, 8  # EXIF's orientations in which width and height change places
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def _scan_split(folder, directory):
             path = directory / name / file
             try:
                 with open_picture(path, PHOTO_FORMATS) as image:
-                    turned = image.getexif().get(EXIF_ORIENTATION) in TURNED
+                    # Of a TIFF Pillow has turned the size already.
+                    turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in TURNED
                     folder.sizes.add(image.size if turned else image.size[::-1])
             except UserError as error:
                 folder.left_out[path] = _reason(path, error)

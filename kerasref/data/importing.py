@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from kerasref.data.archives import is_archive, unpack
-from kerasref.data.folder import EXIF_ORIENTATION, ImageFolder, scan_folder
+from kerasref.data.folder import ImageFolder, scan_folder
 from kerasref.data.idx import read_idx_set
-from kerasref.data.pictures import PHOTO_FORMATS, open_picture, read_picture
+from kerasref.data.pictures import ORIENTATION, PHOTO_FORMATS, open_picture, read_picture
 from kerasref.data.tfds_sets import IDX_NAMES, data_root, quiet
 from kerasref.errors import UserError
 
@@ -117,7 +117,7 @@ def _examples(folder, split):
     for path, label in zip(*folder.splits[split], strict=True):
         try:
             with open_picture(path, PHOTO_FORMATS) as image:
-                upright = image.getexif().get(EXIF_ORIENTATION, 1) == 1
+                upright = image.getexif().get(ORIENTATION, 1) == 1
                 as_stored = upright and image.mode == "RGB" and image.format in ("JPEG", "PNG")
             pixels = read_picture(path, PHOTO_FORMATS)  # as stored or not: proves that it decodes
         except UserError as error:

@@ -19,6 +19,8 @@ def lighter_than_ground(grey: np.ndarray) -> bool:
     """
     difference = _shrink(grey) - _ground(_shrink(grey))
     dark, light = np.percentile(difference, (1, 99))
+    if max(-dark, light) < LEAST_CONTRAST:  # strokes that are less than a hundredth of the picture
+        dark, light = difference.min(), difference.max()
     return light > -dark
 
 

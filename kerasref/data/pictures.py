@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from kerasref.data.digits import lay_out
-from kerasref.data.ink import find_digit, find_object, lighter_than_ground
+from kerasref.data.ink import LEAST_CONTRAST, find_digit, find_object, lighter_than_ground
 from kerasref.errors import UserError, unknown
 
 MAX_PIXELS = 25_000_000  # more is refused from the header; these take up to 20 bytes of memory each
@@ -105,6 +105,8 @@ def prepare_digit(image: Image.Image, invert: str = "auto") -> np.ndarray:
     grey = np.asarray(image.convert("L"), np.float32)
     dark_ink = _dark_on_light(grey, invert)
     if grey.shape == (28, 28):
+        if np.ptp(grey) < LEAST_CONTRAST:
+            raise UserError("no digit found: nothing stands out from the background of the picture")
         return (255 - grey if dark_ink else grey).astype(np.uint8)[..., None]
     return lay_out(find_digit(255 - grey if dark_ink else grey))
 
@@ -117,8 +119,10 @@ def prepare_garment(image: Image.Image, invert: str = "auto") -> np.ndarray:
     grey = 255 - grey if light_ground else grey
     if grey.shape == (28, 28):
         return grey.astype(np.uint8)[..., None]
-    cut = Image.fromarray(find_object(grey).astype(np.uint8))
-    return np.asarray(ImageOps.pad(cut, (28, 28), Image.Resampling.LANCZOS, color=0))[..., None]
+    cut, page = Image.fromarray(find_object(grey).astype(np.uint8)), Image.new("L", (28, 28))
+    size = [max(1, round(side * 28 / max(cut.size))) for side in cut.size]  # a thread keeps its pixel
+    page.paste(cut.resize(size, Image.Resampling.LANCZOS), tuple(round((28 - side) / 2) for side in size))
+    return np.asarray(page)[..., None]
 
 
 def _dark_on_light(grey, invert) -> bool:
@@ -129,7 +133,7 @@ def _dark_on_light(grey, invert) -> bool:
 
 def _as_rgb(image):
     """8-bit RGB, or grey, from any mode."""
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # scaled to 16 bits by Pillow
         eight_bits = (np.arange(2**16) / 257).round().astype(np.uint8)
         return Image.fromarray(eight_bits[np.asarray(image).astype(np.uint16, copy=False)]).convert("RGB")
     if image.mode in ("I", "F"):

@@ -176,8 +176,14 @@ class StreamSplit(Split):
     def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
         import tensorflow as tf
 
+        def decode_one(raw):
+            images, failed = decode([raw], self.image_shape)
+            if failed:
+                raise UserError(f"{self.builder.name}, split {self.split}: {next(iter(failed.values()))}")
+            return images[0]
+
         def decode_in_tensorflow(encoded, label):
-            image = tf.numpy_function(lambda raw: decode([raw], self.image_shape)[0][0], [encoded], tf.uint8)
+            image = tf.numpy_function(decode_one, [encoded], tf.uint8)
             return tf.ensure_shape(image, self.image_shape), label
 
         # Skipping and sharing out come before decoding: what is left out costs reading, not decoding.

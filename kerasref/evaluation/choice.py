@@ -55,8 +55,9 @@ def parse_criterion(text: str) -> Criterion:
     what, constrained, limits = re.sub(r",?\s*\bsubject to\b", "\0", text, count=1).partition("\0")
     weights, parsed = {}, []
     for term in what.split("+"):
-        match = re.fullmatch(r"\s*(?:([\d.eE-]+)\s*\*?\s*)?([a-z]\w*)\s*", term)
-        weights[match[2] if match else ""] = _number(match and (match[1] or "1"), text)
+        match = re.fullmatch(r"\s*(?:(-?[\d.]+(?:[eE]-?\d+)?)\s*\*?\s*)?([a-z]\w*)\s*", term)
+        name, weight = (match[2], match[1] or "1") if match else ("", None)
+        weights[name] = weights.get(name, 0.0) + _number(weight, text)
     for limit in limits.split(",") if constrained else ():
         match = re.fullmatch(r"\s*([a-z]\w*)\s*([<>])=?\s*([\d.eE+-]+)\s*", limit)
         parsed.append((match[1], match[2], _number(match[3], text)) if match else _number(None, text))
@@ -79,8 +80,11 @@ def figures_of(run: Run) -> dict[str, float]:
         figures["seconds"] = history[-1]["run_duration"]
     verified = run.exports / "verification.json"
     if verified.is_file():
-        entries = json.loads(verified.read_text(encoding="utf-8"))
-        figures["latency_ms"] = min(entry["latency_ms"] for entry in entries.values())
+        try:
+            entries = json.loads(verified.read_text(encoding="utf-8"))
+            figures["latency_ms"] = min(float(entry["latency_ms"]) for entry in entries.values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(f"{verified}: not what scripts/export.py writes; export the run again") from None
     return figures
 
 

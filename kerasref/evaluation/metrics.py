@@ -60,7 +60,7 @@ def compute_metrics(labels, probabilities, class_names, selection_metric="macro_
     Raises UserError for arrays that do not fit each other (see `checked`) and for an unknown selection metric.
     """
     labels, probabilities = checked(labels, probabilities, class_names)
-    check_selection_metric(selection_metric)
+    check_selection_metric(selection_metric, len(class_names))
     classes = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
     correct = int((predicted == labels).sum())
@@ -82,10 +82,14 @@ def compute_metrics(labels, probabilities, class_names, selection_metric="macro_
     return metrics
 
 
-def check_selection_metric(name) -> None:
-    """Raises UserError, with the choices, unless `name` is in SELECTION_METRICS. Call it before training, not after."""
+def check_selection_metric(name, num_classes: int | None = None) -> None:
+    """Raises UserError, with the choices, unless `name` is in SELECTION_METRICS, and one of so many classes where their
+    number is given. Call it before training, not after."""
     if name not in SELECTION_METRICS:
         raise unknown("selection metric", name, SELECTION_METRICS)
+    if name == "top_5_accuracy" and num_classes is not None and num_classes < FEWEST_CLASSES_FOR_TOP_5:
+        raise UserError(f"selection metric {name!r} needs more than 10 classes, found {num_classes}; "
+                        f"choose from {', '.join(sorted(SELECTION_METRICS.keys() - {name}))}")  # fmt: skip
 
 
 def checked(labels, probabilities, class_names) -> tuple[np.ndarray, np.ndarray]:
@@ -201,8 +205,5 @@ def _precision_recall_f1(labels, predicted, class_names):
 
 def _selected(metrics, name):
     average, _, score = name.partition("_")
-    value = metrics[average][score] if average in ("macro", "weighted") else metrics.get(name)
-    if value is None:
-        raise UserError(f"selection metric {name!r} needs more than 10 classes, found {len(metrics['class_names'])}; "
-                        f"choose from {', '.join(sorted(SELECTION_METRICS.keys() - {name}))}")  # fmt: skip
+    value = metrics[average][score] if average in ("macro", "weighted") else metrics[name]
     return {"name": name, "value": value, "higher_is_better": SELECTION_METRICS[name]}

@@ -182,9 +182,11 @@ def significance(comparison: Comparison) -> list[str]:
         p = max(p, min(1.0, test.pvalue * (len(tested) - place)))
         low, high = test.confidence_interval()
         verdict = "more than chance" if p < 0.05 else "may well be chance; more seeds would tell"
+        whole = seeds == max(len(best.values), len(other.values))
+        counted = f"{seeds} seeds{'' if whole else ' that both have'}"
         lines.append(
-            f"{best} is better than {other} by {gain:.4f} on average (95 % interval {low:.4f} to {high:.4f}, "
-            f"{seeds} seeds, p = {p:.2g}): {verdict}"
+            f"{best} is {'better' if gain > 0 else 'worse'} than {other} by {abs(gain):.4f} on average "
+            f"(95 % interval of the gain {low:.4f} to {high:.4f}, {counted}, p = {p:.2g}): {verdict}"
         )
     return lines or ["there is one setting only: nothing to test"]
 
@@ -199,6 +201,7 @@ def _importance(entries: list[Entry], metric: str, fields: list[str]) -> dict[st
     """Share of the metric's variance that each field explains (fANOVA, Hutter et al. 2014); {} where nothing varies."""
     values = [entry.figures[metric][0] for entry in entries]
     space, columns = {}, {}
+    fields = [field for field in fields if len(_distinct(entry.recipe.get(field) for entry in entries)) > 1]
     for field in fields:
         column = [entry.recipe.get(field) for entry in entries]
         if is_number(column) and min(column) < max(column):

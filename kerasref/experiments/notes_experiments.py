@@ -208,12 +208,12 @@ def _draw(axes, x: str, column: str, members: list[Setting], **how) -> None:
     )
 
 
-def keep_results(experiment: Experiment, results: Path, seconds: float) -> None:
-    """Copies what was measured to results/experiments/, with where and how."""
+def keep_results(experiment: Experiment, results: Path, seconds: float, dataset: str | None = None) -> None:
+    """Copies what was measured to results/experiments/, with where and how; dataset: one in the place of its own."""
     experiment.results.parent.mkdir(exist_ok=True)
     shutil.copyfile(results, experiment.results)
     where = {
-        "command": command(experiment),
+        "command": command(experiment) + (f" --dataset {Path(dataset).name}" if dataset else ""),
         "seconds": round(seconds),
         "date": time.strftime("%Y-%m-%d"),
         "commit": provenance.commit(),

@@ -13,6 +13,7 @@ from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 from kerasref.experiments.run_builder import RunBuilder
 from kerasref.experiments.search_space import edges, field_value, parse_space
+from kerasref.ratio import parse_ratio
 from kerasref.recipe import Recipe, from_dict
 
 
@@ -65,9 +66,15 @@ class Plan:
             first = {field: edges(distribution)[0] for field, distribution in space.items()}
             settings = [{**first, field: value} for field in space for value in edges(space[field])]
         for recipe in map(self.recipe, settings):
-            if self.how != "grid" and not recipe.validation:
+            if parse_ratio(recipe.validation)[1]:
+                continue
+            if self.how != "grid":
+                found = f"--{self.how} chooses by the validation split, found validation {recipe.validation}"
+                raise UserError(f"{found}; give validation=0.1")
+            if not self.higher_is_better:  # without a split the training accuracy is what is compared
                 raise UserError(
-                    f"--{self.how} chooses by the validation split, found validation 0; give validation=0.1"
+                    f"{recipe.selection_metric} needs a validation split, found validation {recipe.validation}; "
+                    "give validation=0.1"
                 )
 
 

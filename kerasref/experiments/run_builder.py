@@ -27,11 +27,6 @@ class RunBuilder:
         return [Run(*values) for values in itertools.product(*lists.values())]
 
 
-def recipe_of(run: tuple, base: Recipe) -> Recipe:
-    """`base` with the values of a `Run`; raises UserError where the recipe refuses one."""
-    return dataclasses.replace(base, **{field_name(name): value for name, value in run._asdict().items()})
-
-
 def field_name(name: str) -> str:
     """The recipe field of that name, or of the notes' name for it; raises UserError for any other."""
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):

@@ -42,9 +42,9 @@ class RunManager(keras.callbacks.Callback):
         self.epoch_start_time = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        epoch_duration = time.monotonic() - self.epoch_start_time
+        logs = logs or {}  # `train` says what an epoch took, a stop in its middle included
+        epoch_duration = logs.get("duration", time.monotonic() - self.epoch_start_time)
         self.run_duration += epoch_duration  # a sum: a run that was stopped and gone on with keeps its time
-        logs = logs or {}
         row = make_row(
             number=self.run_count,
             epoch=epoch + 1,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from kerasref.errors import RunError, Stopped
+from kerasref.errors import RunError, Stopped, UserError
 from kerasref.experiments.live_table import LiveTable
 from kerasref.experiments.plan import Job, Outcome
 from kerasref.experiments.results_table import read_rows
@@ -49,6 +49,8 @@ def run_workers(sweep: Sweep, jobs: int, storage: str | None, execution: Executi
             for process in [process for process in processes if not process.is_alive()]:
                 processes.remove(process)
                 code = process.exitcode
+                if code - 128 in (signal.SIGINT, signal.SIGTERM):  # somebody stopped it alone: it saved, so do all
+                    signals.note(code - 128)
                 if signals.received or code == 0:
                     continue
                 if code > 0:
@@ -84,6 +86,8 @@ def train_run(job: Job, execution: Execution) -> Outcome:
     if epochs < job.recipe.epochs:
         return Outcome(reason=f"pruned after epoch {epochs}: below the median of the runs before", hopeless=True)
     if dataset.validation is None:
+        if job.trial:
+            raise UserError(f"validation {job.recipe.validation} of this set is no example; give more, such as 0.1")
         return Outcome(run.history()[-1]["accuracy"])
     return Outcome(measure_validation(run, dataset)["selection_metric"]["value"])
 
@@ -125,14 +129,14 @@ class _Signals:
     def __enter__(self):
         self.received = 0
         self.to_hand_on = False
-        self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.previous = {number: signal.signal(number, self.note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_):
         for number, handler in self.previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number, _frame):
+    def note(self, number, _frame=None):
         self.received, self.to_hand_on = number, True
 
     def hand_on(self, processes) -> None:

@@ -5,7 +5,7 @@ import json
 
 from kerasref.evaluation.diagnosis import diagnose
 from kerasref.evaluation.metrics import costliest_confusions
-from kerasref.export.sources import Source
+from kerasref.export.sources import Source, metrics_of
 from kerasref.recipe import Recipe
 
 SHOWN_CLASSES = 20
@@ -70,9 +70,9 @@ def _training(run) -> list[str]:
 
 
 def _figures(run) -> list[str]:
-    if not run.metrics_file.is_file():
-        return ["## Figures", "", "None: the run was never evaluated (scripts/evaluate.py).", ""]
-    metrics = run.metrics()
+    metrics = metrics_of(run)
+    if not metrics:
+        return ["## Figures", "", f"None: {run.model_file.name} was never evaluated (scripts/evaluate.py).", ""]
     interval = " to ".join(f"{end:.2%}" for end in metrics["accuracy_interval"])
     names = metrics["class_names"]
     worst = sorted((row["recall"], row["class"]) for row in metrics["per_class"] if row["recall"] is not None)[:3]

@@ -76,7 +76,7 @@ def _export(source, targets, folder, quantize, data_dir, examples, licence) -> d
                 raise RunError(f"{target.name} cannot be written: {reason}\nsee --debug for all of it") from error
             number = None if format == "saved_model" else quantize
             entry = {"format": format, "numbers": number or "float32", "bytes": size_of(file), "sha256": sha256(file)}
-            entry |= verify(file, expected, number, work)
+            entry |= verify(file, expected, number, work) | {"source": source.contract.origin.get("sha256")}
             written[target.name] = entry
             _publish(source, file, target, entry, licence)
     finally:
@@ -87,7 +87,11 @@ def _export(source, targets, folder, quantize, data_dir, examples, licence) -> d
 def _publish(source, file: Path, target: Path, entry: dict, licence) -> None:
     """The model comes last: whoever sees it finds all the rest, and the checksum tells whether that is of it."""
     folder = target.parent
-    entries = {name: known for name, known in read_entries(folder).items() if (folder / name).exists()}
+    entries = {
+        name: known
+        for name, known in read_entries(folder).items()
+        if (folder / name).exists() and known.get("source") == entry["source"]  # others are of other weights
+    }
     entries = dict(sorted({**entries, target.name: entry}.items()))
     write_atomically(folder / "labels.txt", source.contract.labels())
     write_atomically(folder / "model_card.md", model_card(source, entries, licence))

@@ -52,10 +52,12 @@ def _saved_model(path):
         for name, signature in sorted(saved.meta_graphs[0].signature_def.items())
         if not name.startswith("__")
     }  # fmt: skip
-    variables = tf.train.list_variables(str(path / "variables" / "variables"))
-    parameters = sum(math.prod(shape) for name, shape in variables if name.startswith("parameters/"))
     file = path / "assets.extra" / "contract.json"
     contract = Contract.from_json(file.read_bytes(), file) if file.is_file() else None
+    stored = path / "variables" / "variables"
+    variables = tf.train.list_variables(str(stored)) if stored.with_suffix(".index").is_file() else ()
+    of_weights = "parameters/" if contract else ""  # of one from elsewhere all variables count
+    parameters = sum(math.prod(shape) for name, shape in variables if name.startswith(of_weights))
     return _found("TensorFlow SavedModel", signatures, parameters, contract)
 
 

@@ -17,7 +17,7 @@ class Servable(tf.Module):
     def __init__(self, source: Source):
         super().__init__()
         model, preprocessing, shape = source.model, source.preprocessing, source.contract.image_shape
-        self.parameters = [variable.value for variable in model.variables]
+        self.parameters = [weight.value for weight in model.weights]
         class_names = tf.constant(source.contract.class_names)
         pictures = tf.TensorSpec((None, *shape), tf.uint8, name="images")
         encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
@@ -43,7 +43,7 @@ class Servable(tf.Module):
 
         @tf.function(input_signature=[encoded], autograph=False)
         def predict_image_bytes(image_bytes):
-            # One picture at a time: they may differ in size, and only what is left of them has to fit into memory.
+            # One picture at a time: they may differ in size.
             images = tf.map_fn(partial(_decode, shape=shape), image_bytes, fn_output_signature=pictures.dtype)
             return serving_default(tf.ensure_shape(images, pictures.shape))
 
@@ -65,16 +65,23 @@ def classify(logits):
 
 
 def _decode(encoded, shape):
-    """PNG or JPEG bytes -> uint8 [height, width, channels]: scaled until it covers, the centre cut out."""
+    """PNG or JPEG bytes -> uint8 [height, width, channels]: the centre cut out and scaled, transparent parts on white.
+
+    It is cut before it is scaled: a strip of pixels would become a picture beyond all memory.
+    """
     height, width, channels = shape
-    image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
-    image.set_shape((None, None, channels))
+    image = tf.io.decode_image(encoded, expand_animations=False)  # 1 or 3 channels, with or without alpha
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
     scale = tf.reduce_max((height, width) / sides)
-    size = tf.maximum(tf.cast(tf.round(sides * scale), tf.int32), (height, width))
-    image = tf.image.resize(tf.cast(image, tf.float32), size, antialias=True)
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    image = image[top : top + height, left : left + width]
+    box = tf.clip_by_value(tf.cast(tf.round((height, width) / scale), tf.int32), 1, tf.shape(image)[:2])
+    top, left = tf.unstack((tf.shape(image)[:2] - box) // 2)
+    image = tf.cast(image[top : top + box[0], left : left + box[1]], tf.float32)
+    opaque = tf.shape(image)[2] % 2 == 1
+    image = tf.cond(opaque, lambda: image, lambda: 255 + (image[..., :-1] - 255) * image[..., -1:] / 255)
+    image = tf.cond(tf.shape(image)[2] == 1, lambda: tf.repeat(image, 3, axis=-1), lambda: image)
+    image.set_shape((None, None, 3))
+    image = tf.image.rgb_to_grayscale(image) if channels == 1 else image
+    image = tf.image.resize(image, (height, width), antialias=True)
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
 
 

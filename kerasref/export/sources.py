@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from kerasref.data import Preprocessing
 from kerasref.errors import UserError
 from kerasref.export.contract import Contract
 from kerasref.provenance import sha256
 from kerasref.runs import Run
 
+NOISE = 8  # pictures of it tell whether a file from elsewhere gives logits or probabilities
 TRUST = (
     "such a file holds code as well as weights, and opening it runs that code with all your rights.\n"
     "Give --trust if you trust whoever made it; of our own runs give the run directory, where no code is needed"
@@ -19,19 +22,14 @@ TRUST = (
 class Source:
     """run: None for a .keras file from elsewhere, of which neither data nor recipe are known.
 
-    model: ends in logits, or in probabilities where its last layer is a softmax or sigmoid (`gives_probabilities`).
+    model: ends in logits, or in probabilities, as files from elsewhere may (`gives_probabilities`).
     """
 
     model: object
     preprocessing: Preprocessing
     contract: Contract
     run: Run | None
-
-    @property
-    def gives_probabilities(self) -> bool:
-        activation = getattr(self.model.layers[-1], "activation", None)
-        name = getattr(activation, "__name__", type(self.model.layers[-1]).__name__).lower()
-        return name in ("softmax", "sigmoid")
+    gives_probabilities: bool = False
 
 
 def open_source(path: Path, trust: bool = False, labels: Path | None = None, mean=(0.0,), std=(1.0,)) -> Source:
@@ -65,8 +63,13 @@ def contract_of_run(run: Run) -> Contract:
         "versions": settings.get("versions"),
     }
     picture = settings["dataset"]["picture"]
-    sure = run.metrics().get("sure_above", {}).get("probability") if run.metrics_file.is_file() else None
+    sure = metrics_of(run).get("sure_above", {}).get("probability")
     return Contract(run.recipe().model, run.image_shape(), run.class_names(), picture, origin, sure)
+
+
+def metrics_of(run: Run) -> dict:
+    """What metrics.json says of the run's model file; nothing where it is of another, such as best.keras."""
+    return run.metrics() if run.metrics_file.is_file() and run.model_file.name == "model.keras" else {}
 
 
 def _from_elsewhere(file, trust, labels, mean, std) -> Source:
@@ -95,4 +98,19 @@ def _from_elsewhere(file, trust, labels, mean, std) -> Source:
     mean, std = (tuple(values) * (channels if len(values) == 1 else 1) for values in (mean, std))
     preprocessing = Preprocessing.from_json({"pad": 0, "mean": mean, "std": std})
     contract = Contract(model.name, shape, names, "photo", {"file": file.name, "sha256": sha256(file)})
-    return Source(model, preprocessing, contract, None)
+    noise = np.random.default_rng(0).integers(0, 256, (NOISE, *shape), dtype=np.uint8)
+    answers = np.asarray(model.predict_on_batch(preprocessing(noise)), np.float64)
+    return Source(model, preprocessing, contract, None, _are_probabilities(file, answers, model))
+
+
+def _are_probabilities(file: Path, answers: np.ndarray, model) -> bool:
+    """Of answers [n, classes] by what they are, since a softmax may stand anywhere; of [n, 1] by the last layer."""
+    while getattr(model, "layers", None):
+        model = model.layers[-1]
+    name = getattr(getattr(model, "activation", None), "__name__", type(model).__name__).lower()
+    if answers.shape[1] == 1:
+        return name == "sigmoid"
+    sum_to_one = bool((answers >= 0).all()) and np.allclose(answers.sum(axis=1), 1, atol=1e-2)
+    if name == "sigmoid" and not sum_to_one:
+        raise UserError(f"{file}: a sigmoid for each class, of which several may hold; expected one class a picture")
+    return sum_to_one

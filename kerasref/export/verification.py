@@ -74,6 +74,8 @@ def verify(file: Path, expected: Expected, quantize: str | None, work: Path) -> 
     accuracy within 0.5 points; as many classes alike where labels are not known.
     """
     found = read_back(file, expected.images, work)
+    if not all(np.isfinite(found[name]).all() for name in ("probabilities", "logits")):
+        raise RunError(f"{file.name}, read back, gives numbers that are not finite; this file was not written")
     difference = np.abs(found["probabilities"] - expected.probabilities).max(axis=1)
     best, chosen = expected.probabilities.argmax(axis=1), found["class_id"]
     rows = np.arange(len(best))
@@ -104,13 +106,13 @@ def _judge(file, result, quantize) -> None:
             lost = result["accuracy_keras"] - result["accuracy_exported"]
         kept = lost <= ACCURACY_TOLERANCE
         expectation = f"accuracy within {ACCURACY_TOLERANCE:.1%}"
-    if not kept:  # also where a difference is NaN
+    if not kept:
         accuracy = "" if result["accuracy_keras"] is None else (
             f", accuracy {result['accuracy_exported']:.2%} and not {result['accuracy_keras']:.2%}")  # fmt: skip
         raise RunError(
             f"{file.name}, read back, is not the network: probabilities differ by up to "
             f"{result['max_probability_difference']:.2g}, {1 - result['classes_equal']:.2%} of the classes{accuracy}\n"
-            f"expected {expectation}; nothing was written"
+            f"expected {expectation}; this file was not written"
         )
 
 
@@ -128,7 +130,7 @@ def read_back(file: Path, images: np.ndarray, work: Path) -> dict:
     )
     if done.returncode:
         reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise RunError(f"{file.name} cannot be read back: {reason}\nnothing was written")
+        raise RunError(f"{file.name} cannot be read back: {reason}\nthis file was not written")
     with np.load(answers) as found:
         found = dict(found)
     names = [found["label"][found["class_id"] == c] for c in np.unique(found["class_id"])]

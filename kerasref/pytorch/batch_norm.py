@@ -40,6 +40,6 @@ def with_torch_batch_norm(model: keras.Model, **constants) -> keras.Model:
 
 def clone_with_weights(model: keras.Model, copy) -> keras.Model:
     """A copy whose layers are `copy(layer)`, with the same weights."""
-    clone = keras.models.clone_model(model, clone_function=copy)
+    clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
     clone.set_weights(model.get_weights())
     return clone

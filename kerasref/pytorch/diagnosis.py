@@ -30,10 +30,11 @@ def likely_cause(model: keras.Model, module: nn.Module, names: dict[str, str], f
 def _settings(layer, part, model) -> dict | None:
     if isinstance(layer, keras.layers.BatchNormalization) and layer.epsilon != part.eps:
         return cause("batch_norm_constants", f"epsilon is {layer.epsilon:g} in Keras, {part.eps:g} in PyTorch")
+    padding = getattr(part, "padding", 0)
     if getattr(layer, "padding", None) == "same" and max(layer.strides) > 1:
-        return cause("convolution_padding", f'padding="same" with stride {layer.strides} against {part.padding}')
-    if isinstance(layer, keras.layers.MaxPooling2D) and np.max(part.padding) > 0:
-        return cause("pool_padding", f"PyTorch pads this pool with −∞ (padding {part.padding})")
+        return cause("convolution_padding", f'padding="same" with stride {layer.strides} against {padding}')
+    if isinstance(layer, keras.layers.MaxPooling2D) and np.max(padding) > 0:
+        return cause("pool_padding", f"PyTorch pads this pool with −∞ (padding {padding})")
     strides = getattr(layer, "strides", None)
     if strides is not None and hasattr(part, "stride") and tuple(strides) != tuple(np.broadcast_to(part.stride, 2)):
         return cause("bottleneck", f"strides {tuple(strides)} in Keras, {part.stride} in PyTorch")

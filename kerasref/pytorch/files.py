@@ -47,11 +47,17 @@ def write_state_dict(path: str | Path, state: dict[str, torch.Tensor], *, force:
         raise UserError(f"{path} exists; give another name, or --force to replace it")
     with written_beside(path) as temporary:
         if path.suffix == ".safetensors":
-            from safetensors.torch import save_file
-
-            save_file(state, temporary)
+            _safetensors().save_file(state, temporary)
         else:
             torch.save(state, temporary)
+
+
+def _safetensors():
+    try:
+        import safetensors.torch
+    except ImportError:
+        raise UserError("a .safetensors file needs safetensors: pip install safetensors") from None
+    return safetensors.torch
 
 
 def _check_suffix(path: Path) -> None:
@@ -60,8 +66,7 @@ def _check_suffix(path: Path) -> None:
 
 
 def _read_safetensors(path: Path):
-    from safetensors.torch import load_file
-
+    load_file = _safetensors().load_file
     try:
         return load_file(path)
     except Exception as error:  # its own type for a broken header, ValueError or OSError for what follows

@@ -37,7 +37,7 @@ def match_layers(model: keras.Model, module: nn.Module, inputs: np.ndarray) -> d
 
 def _called_modules(module: nn.Module, inputs: np.ndarray) -> list[str]:
     """Modules with parameters of their own, in the order of their first call."""
-    called, hooks = [], []
+    called, hooks, training = [], [], {part: part.training for part in module.modules()}
     for name, part in module.named_modules():
         if any(True for _ in part.parameters(recurse=False)):
             hooks.append(part.register_forward_hook(lambda *_, name=name: called.append(name)))
@@ -47,6 +47,8 @@ def _called_modules(module: nn.Module, inputs: np.ndarray) -> list[str]:
     finally:
         for hook in hooks:
             hook.remove()
+        for part, was in training.items():
+            part.training = was
     return list(dict.fromkeys(called))
 
 

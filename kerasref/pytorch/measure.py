@@ -70,7 +70,9 @@ def _outputs_of_both(model, ours: dict, theirs: dict, names: dict[str, str]):
         reference = theirs.get(names[layer])
         if output is None or reference is None:
             continue
-        activation = getattr(find_layer(model, layer), "activation", None)
+        found = find_layer(model, layer)
+        is_activation = isinstance(found, keras.layers.Activation)  # and so is its counterpart
+        activation = None if is_activation else getattr(found, "activation", None)
         if callable(activation) and activation is not keras.activations.linear:
             reference = keras.ops.convert_to_numpy(activation(keras.ops.convert_to_tensor(reference)))
         yield layer, output, reference

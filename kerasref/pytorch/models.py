@@ -34,17 +34,23 @@ def logistic_regression(num_classes=2):
     return network(flatten=nn.Flatten(), logit=nn.LazyLinear(1))
 
 
+def _activation(name):
+    if name not in ACTIVATIONS:
+        raise unknown("activation of the PyTorch twins", name, ACTIVATIONS)
+    return ACTIVATIONS[name]
+
+
 def softmax_regression(num_classes):
     return network(flatten=nn.Flatten(), logits=nn.LazyLinear(num_classes))
 
 
 def mlp(num_classes, units=(128, 64), activation="relu", dropout=0.0, batch_norm=False):
-    modules = {"flatten": nn.Flatten()}
+    modules, kind = {"flatten": nn.Flatten()}, _activation(activation)
     for i, width in enumerate(units, start=1):
         modules[f"fc{i}"] = nn.LazyLinear(width, bias=not batch_norm)
         if batch_norm:
             modules[f"bn{i}"] = nn.BatchNorm1d(width)
-        modules |= {f"{activation}{i}": ACTIVATIONS[activation](), f"dropout{i}": nn.Dropout(dropout)}
+        modules |= {f"{activation}{i}": kind(), f"dropout{i}": nn.Dropout(dropout)}
     return network(**modules, logits=nn.LazyLinear(num_classes))
 
 
@@ -95,7 +101,7 @@ def fashion_cnn(num_classes, dropout=0.0):
 
 def lenet5(num_classes, activation="tanh", pooling="average"):
     """LeCun et al. 1998, II.B, with the full connections in C3 that the notes draw."""
-    activate, pool = ACTIVATIONS[activation], POOLS[pooling]
+    activate, pool = _activation(activation), POOLS[pooling]
     return network(
         c1=nn.LazyConv2d(6, 5),  # 6x28x28
         a1=activate(),

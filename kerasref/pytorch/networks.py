@@ -41,7 +41,7 @@ def compare_network(
     train: int | None = None,
     explain: bool = False,
     explain_epochs: int = 3,
-    seeds: int = 3,
+    seeds: int = 5,
     optimizer: str | None = None,
     learning_rate: float | None = None,
     weight_decay: float | None = None,

@@ -89,8 +89,10 @@ class TorchAdam(_TorchOptimizer):
         self.assign(mean, mean + constant(1 - self.beta_1) * (gradient - mean))
         self.assign(square, constant(self.beta_2) * square + constant(1 - self.beta_2) * ops.square(gradient))
         step = ops.cast(self.iterations + 1, gradient.dtype)
-        correction_1 = -ops.expm1(step * constant(math.log(self.beta_1)))
-        correction_2 = -ops.expm1(step * constant(math.log(self.beta_2)))
+        correction_1, correction_2 = (
+            -ops.expm1(step * constant(math.log(beta))) if beta else constant(1.0)
+            for beta in (self.beta_1, self.beta_2)
+        )
         return (mean / correction_1) / (ops.sqrt(square) / ops.sqrt(correction_2) + constant(self.epsilon))
 
     def get_config(self):

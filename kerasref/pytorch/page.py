@@ -66,9 +66,19 @@ def write_comparison(folder: str | Path, content: dict) -> tuple[Path, Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = folder / "comparison.json", folder / "comparison.html"
-    for path, text in zip(paths, (json.dumps(content, indent=1) + "\n", render_comparison(content)), strict=True):
+    data = json.dumps(_as_json(content), indent=1, allow_nan=False) + "\n"
+    for path, text in zip(paths, (data, render_comparison(content)), strict=True):
         write_atomically(path, text)
     return paths
+
+
+def _as_json(value):
+    """Numbers that are not finite, which JSON lacks, as null."""
+    if isinstance(value, dict):
+        return {key: _as_json(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_comparison(path: str | Path) -> dict:
@@ -149,8 +159,8 @@ def _limits(part: dict) -> str:
 def _training_sentence(part: dict) -> str:
     ours, theirs = (_mean_and_spread(part[f"{side}_accuracy"]) for side in ("keras", "torch"))
     figures = f"Keras {ours}, PyTorch {theirs} after {part['epochs']} epochs"
-    if part["test"] is None:
-        return f"{figures}; one seed each cannot be tested, give more with --seeds."
+    if part["equal"] is None:
+        return f"{figures}; {len(part['rows'])} seeds each are too few for a test, give at least 4 with --seeds."
     p, (low, high) = part["test"]["permutation_p"], part["test"]["interval"]
     verdict = "cannot tell them apart" if part["equal"] else "tells them apart"
     return (

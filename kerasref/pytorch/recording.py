@@ -109,7 +109,7 @@ def preserved(model: keras.Model, module: nn.Module):
     """Inside the block weights may change and nothing drops out; afterwards everything is as before."""
     weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    training, rates = module.training, []
+    training, rates = {part: part.training for part in module.modules()}, []
     rates += [(layer, "rate", layer.rate) for layer in all_layers(model) if isinstance(layer, KERAS_DROPOUT)]
     rates += [(part, "p", part.p) for part in module.modules() if isinstance(part, TORCH_DROPOUT)]
     try:
@@ -122,7 +122,8 @@ def preserved(model: keras.Model, module: nn.Module):
         for weight, value in zip(model.weights, weights, strict=True):
             weight.assign(value)
         module.load_state_dict(state)
-        module.train(training)
+        for part, was in training.items():
+            part.training = was
         module.zero_grad()
 
 

@@ -10,7 +10,15 @@ import tensorflow as tf
 from kerasref.pytorch.diagnosis import cause
 from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.optimizers import TorchAdam, TorchSGD
-from kerasref.pytorch.recording import as_keras, as_torch, float64_copies, preserved, torch_loss
+from kerasref.pytorch.recording import (
+    as_keras,
+    as_torch,
+    find_layer,
+    find_module,
+    float64_copies,
+    preserved,
+    torch_loss,
+)
 from kerasref.pytorch.weights import slots
 from kerasref.training.losses import classification_loss
 from kerasref.training.schedules import inverse_time
@@ -148,7 +156,7 @@ def trajectory(
         """By step, of the trained weights or of batch norm's statistics."""
         pick = [slot.variable.trainable == trained for slot in weights]
         return [
-            max((float(np.abs(a - b).max()) for a, b, take in zip(*pair, pick, strict=True) if take), default=0.0)
+            _largest(np.abs(a - b).max() for a, b, take in zip(*pair, pick, strict=True) if take)
             for pair in zip(ours.values(), theirs.values(), strict=True)
         ]
 
@@ -165,13 +173,18 @@ def trajectory(
         "weights_by_step": largest(ours, theirs, True),
         "statistics_by_step": largest(ours, theirs, False),
     }
-    row |= {key: max(row[f"{key}_by_step"]) for key in ("loss", "weights", "statistics")}
+    row |= {key: _largest(row[f"{key}_by_step"]) for key in ("loss", "weights", "statistics")}
     if stock:
         stock_losses, ours = run(keras_steps, rule.stock, model, keras_weights)
         row["stock_losses"] = stock_losses
-        row["stock_loss"] = max(abs(a - b) for a, b in zip(stock_losses, torch_losses, strict=True))
-        row["stock_weights"] = max(largest(ours, theirs, True))
+        row["stock_loss"] = _largest(abs(a - b) for a, b in zip(stock_losses, torch_losses, strict=True))
+        row["stock_weights"] = _largest(largest(ours, theirs, True))
     return row
+
+
+def _largest(values) -> float:
+    """NaN where one of them is, which Python's max would pass over; 0 of none."""
+    return float(np.max([0.0, *values]))
 
 
 def trajectories_part(model, module, batches, names, tolerances: dict, rules=RULES, stock: bool = True) -> dict:
@@ -184,17 +197,23 @@ def trajectories_part(model, module, batches, names, tolerances: dict, rules=RUL
     rows = [trajectory(model, module, batches, names, rule, stock=stock) for rule in rules]
     wrong = [(row, key) for row in rows for key in _beyond(row, tolerances)]
     if wrong and model.compute_dtype == "float32":
-        _repeat_in_float64([row for row, _ in wrong], model, module, batches, names, rules)
+        _repeat_in_float64(list({row["rule"]: row for row, _ in wrong}.values()), model, module, batches, names, rules)
         wrong = [(row, key) for row, key in wrong if "float64" not in row or _beyond(row["float64"], FLOAT64)]
+    momenta = different_momenta(model, module, names)
     part = {
         "part": "trajectories",
-        "equal": not wrong,
+        "equal": not wrong and not momenta,
         "tolerances": tolerances,
         "measure": f"largest absolute difference over {len(batches)} steps",
         "first": {"layer": wrong[0][0]["rule"], "quantity": wrong[0][1]} if wrong else None,
         "rows": rows,
     }
-    return part | _diagnosis(model, module, wrong) if wrong else part
+    if wrong:
+        return part | _diagnosis(bool(momenta), wrong)
+    if momenta:  # neither loss nor trained weights show it: it is inference after training that differs
+        layer, reason = momenta[0]
+        return part | {"first": {"layer": layer, "quantity": "momentum"}} | cause("batch_norm_constants", reason)
+    return part
 
 
 def _beyond(differences: dict, tolerances: dict) -> list[str]:
@@ -210,11 +229,23 @@ def _repeat_in_float64(rows: list[dict], model, module, batches, names, rules) -
             row["float64"] = {key: found[key] for key in FLOAT64}
 
 
-def _diagnosis(model, module, wrong) -> dict:
+def different_momenta(model: keras.Model, module: nn.Module, names: dict[str, str]) -> list[tuple[str, str]]:
+    """(layer, what differs) for every batch norm whose momentum is not 1 minus its counterpart's."""
+    found = []
+    for name, other in names.items():
+        layer, part = find_layer(model, name), find_module(module, other)
+        momentum = getattr(part, "momentum", None)  # None in PyTorch: a plain average, which Keras has not
+        if not isinstance(layer, keras.layers.BatchNormalization) or momentum is None:
+            continue
+        if not math.isclose(1 - layer.momentum, momentum, abs_tol=1e-9):
+            told = f"momentum is {layer.momentum:g} in Keras, which is {1 - layer.momentum:g} in PyTorch, not"
+            found.append((name, f"{told} {momentum:g}"))
+    return found
+
+
+def _diagnosis(momenta_differ: bool, wrong) -> dict:
     if {key for _, key in wrong} == {"statistics"}:
-        layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-        norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-        if {round(1 - layer.momentum, 9) for layer in layers} != {norm.momentum for norm in norms}:
+        if momenta_differ:
             return cause("batch_norm_constants", "the weights agree and the momenta of batch norm differ")
         return cause("batch_norm_unbiased", "the weights agree and batch norm's statistics do not")
     return cause(None, "same start, same batches, PyTorch's rule: look at the parts above for the first difference")

@@ -49,6 +49,8 @@ class Slot:
             array = array.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
         elif array.ndim == 4:
             array = array.transpose(3, 2, 0, 1)  # height, width, in, out -> out, in, height, width
+        elif array.ndim == 3:
+            array = array.transpose(2, 0, 1)  # a layer norm's over a whole map
         elif self.map_shape:
             array = array[np.argsort(hwc_order(self.map_shape))].T
         else:
@@ -61,6 +63,8 @@ class Slot:
             array = array.reshape(*self.variable.shape[2:], *array.shape[2:]).transpose(2, 3, 0, 1)
         elif array.ndim == 4:
             array = array.transpose(2, 3, 1, 0)
+        elif array.ndim == 3:
+            array = array.transpose(1, 2, 0)
         else:
             array = array.T[hwc_order(self.map_shape)] if self.map_shape else array.T
         return np.array(array, order="C")
@@ -70,7 +74,9 @@ class Slot:
         shape = tuple(self.variable.shape)
         if len(shape) == 4 and self.kind is keras.layers.DepthwiseConv2D:
             return shape[2] * shape[3], 1, *shape[:2]
-        return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
+        if len(shape) in (3, 4):
+            return (*shape[:1:-1], *shape[:2])
+        return shape[::-1]
 
 
 def hwc_order(map_shape: tuple[int, int, int]) -> np.ndarray:
@@ -93,6 +99,14 @@ def weighted_layers(model: keras.Model, prefix: str = "") -> dict[str, keras.lay
     return found
 
 
+def _all_names(model: keras.Model, prefix: str = "") -> set[str]:
+    names = {prefix + layer.name for layer in model.layers}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            names |= _all_names(layer, f"{prefix}{layer.name}/")
+    return names
+
+
 def _is_seed(weight: keras.Variable) -> bool:
     return "seed_generator" in weight.path  # of dropout and augmentation layers: no weight of the network
 
@@ -106,6 +120,8 @@ def flattened_maps(model: keras.Model) -> dict[int, tuple[int, int, int]]:
     for layer in weighted_layers(model).values():
         try:
             flatten = _flatten_in_front(layer, callers)
+        except UserError:
+            raise
         except (AttributeError, ValueError):  # within a subclassed model, or called several times: the graph tells not
             continue
         if flatten is None or isinstance(_producer(flatten.input, callers), keras.layers.Permute):
@@ -141,12 +157,25 @@ def _producer(tensor, callers):
 def _flatten_in_front(layer, callers):
     """The layer that flattens a map for this one; None if there is none, or a Dense layer comes between."""
     while len(layer.input.shape) == 2:
-        layer = _producer(layer.input, callers)
+        name, layer = layer.name, _producer(layer.input, callers)
         if isinstance(layer, keras.layers.Dense) or not hasattr(layer, "input"):
             return None
+        if isinstance(layer.input, list):
+            joined = [_producer(tensor, callers) for tensor in layer.input]
+            if any(_flattens_a_map(one) or _flatten_in_front(one, callers) for one in joined if hasattr(one, "input")):
+                raise UserError(
+                    f"{name} weighs maps that were flattened before {layer.name} joined them: the order of its weights "
+                    "is not worked out; flatten what was joined instead"
+                )
+            return None
         if len(layer.input.shape) == 4:
-            return layer if isinstance(layer, (keras.layers.Flatten, keras.layers.Reshape)) else None
+            return layer if _flattens_a_map(layer) else None
     return None
+
+
+def _flattens_a_map(layer) -> bool:
+    flattens = isinstance(layer, (keras.layers.Flatten, keras.layers.Reshape))
+    return flattens and len(layer.input.shape) == 4
 
 
 def slots(model: keras.Model, names: dict[str, str]) -> list[Slot]:
@@ -156,7 +185,7 @@ def slots(model: keras.Model, names: dict[str, str]) -> list[Slot]:
     of layer whose weights have no known counterpart.
     """
     layers = weighted_layers(model)
-    without_weights = {layer.name for layer in model.layers if layer.name not in layers}
+    without_weights = _all_names(model) - set(layers)
     if left := [name for name in layers if name not in names]:
         raise UserError(f"layers of {model.name} that the name map leaves out: {', '.join(left)}")
     if strangers := [name for name in names if name not in layers and name not in without_weights]:

@@ -55,7 +55,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             rate = float(self.model.optimizer.learning_rate.numpy())
-            at = f"epoch {self.epoch + 1}, step {self.first_step + batch + 1}, learning rate {rate:g}"
+            done = min(
+                batch + 1, (self.params or {}).get("steps") or math.inf
+            )  # the last call of an epoch may have had fewer
+            at = f"epoch {self.epoch + 1}, step {self.first_step + done}, learning rate {rate:g}"
             raise RunError(f"loss is {loss} at {at}; try a lower one")
 
 

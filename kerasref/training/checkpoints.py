@@ -64,7 +64,7 @@ def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict, keep: int 
     digest = hashlib.sha256(content.getbuffer()).hexdigest()
     write_atomically(folder / f"{name}.npz", content.getbuffer())
     write_atomically(folder / f"{name}.json", _manifest_text({**progress, "file": f"{name}.npz", "sha256": digest}))
-    _forget(folder, keep)
+    _forget(folder, keep, name)
     return folder / f"{name}.npz"
 
 
@@ -92,11 +92,6 @@ def load_best(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
         except (OSError, ValueError):
             continue
     return None
-
-
-def best_score(folder: Path) -> float:
-    """The highest score there; minus infinity where there is none."""
-    return max((_score(file) for file in _manifest_files(folder)), default=-math.inf)
 
 
 def latest_epoch(folder: Path) -> int:
@@ -162,8 +157,10 @@ def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _forget(folder: Path, keep: int) -> None:
-    kept = {file.stem for file in [*_manifest_files(folder)[:keep], *_by_score(folder)[:1]]}
+def _forget(folder: Path, keep: int, newest: str) -> None:
+    """Later ones than `newest`, just written, are damaged, or the training had gone on from them."""
+    files = [file for file in _manifest_files(folder) if file.stem <= newest]
+    kept = {file.stem for file in [*files[:keep], *[file for file in _by_score(folder) if file in files][:1]]}
     for pattern in ("epoch-*.json", "epoch-*.npz"):  # manifests first: without its manifest a checkpoint is none
         for file in folder.glob(pattern):
             if file.stem not in kept:

@@ -69,21 +69,27 @@ def _fused_rule(optimizer: keras.Optimizer):
 
 
 def fuse_batch_norm(model: keras.Model) -> None:
-    """Has every batch norm over image maps of `model` run as one operation in training.
+    """Has every batch norm over the channels of image maps that `model` has run as one operation in training.
 
     In inference it stays Keras': there TensorFlow 2.21 joins the kernel with the convolution and activation around it,
     and fails where that is tanh ("Fusion is not implemented").
     """
     for layer in model.layers:
-        if type(layer) is keras.layers.BatchNormalization and len(layer.input.shape) == 4 and layer.center:
+        if type(layer) is keras.layers.BatchNormalization and _has_kernel(layer):
             layer.call = _fused_call(layer)
+
+
+def _has_kernel(layer: keras.layers.BatchNormalization) -> bool:
+    over_channels = len(layer.input.shape) == 4 and layer.axis in (-1, 3)
+    plain = layer.center and layer.scale and not layer.renorm and not layer.synchronized
+    return over_channels and plain and layer.variable_dtype == "float32"
 
 
 def _fused_call(layer: keras.layers.BatchNormalization):
     keras_call = layer.call
 
     def call(inputs, training=None, mask=None):
-        if not training or not layer.trainable or inputs.dtype == tf.float64:
+        if not training or not layer.trainable or mask is not None or inputs.dtype == tf.float64:
             return keras_call(inputs, training=training, mask=mask)
         found = tf.raw_ops.FusedBatchNormV3(
             x=inputs,

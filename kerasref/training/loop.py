@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from kerasref.atomic import remove_unfinished
 from kerasref.data import ImageDataset
 from kerasref.errors import RunError, UserError
+from kerasref.evaluation.metrics import check_selection_metric
 from kerasref.models.initializers import initialize
 from kerasref.recipe import Recipe
 from kerasref.runs import Run, build_network, describe_settings, load_recipe_dataset
@@ -47,8 +48,9 @@ def train(
     `keep_checkpoints` and the best are kept. Without `tensorboard` no tensorboard/ is written. `strategy` "mirrored"
     trains on all devices of the machine, "multi_worker" on those that TF_CONFIG names, which all see `run_dir`; worker
     0 writes, and waits `peer_timeout` seconds for the others, as they do.
-    Raises UserError where `run_dir` holds another run, RunError when the loss is not finite, the directory is in use or
-    a worker is missing, Stopped when a signal ended it after a checkpoint.
+    Raises UserError where `run_dir` holds another run or these classes have no such selection metric, RunError when the
+    loss is not finite, the directory is in use or a worker is missing, Stopped when a signal ended it after a
+    checkpoint.
     """
     devices = distribution.choose(strategy, peer_timeout)
     interval = checkpoints.Interval.parse(checkpoint_every)
@@ -74,6 +76,7 @@ def train(
         dataset = dataset or load_recipe_dataset(recipe, data_dir)
         for note in dataset.notes:
             print(note)
+        check_selection_metric(recipe.selection_metric, len(dataset.class_names))
         preprocessing = transfer.preprocessing_for(recipe, dataset)
         with devices.scope():
             model = build_network(recipe, preprocessing.output_shape(dataset.image_shape), len(dataset.class_names))
@@ -99,6 +102,8 @@ def train(
             recipe=settings["recipe"], data=settings["dataset"], preprocessing=settings["preprocessing"]
         )
         if devices.is_chief:
+            for file in (run.model_file, run.best_file):
+                file.unlink(missing_ok=True)  # of fewer epochs: while it is there the run counts as complete
             run.write_settings(settings)
         with StopSignals() as signals:
             training = Training(
@@ -182,3 +187,6 @@ def _compile(model: keras.Model, recipe: Recipe, dataset: ImageDataset, device: 
         metrics=[classification_accuracy(num_logits)],
         **how,
     )
+    if not model.optimizer.built:  # float16's loss scaling, which compile puts around it; a checkpoint holds its scale
+        with devices.scope():
+            model.optimizer.build(model.trainable_variables)

@@ -57,6 +57,7 @@ class Training(keras.callbacks.Callback):
         self.first_epoch = self.first_step = 0
         self.rows: list[dict] = []
         self.restored = None
+        self.seconds_restored = 0.0  # that an epoch entered in its middle had taken before
 
     def go_on(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         recipe, model = self.recipe, self.model
@@ -67,9 +68,9 @@ class Training(keras.callbacks.Callback):
                 stop_on_non_finite,
                 LearningRateDecay(recipe_schedule(recipe), self.steps_per_epoch),
                 *([transfer.Unfreeze(recipe.frozen_epochs)] if recipe.frozen_epochs else []),
+                keras.callbacks.LambdaCallback(on_epoch_end=self._log_durations),
                 *callbacks,
                 *([progress_bar] if self.devices.is_chief else []),
-                keras.callbacks.LambdaCallback(on_epoch_end=self._log_durations),
                 *(self._tensorboard_callbacks() if self.tensorboard and self.devices.is_chief else []),
                 self,  # last: what others write of an epoch is there before its checkpoint, or a stop
             ],
@@ -134,7 +135,8 @@ class Training(keras.callbacks.Callback):
             checkpoints.restore_model_state(self.model, self.restored)
             self.restored = None
         self.seconds_before = self.rows[-1]["run_duration"] if self.rows else 0.0
-        self.epoch_started = time.monotonic()
+        self.epoch_started = time.monotonic() - self.seconds_restored
+        self.seconds_restored = 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         self.step = min(self.first_step + batch + 1, self.steps_per_epoch)
@@ -184,6 +186,7 @@ class Training(keras.callbacks.Callback):
         progress = {
             "epoch": epoch,
             "step": step,
+            "seconds": round(time.monotonic() - self.epoch_started, 3) if step else 0.0,
             "rows": self.rows,
             "callbacks": remembered,
             "stopped_early": self.model.stop_training,
@@ -218,8 +221,8 @@ class Training(keras.callbacks.Callback):
     def _restore(self) -> bool:
         """Goes on from the newest whole checkpoint, if there is one; True where a callback had ended the training."""
         self.saved_step, self.saved_at = 0, time.monotonic()
-        self.best_score = checkpoints.best_score(self.run.checkpoints)
-        found = checkpoints.load_latest(self.run.checkpoints)
+        best, found = (load(self.run.checkpoints) for load in (checkpoints.load_best, checkpoints.load_latest))
+        self.best_score = best[1]["score"] if best else -math.inf
         if found is None:
             return False
         arrays, progress, damaged = found
@@ -231,6 +234,7 @@ class Training(keras.callbacks.Callback):
         checkpoints.restore_model_state(self.model, arrays)
         self.restored = arrays if progress["step"] else None
         self.first_epoch, self.first_step, self.rows = progress["epoch"], progress["step"], progress["rows"]
+        self.seconds_restored = progress.get("seconds", 0.0)
         self.saved_step = self.first_epoch * self.steps_per_epoch + self.first_step
         names = [type(callback).__name__ for callback in self.kept]
         if [name for name, _ in progress["callbacks"]] != names:

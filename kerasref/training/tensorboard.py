@@ -178,7 +178,8 @@ class ConfusionMatrixImage(_Writing):
         for images, labels in self.data:
             logits, labels = self.model.predict_on_batch(images), np.asarray(labels)
             predicted = logits.argmax(-1) if logits.shape[-1] > 1 else (logits[:, 0] > 0).astype(np.int64)
-            np.add.at(matrix, (labels.argmax(-1) if labels.ndim == 2 else labels, predicted), 1)
+            one_hot = labels.ndim == 2 and labels.shape[1] > 1
+            np.add.at(matrix, (labels.argmax(-1) if one_hot else labels.reshape(-1).astype(np.int64), predicted), 1)
         with self.writer.as_default():
             tf.summary.image(self.tag, _pixels(plot_confusion_matrix(matrix, self.class_names))[None], step=self.epoch)
         self.writer.flush()

@@ -62,11 +62,10 @@ def initialize_from(
 def freeze(model: keras.Model, until: str) -> None:
     """Freezes the layers of a compiled model from the input to `until`, batch norm's averages with them.
 
-    The optimizer is built for all weights before, so that it, and a checkpoint of it, has the same shape when they
-    thaw. Raises UserError for an unknown layer and when nothing would be left to train.
+    The optimizer has to be built for all weights before, so that it, and a checkpoint of it, has the same shape when
+    they thaw. Raises UserError for an unknown layer and when nothing would be left to train.
     """
     frozen = _as_far_as(model, until)
-    model.optimizer.build(model.trainable_variables)
     for layer in frozen:
         layer.trainable = False
     if not model.trainable_variables:

@@ -1,9 +1,13 @@
 """The benchmark as a program: one tiny workload runs, and what is wrong is said."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+from kerasref.benchmark.worker import cpu_seconds
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -25,6 +29,26 @@ def test_a_tiny_workload_runs_on_both_sides(tmp_path):
         assert 0 <= row["others"] <= 1
 
 
+def _work(seconds, connection):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    connection.send("done")
+    connection.recv()
+
+
+def test_what_a_contender_starts_counts_as_its_own():
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=_work, args=(0.5, there))
+    before = cpu_seconds()
+    child.start()
+    here.recv()
+    assert 0.4 < cpu_seconds() - before < 2  # while it runs,
+    here.send("end")
+    child.join()
+    assert 0.4 < cpu_seconds() - before < 2  # and once, when it has ended
+
+
 def test_a_profile_finds_the_operations(tmp_path):
     out = tmp_path / "rows.json"
     chosen = ["--workloads", "lenet5", "--precisions", "float32", "--out", str(out)]
@@ -39,6 +63,12 @@ def test_an_unknown_network_is_said():
     done = script("benchmark.py", "--workloads", "lenet6")
     assert done.returncode == 2
     assert "unknown workload 'lenet6'; choose from alexnet, lenet5" in done.stderr
+
+
+def test_an_estimate_is_of_the_data_sets_pictures():
+    done = script("estimate.py", "mnist_best", "--images-per-second", "1000")
+    assert done.returncode == 0, done.stderr
+    assert "269,434 parameters" in done.stdout  # 16 x 3 x 3 x 1 in the first layer, where colours have 3
 
 
 def test_estimate_of_a_recipe():

@@ -131,6 +131,33 @@ def test_sixteen_bits_become_eight_without_clipping():
     assert read_picture(_bytes(Image.new("I;16", (2, 2), 32896))).getpixel((0, 0)) == (128, 128, 128)
 
 
+def test_sixteen_bits_of_a_pgm_are_those_of_a_png():
+    pixels = np.array([[1000, 2000], [3000, 40000]], ">u2")
+    pgm = read_picture(b"P5 2 2 65535 " + pixels.tobytes())
+    png = read_picture(_bytes(Image.fromarray(pixels.astype("uint16"))))
+    np.testing.assert_array_equal(np.asarray(pgm), np.asarray(png))
+
+
+def test_a_small_light_digit_on_a_clean_dark_page_is_found():
+    page = np.zeros((1000, 1000), np.uint8)
+    page[450:550, 500:510] = 255  # a thousandth of the page
+    for picture in (page, 255 - page):
+        made = prepare_digit(Image.fromarray(picture))[..., 0]
+        assert 0.02 < (made > 127).mean() < 0.2 and made[13:15, 12:16].max() > 200
+
+
+def test_an_empty_picture_of_mnists_size_has_no_digit():
+    with pytest.raises(UserError, match="nothing stands out"):
+        prepare_digit(Image.new("L", (28, 28)))
+
+
+def test_a_thread_is_a_garment_too():
+    page = Image.new("L", (600, 600))
+    page.paste(255, (50, 300, 550, 304))
+    made = picture_to_input(page, "garment", (28, 28, 1))
+    assert made.shape == (28, 28, 1) and 20 <= (made > 127).sum() <= 60
+
+
 def test_one_pixel_is_a_photograph_but_no_digit():
     pixel = read_picture(_bytes(Image.new("RGB", (1, 1), "red")))
     assert (picture_to_input(pixel, "photo", (4, 4, 3)) == (255, 0, 0)).all()

@@ -3,14 +3,17 @@
 import gzip
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
 import tarfile
 import zipfile
 
+import command_line
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -135,6 +138,17 @@ def test_a_folder_of_pictures_of_many_sizes(folder):
     assert any("notes.txt" in note for note in dataset.notes)
 
 
+def test_a_turned_tiff_has_its_size_once(tmp_path):
+    """Pillow turns the size of a TIFF by itself, and of no other format."""
+    for name, format in (("cat", "TIFF"), ("dog", "JPEG")):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(8):
+            exif = Image.Exif()
+            exif[0x0112] = 6
+            Image.new("RGB", (60, 40), (i, 0, 0)).save(tmp_path / "train" / name / f"{i}.{format}", format, exif=exif)
+    assert load_dataset(str(tmp_path)).image_shape == (60, 40, 3)
+
+
 def test_ants_and_bees_name_the_file_that_is_no_photograph(shared_data, tmp_path):
     with tarfile.open(shared_data / "hymenoptera" / "hymenoptera_256.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
@@ -225,6 +239,26 @@ def test_workers_share_what_is_read_from_files(folder, tmp_path, monkeypatch):
             for (images, labels), (all_images, all_labels) in zip(mine, whole, strict=True):
                 np.testing.assert_array_equal(images, all_images[worker::3], strict=True)
                 np.testing.assert_array_equal(labels, all_labels[worker::3], strict=True)
+
+
+def test_a_picture_that_breaks_is_named_while_it_is_read(folder, tmp_path, monkeypatch):
+    """Decoded batch by batch, and streamed: no black picture takes its place; the scripts say what was said here."""
+    monkeypatch.setattr("kerasref.data.folder.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("kerasref.data.tfds_sets.MEMORY_LIMIT", 0)
+    broken = folder / "dog" / "7.png"
+    content = broken.read_bytes()
+    broken.write_bytes(content[: len(content) // 2])
+    fine = tmp_path / "fine"
+    shutil.copytree(folder, fine)
+    (fine / "dog" / "7.png").unlink()
+    import_dataset("my_pets", fine, tmp_path / "tfds")
+    monkeypatch.setattr("kerasref.data.tfds_sets.decode", lambda raw, shape: (None, {raw[0]: UserError("truncated")}))
+    for name, says in ((folder, "7.png"), ("my_pets", "my_pets, split train: truncated")):
+        train = load_dataset(name, data_dir=tmp_path / "tfds", image_size=8, validation=0.0).train
+        with pytest.raises(tf.errors.InvalidArgumentError) as found:
+            list(train.batches(4))
+        code, message = command_line._explain(found.value)
+        assert (code, says in message, message.count("\n")) == (2, True, 0), message
 
 
 def test_a_preparation_that_was_killed_is_never_used(folder, tmp_path):

@@ -25,6 +25,8 @@ MIDDLE = {"accuracy": 0.98, "macro_f1": 0.97, "log_loss": 0.3, "latency_ms": 5.0
         ("accuracy subject to latency_ms < 6, macro_f1 > 0.95", [2, 1, 0]),
         ("0.5 accuracy + 0.5*macro_f1", [2, 1, 0]),
         ("accuracy + 0.01 latency_ms", [0, 2, 1]),
+        ("1e-2 latency_ms + accuracy", [0, 2, 1]),
+        ("0.6 macro_f1 + 0.4 macro_f1", [2, 0, 1]),
         ("accuracy subject to latency_ms < 1", [1, 2, 0]),  # all break it: by the score then
     ],
 )
@@ -38,6 +40,11 @@ def test_what_a_run_breaks_is_said():
     assert criterion.broken(GOOD) == ["latency_ms 9 is not < 5"]
     assert criterion.broken(FAST) == []
     assert parse_criterion("0.25 accuracy + 2 log_loss").score(FAST) == pytest.approx(0.25 * 0.97 - 2 * 0.2)
+
+
+def test_a_name_may_begin_like_an_exponent():
+    criterion = parse_criterion("expected_calibration_error + 2e-1 accuracy + accuracy")
+    assert criterion.weights == {"expected_calibration_error": 1.0, "accuracy": 1.2}
 
 
 @pytest.mark.parametrize(

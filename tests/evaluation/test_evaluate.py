@@ -1,7 +1,16 @@
+import dataclasses
+import shutil
+
 import numpy as np
+import pytest
+from PIL import Image
 
 from kerasref.data import MemorySplit
+from kerasref.errors import UserError
 from kerasref.evaluation import evaluate
+from kerasref.recipe import Recipe
+from kerasref.runs import load_recipe_dataset
+from kerasref.training import train
 
 
 class Streamed(MemorySplit):
@@ -17,3 +26,33 @@ def test_a_streamed_split_gives_the_labels_and_pictures_of_one_in_memory(monkeyp
     indices = np.array([0, 6, 7, 20, 29])
     np.testing.assert_array_equal(evaluate._pictures(streamed, indices), images[indices], strict=True)
     np.testing.assert_array_equal(evaluate._pictures(whole, indices), images[indices], strict=True)
+
+
+def test_a_folder_that_changed_since_is_not_measured(tmp_path):
+    """One picture more and the test split is another draw, with pictures in it that were trained on."""
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{i}.png")
+    recipe = Recipe(model="softmax_regression", dataset=str(tmp_path / "pets"), validation=0.1, epochs=1)
+    run = train(recipe, tmp_path / "run")
+    before = evaluate.evaluate_run(run)["accuracy"]
+    shutil.copy(tmp_path / "pets" / "cat" / "0.png", tmp_path / "pets" / "cat" / "more.png")
+    with pytest.raises(UserError, match=r"was trained with data set's num_train \d+, found \d+; bring"):
+        evaluate.evaluate_run(run)
+    (tmp_path / "pets" / "cat" / "more.png").rename(tmp_path / "more.png")
+    (tmp_path / "pets" / "cat").rename(tmp_path / "pets" / "zebra")
+    with pytest.raises(UserError, match=r"class_names \['cat', 'dog'\], found \['dog', 'zebra'\]"):
+        evaluate.evaluate_run(run)
+    (tmp_path / "pets" / "zebra").rename(tmp_path / "pets" / "cat")
+    assert evaluate.evaluate_run(run)["accuracy"] == before
+
+
+def test_a_part_of_a_data_set_is_measured_on_the_whole_ones_test_split(tmp_path):
+    recipe = Recipe(model="softmax_regression", dataset="digits", validation=0.1, epochs=1)
+    data = load_recipe_dataset(recipe)
+    part = dataclasses.replace(data, name="half of digits", train=data.train.select(np.arange(500)))
+    run = train(recipe, tmp_path / "part", dataset=part)
+    assert evaluate.evaluate_run(run)["n"] == data.test.num_examples

@@ -113,6 +113,21 @@ def test_importance_finds_the_field_that_matters(tmp_path):
     assert is_logarithmic([0.01, 0.5]) and not is_logarithmic([0, 1]) and not is_logarithmic([32, 64])
 
 
+def test_importance_counts_what_the_finished_runs_varied(tmp_path):
+    runs = [write_run(tmp_path / f"{seed}", 0.9 + seed / 100, learning_rate=0.01, seed=seed) for seed in range(3)]
+    runs.append(write_run(tmp_path / "failed", finished=False, learning_rate=10.0))
+    comparison = compare(read_entries(runs))
+    assert "learning_rate" in comparison.differing and comparison.importance == {}
+
+
+def test_significance_says_worse_where_the_common_seeds_do(tmp_path):
+    first = [write_run(tmp_path / f"a{s}", (0.900, 0.9005, 0.99)[s], learning_rate=0.1, seed=s) for s in range(3)]
+    second = [write_run(tmp_path / f"b{s}", (0.910, 0.911)[s], learning_rate=0.2, seed=s) for s in range(2)]
+    (line,) = significance(compare(read_entries([*first, *second])))
+    assert "learning_rate=0.1 is worse than learning_rate=0.2 by 0.0103 on average" in line
+    assert "2 seeds that both have" in line
+
+
 def test_significance_is_the_paired_test_in_words(nine_runs):
     first, second = significance(compare(read_entries(nine_runs)))
     others = ((0.80, 0.84, 0.82), (0.83, 0.82, 0.80))

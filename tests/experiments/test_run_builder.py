@@ -9,9 +9,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from kerasref.errors import UserError
-from kerasref.experiments.run_builder import FIELDS, RunBuilder, recipe_of
+from kerasref.experiments.run_builder import FIELDS, RunBuilder
 from kerasref.experiments.search_space import field_value, narrowed, parse_space
-from kerasref.recipe import Recipe
 
 
 def test_the_notes_example_prints_as_there():
@@ -24,7 +23,6 @@ def test_the_notes_example_prints_as_there():
         "Run(lr=0.001, batch_size=10000)",
     ]
     assert (runs[0].lr, runs[0].batch_size) == (0.01, 1000)
-    assert recipe_of(runs[3], Recipe()) == Recipe(learning_rate=0.001, batch_size=10000)
 
 
 @hypothesis.given(st.dictionaries(st.sampled_from(FIELDS), st.lists(st.integers(), min_size=1, max_size=4), max_size=4))

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from kerasref.errors import RunError, UserError
 from kerasref.experiments.plan import Outcome, Plan
 from kerasref.experiments.results_table import add_rows, make_row, read_rows
 from kerasref.experiments.sweep import Sweep
-from kerasref.experiments.workers import Execution, run_workers, train_run
+from kerasref.experiments.workers import Execution, run_workers
 from kerasref.recipe import Recipe
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "sweep.py"
@@ -243,6 +242,9 @@ def test_any_database_of_optuna_holds_the_study(tmp_path):
         ("lenet5 --grid lr=0.1 --seeds 0", "--seeds is 0"),
         ("lenet5 --grid lr=0.1 --refine", "--refine narrows"),
         ("lenet5 --search 3 lr=0.1..0.2 validation=0", "give validation=0.1"),
+        ("lenet5 --search 3 lr=0.1..0.2 validation=7:0:3", "give validation=0.1"),
+        ("lenet5 --grid lr=0.1 validation=0 selection_metric=log_loss", "log_loss needs a validation split"),
+        ("lenet5 --grid lr=0.1 selection_metric=loss", "unknown selection metric 'loss'"),
         ("lenet5 --random many lr=0.1..0.2", "--random"),
         ("lenet5 --grid lr=0.1 --dataset no/such/folder", "no/such/folder"),
     ],
@@ -253,52 +255,7 @@ def test_wrong_arguments_are_said_before_anything_is_made(args, says, tmp_path):
     assert not (tmp_path / "out" / "sweep.json").exists()
 
 
-# real trainings
-
-
-def test_a_run_of_a_sweep_is_a_run_directory_pruned_or_not(tmp_path):
-    trial = optuna.create_study(direction="maximize").ask()
-    base = dataclasses.replace(SMALLEST, epochs=3, learning_rate=0.01, selection_metric="macro_f1")
-    sweep = Sweep.start(tmp_path, plan("grid", "batch_size=100,200", base=base))
-    claims = [sweep._claim(), sweep._claim()]  # held: a lock that nobody holds is a dead process's
-    first, second = (next(sweep._unfinished(trial)) for trial, _ in claims)
-
-    outcome = train_run(first, Execution())
-    folder = tmp_path / "runs" / "0001"
-    assert outcome.value == json.loads((folder / "validation.json").read_text())["macro"]["f1"]
-    assert outcome.value > 0.5 and not (folder / "metrics.json").exists()  # the test set stays closed
-
-    trial.should_prune = lambda: True
-    outcome = train_run(dataclasses.replace(second, trial=trial), Execution())
-    assert outcome.hopeless and "pruned after epoch 1" in outcome.reason
-    assert (tmp_path / "runs" / "0002" / "model.keras").exists()
-    assert len(trial.study.trials[0].intermediate_values) == 1
-    assert [(row["run"], row["epoch"]) for row in read_rows(sweep.results)[0]] == [(1, 1), (1, 2), (1, 3), (2, 1)]
-
-
-@pytest.mark.timeout(900)  # TensorFlow is loaded four times, which a busy machine takes minutes for
-def test_twelve_runs_killed_three_times_are_twelve_rows(tmp_path):
-    fields = "lr=0.1,0.01,0.001 batch_size=100,200 nesterov=true,false model=softmax_regression optimizer=momentum"
-    command = [sys.executable, str(SCRIPT), "mnist_cnn", "--grid", *fields.split(), "--epochs", "1"]
-    command += ["--dataset", "digits", "--out", str(tmp_path)]
-    results = tmp_path / "results.csv"
-
-    finished = {}
-    for at_least in (2, 5, 8):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        while len(read_rows(results)[0]) < at_least:
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.02)
-        process.kill()
-        process.communicate()  # ends when its processes have ended too
-        finished |= {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/*/model.keras")}
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = read_rows(results)[0]
-    assert sorted(row["run"] for row in rows) == list(range(1, 13))
-    assert json.loads((tmp_path / "results.json").read_text()) == rows
-    assert len({(row["learning_rate"], row["batch_size"], row["nesterov"]) for row in rows}) == 12
-    assert all(row["reason"] is None and 0 <= row["val_accuracy"] <= 1 for row in rows)
-    assert len(list(tmp_path.glob("runs/*/model.keras"))) == 12
-    assert all(file.stat().st_mtime_ns == when for file, when in finished.items())  # none was trained again
-    assert "12 of 12 runs done, 0 of them" in done.stdout
+def test_a_metric_of_which_less_is_better_is_minimized():
+    plan = sweep_script.plan_of(["lenet5", "--search", "3", "lr=0.1..0.2", "selection_metric=log_loss"])[1]
+    assert (plan.base["selection_metric"], plan.higher_is_better) == ("log_loss", False)
+    assert plan.fields == ("lr=0.1..0.2",)

@@ -164,7 +164,7 @@ def trained(tmp_path_factory):
 
 def test_whole_trainings_side_by_side(trained):
     part = trained[0]["training"]
-    assert part["equal"] is True
+    assert part["equal"] is None  # two seeds cannot tell
     for row in part["rows"]:
         np.testing.assert_allclose(row["keras_losses"], row["torch_losses"], rtol=1e-4)
         assert row["keras_accuracy"] == pytest.approx(row["torch_accuracy"], abs=2 / 359)

@@ -25,6 +25,7 @@ RULES = {
         lambda: TorchAdam(0.1, weight_decay=0.01),
         lambda p: torch.optim.Adam(p, 0.1, weight_decay=0.01),
     ),
+    "adam without momentum": (lambda: TorchAdam(0.1, 0.0), lambda p: torch.optim.Adam(p, 0.1, (0.0, 0.999))),
     "adam, large epsilon": (lambda: TorchAdam(0.1, epsilon=0.1), lambda p: torch.optim.Adam(p, 0.1, eps=0.1)),
     "rmsprop": (lambda: TorchRMSprop(0.01), lambda p: torch.optim.RMSprop(p, 0.01)),
     "rmsprop weight decay": (

@@ -130,6 +130,8 @@ def test_an_existing_export_is_not_replaced_unasked(run_dir, exported):
         (("export.py", str(SCRIPTS)), "recipe.json"),
         (("export.py", "no/such/run"), "no/such/run"),
         (("export.py", "x", "--format", "h5"), "--format"),
+        (("export.py", "x", "--format"), "--format without a name"),
+        (("export.py", "x", "--examples", "0"), "--examples 0: expected at least 1"),
         (("predict.py", "no.onnx", "x.png"), "no.onnx"),
         (("predict.py", str(SCRIPTS), "x.png"), "no model"),
     ],

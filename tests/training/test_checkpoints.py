@@ -60,3 +60,12 @@ def test_a_save_that_fails_leaves_the_older_ones_and_no_temporary_file(folder, m
     with pytest.raises(RunError, match=r"npz could not be written: No space"):
         checkpoints.save(folder, {"a": np.zeros(9)}, {"epoch": 4, "step": 0})
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_what_is_saved_after_damaged_ones_stays(folder):
+    for file in folder.glob("*.npz"):  # epochs 2 and 3
+        file.write_bytes(b"")
+    checkpoints.save(folder, {"a": np.zeros(1)}, {"epoch": 1, "step": 5, "score": 0.5})
+    assert checkpoints.load_latest(folder)[1]["step"] == 5
+    assert checkpoints.load_best(folder)[1]["step"] == 5
+    assert len(list(folder.iterdir())) == 2  # the damaged ones would be in the way of all that follow

@@ -99,6 +99,20 @@ def test_running_statistics_are_keras_own():
     np.testing.assert_allclose(found[1][4], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"axis": 1}, {"scale": False}, {"center": False}, {"renorm": True}, {"synchronized": True}, {"dtype": "float64"}],
+    ids=str,
+)
+def test_what_the_kernel_does_not_have_stays_keras(options):
+    layer = keras.layers.BatchNormalization(**options)
+    layer_in = keras.Input((5, 5, 3))
+    model = keras.Model(layer_in, layer(layer_in))
+    fuse_batch_norm(model)
+    step = tf.function(lambda x: model(x, training=True)).get_concrete_function(tf.zeros((2, 5, 5, 3)))
+    assert "FusedBatchNormV3" not in {operation.type for operation in step.graph.get_operations()}
+
+
 def test_one_operation_does_the_work():
     model = build_model("resnet20", (16, 16, 3), 4)
     fuse_batch_norm(model)

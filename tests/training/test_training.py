@@ -222,14 +222,17 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
         train(RECIPE, tmp_path, callbacks=[Blow()])
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_last_good_checkpoint(tmp_path):
+def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_last_good_checkpoint(whole, tmp_path):
     class Blow(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
                 self.model.layers[-1].kernel.assign(np.full(self.model.layers[-1].kernel.shape, np.nan))
 
-    with pytest.raises(RunError, match=r"epoch 2, step (?s:.*)last good checkpoint: .*epoch-00001"):
-        train(RECIPE, tmp_path / "run", callbacks=[Blow()])
+    steps = -(-whole.settings()["dataset"]["num_train"] // 50)
+    for calls, step in ((4, 4), (100, steps)):  # steps a call: the step that is named is the call's last
+        recipe = dataclasses.replace(RECIPE, steps_per_execution=calls)
+        with pytest.raises(RunError, match=rf"epoch 2, step {step},(?s:.*)last good checkpoint: .*epoch-00001"):
+            train(recipe, tmp_path / f"run-{calls}", callbacks=[Blow()])
 
 
 def test_keep_prob_of_a_network_without_dropout_is_an_error(tmp_path):

@@ -1,0 +1,122 @@
+"""What an export is of: logits or probabilities, the weights that were measured, figures that are of these weights."""
+
+import io
+import json
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kerasref.data.pictures import prepare_photo, read_picture
+from kerasref.errors import RunError, UserError
+from kerasref.export import verification
+from kerasref.export.card import model_card
+from kerasref.export.exporting import export
+from kerasref.export.inspection import inspect_model
+from kerasref.export.servable import _decode
+from kerasref.export.sources import open_source
+
+
+def _softmax_inside():
+    inner = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4, "softmax")])
+    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), inner])
+
+
+def _softmax_as_an_operation():
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, keras.ops.softmax(keras.layers.Dense(4)(keras.layers.Flatten()(inputs))))
+
+
+def _dense(activation, units=4):
+    inner = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(units, activation)]
+    return keras.Sequential([keras.Input((8, 8, 3)), keras.Sequential(inner)])
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (_softmax_inside, True),
+        (_softmax_as_an_operation, True),
+        (lambda: _dense(None), False),
+        (lambda: _dense("sigmoid", 1), True),
+        (lambda: _dense(None, 1), False),
+    ],
+    ids=["softmax inside", "softmax as an operation", "logits", "sigmoid", "one logit"],
+)
+def test_probabilities_are_told_from_logits(build, expected, tmp_path):
+    build().save(tmp_path / "theirs.keras")
+    assert open_source(tmp_path / "theirs.keras", trust=True).gives_probabilities is expected
+
+
+def test_several_labels_at_once_are_refused(tmp_path):
+    _dense("sigmoid").save(tmp_path / "theirs.keras")
+    with pytest.raises(UserError, match="a sigmoid for each class"):
+        open_source(tmp_path / "theirs.keras", trust=True)
+
+
+def test_figures_are_of_the_weights_that_are_exported(run_dir, tmp_path):
+    last, best = open_source(run_dir), open_source(run_dir / "best.keras")
+    assert last.contract.sure_above is not None and best.contract.sure_above is None
+    assert "best.keras was never evaluated" in model_card(best, {}) and "accuracy" in model_card(last, {})
+    export(best, ("onnx",), tmp_path, examples=20)
+    export(last, ("litert",), tmp_path, examples=20)
+    entries = json.loads((tmp_path / "verification.json").read_text())
+    assert list(entries) == ["model.tflite"]  # the other file is of other weights
+    assert "model.onnx" not in (tmp_path / "model_card.md").read_text()
+
+
+@pytest.mark.parametrize("numbers", [None, "float16", "int8"])
+def test_answers_that_are_no_numbers_are_refused_in_any_arithmetic(numbers, tmp_path, monkeypatch):
+    answers = np.full((4, 3), 1 / 3)
+    found = {"probabilities": answers.copy(), "logits": np.zeros((4, 3)), "class_id": np.zeros(4, int), "seconds": 1.0}
+    found["probabilities"][1] = np.nan
+    monkeypatch.setattr(verification, "read_back", lambda *_: found)
+    expected = verification.Expected("pictures", np.zeros((4, 1)), None, np.zeros((4, 3)), answers)
+    with pytest.raises(RunError, match="not finite"):
+        verification.verify(tmp_path / "model.onnx", expected, numbers, tmp_path)
+
+
+def _bytes(picture, format="PNG"):
+    file = io.BytesIO()
+    picture.save(file, format)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("shape", [(28, 28, 1), (24, 32, 3)])
+def test_encoded_pictures_are_prepared_as_predict_prepares_them(mode, shape):
+    ramp = np.add.outer(np.arange(90), np.arange(150)).astype(np.uint8)
+    bands = [Image.fromarray(band) for band in (ramp, 255 - ramp, ramp // 2, ramp)]
+    content = _bytes(Image.merge("RGBA", bands).convert(mode))
+    expected = prepare_photo(read_picture(content), shape[:2], shape[2]).astype(int)
+    difference = np.abs(_decode(tf.constant(content), shape).numpy().astype(int) - expected)
+    assert difference.max() <= 12 and difference.mean() < 2  # cut at whole pixels
+
+
+def test_a_strip_of_pixels_takes_no_memory():
+    begun = time.monotonic()
+    assert _decode(tf.constant(_bytes(Image.new("L", (1, 100_000), 7))), (224, 224, 3)).shape == (224, 224, 3)
+    assert time.monotonic() - begun < 60  # it would have been scaled to 60 GB
+
+
+def test_parameters_are_the_weights_alone(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Dropout(0.5)(keras.layers.Flatten()(inputs))
+    keras.Model(inputs, keras.layers.Dense(4)(x)).save(tmp_path / "theirs.keras")
+    export(open_source(tmp_path / "theirs.keras", trust=True), ("saved_model",), tmp_path / "exports", examples=5)
+    assert inspect_model(tmp_path / "exports" / "saved_model")["parameters"] == 8 * 8 * 3 * 4 + 4 + 2  # mean, deviation
+
+    class Theirs(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel = tf.Variable(tf.zeros((3, 5)))
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.float32)])
+        def __call__(self, x):
+            return x @ self.kernel
+
+    tf.saved_model.save(Theirs(), str(tmp_path / "theirs"))
+    assert inspect_model(tmp_path / "theirs")["parameters"] == 15

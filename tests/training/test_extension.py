@@ -1,0 +1,87 @@
+"""Runs that are gone on with: with more epochs, with loss scaling, after a stop in the middle of an epoch."""
+
+import dataclasses
+import os
+import signal
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from kerasref.errors import Stopped, UserError
+from kerasref.recipe import Recipe
+from kerasref.training import train
+
+RECIPE = Recipe(
+    model="softmax_regression", dataset="digits", validation=0.1, batch_size=100, epochs=2, optimizer="momentum"
+)
+
+
+class StopIn(keras.callbacks.Callback):
+    """Sends the process SIGTERM after the third step of an epoch, or not at all; a step takes `seconds` longer."""
+
+    def __init__(self, epoch=None, seconds=0.0):
+        super().__init__()
+        self.stop_in, self.seconds = epoch, seconds
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(self.seconds)
+        if self.epoch == self.stop_in and batch >= 2:
+            self.stop_in = None
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _assert_same_weights(run, other):
+    for found, expected in zip(run.load_model().weights, other.load_model().weights, strict=True):
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_a_finished_run_that_is_extended_and_stopped_is_not_complete(tmp_path):
+    longer = dataclasses.replace(RECIPE, epochs=4)
+    whole = train(longer, tmp_path / "whole")
+    run = train(RECIPE, tmp_path / "run", callbacks=[StopIn()])
+    with pytest.raises(Stopped):
+        train(longer, tmp_path / "run", resume=True, callbacks=[StopIn(3)])
+    assert not run.model_file.exists() and not run.best_file.exists()  # of two epochs, where recipe.json says four
+    train(longer, tmp_path / "run", resume=True, callbacks=[StopIn()])
+    assert [row["epoch"] for row in run.history()] == [1, 2, 3, 4]
+    _assert_same_weights(run, whole)
+
+
+def test_loss_scaling_goes_on_where_it_was(tmp_path):
+    recipe = dataclasses.replace(RECIPE, precision="mixed_float16", steps_per_execution=1)
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "run", callbacks=[StopIn(1)])
+    keras.utils.clear_session()
+    _assert_same_weights(train(recipe, tmp_path / "run", resume=True, callbacks=[StopIn()]), whole)
+
+
+def test_an_epoch_that_was_stopped_in_its_middle_keeps_its_time(tmp_path):
+    recipe = dataclasses.replace(RECIPE, steps_per_execution=1)
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "run", callbacks=[StopIn(1, seconds=0.5)])
+    run = train(recipe, tmp_path / "run", resume=True, callbacks=[StopIn()])
+    first, second = run.history()
+    assert second["epoch_duration"] > 1.5  # three steps of half a second, before the stop
+    assert second["run_duration"] == pytest.approx(first["run_duration"] + second["epoch_duration"], abs=0.01)
+
+
+def test_a_metric_that_these_classes_cannot_have_is_said_before_training(tmp_path):
+    with pytest.raises(UserError, match="needs more than 10 classes, found 10"):
+        train(dataclasses.replace(RECIPE, selection_metric="top_5_accuracy"), tmp_path / "run")
+    assert not (tmp_path / "run" / "recipe.json").exists()
+
+
+def test_a_trained_network_computes_in_float32_whatever_it_was_trained_in(tmp_path):
+    run = train(dataclasses.replace(RECIPE, precision="mixed_bfloat16"), tmp_path / "run")
+    try:
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        assert {layer.compute_dtype for layer in run.load_model().layers} == {"float32"}
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
