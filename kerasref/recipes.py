@@ -216,6 +216,7 @@ RECIPES: dict[str, NamedRecipe] = {
         replace(_SHORT_RESNET, epochs=60),
         source="the paper's network with a short schedule: ours",
         expected="our own goal: 91 % in an hour on two cores",
+        result="87.81 % (1 seed) on cifar10_jpeg",
     ),
     "resnet56": NamedRecipe(
         replace(_CIFAR_RESNET, model="resnet56"),

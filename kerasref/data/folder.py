@@ -108,15 +108,22 @@ def _scan_split(folder, directory):
             path = directory / name / file
             try:
                 with open_picture(path, PHOTO_FORMATS) as image:
-                    # Of a TIFF Pillow has turned the size already.
-                    turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in TURNED
-                    folder.sizes.add(image.size if turned else image.size[::-1])
+                    folder.sizes.add(_upright_size(image, path))
             except UserError as error:
                 folder.left_out[path] = _reason(path, error)
             else:
                 paths.append(path)
                 labels.append(label)
     return paths, labels
+
+
+def _upright_size(image, path) -> tuple[int, int]:
+    """(height, width); of a TIFF Pillow has turned them already."""
+    try:
+        turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in TURNED
+    except Exception as error:  # a PNG's EXIF may stand behind its pixels, which are decoded on the way
+        raise UserError(f"{path}: damaged or cut short ({error})") from None
+    return image.size if turned else image.size[::-1]
 
 
 def _visible(directory, folders_only=False):

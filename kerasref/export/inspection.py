@@ -57,7 +57,7 @@ def _saved_model(path):
     stored = path / "variables" / "variables"
     variables = tf.train.list_variables(str(stored)) if stored.with_suffix(".index").is_file() else ()
     of_weights = "parameters/" if contract else ""  # of one from elsewhere all variables count
-    parameters = sum(math.prod(shape) for name, shape in variables if name.startswith(of_weights))
+    parameters = sum(math.prod(shape) for name, shape in variables if shape and name.startswith(of_weights))
     return _found("TensorFlow SavedModel", signatures, parameters, contract)
 
 

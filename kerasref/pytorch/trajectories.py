@@ -153,10 +153,15 @@ def trajectory(
         return [state[slot.tensor].cpu().numpy().copy() for slot in weights]
 
     def largest(ours, theirs, trained):
-        """By step, of the trained weights or of batch norm's statistics."""
+        """By step, of the trained weights or of batch norm's statistics; of these, which grow with the square of what
+        the layer before puts out, relative to a tensor's largest entry where that is above 1."""
         pick = [slot.variable.trainable == trained for slot in weights]
         return [
-            _largest(np.abs(a - b).max() for a, b, take in zip(*pair, pick, strict=True) if take)
+            _largest(
+                np.abs(a - b).max() / (1.0 if trained else max(1.0, np.abs(b).max()))
+                for a, b, take in zip(*pair, pick, strict=True)
+                if take
+            )
             for pair in zip(ours.values(), theirs.values(), strict=True)
         ]
 
@@ -188,7 +193,7 @@ def _largest(values) -> float:
 
 
 def trajectories_part(model, module, batches, names, tolerances: dict, rules=RULES, stock: bool = True) -> dict:
-    """Every rule in turn. tolerances: of "loss", "weights" and "statistics" (absolute; None is shown, not judged).
+    """Every rule in turn. tolerances: of "loss", "weights" and "statistics" (`trajectory`; None is shown, not judged).
 
     In float32 rounding can turn a ReLU or a maximum the other way, and from there on the paths part, as two trainings
     of the same network in PyTorch do when it sums in another order. So where float32 is beyond the tolerance the same

@@ -156,8 +156,9 @@ def _producer(tensor, callers):
 
 def _flatten_in_front(layer, callers):
     """The layer that flattens a map for this one; None if there is none, or a Dense layer comes between."""
+    name = layer.name
     while len(layer.input.shape) == 2:
-        name, layer = layer.name, _producer(layer.input, callers)
+        layer = _producer(layer.input, callers)
         if isinstance(layer, keras.layers.Dense) or not hasattr(layer, "input"):
             return None
         if isinstance(layer.input, list):

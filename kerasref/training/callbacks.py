@@ -38,12 +38,13 @@ class StopOnNonFinite(keras.callbacks.Callback):
     """Raises RunError at the first loss that is NaN or infinite: epoch, step, learning rate.
 
     Keras' TerminateOnNaN ends `fit` as if all were well, and a backup made after it holds NaN. `first_step` is where
-    an epoch was entered.
+    an epoch was entered; with `steps_per_epoch` the last of several steps in one call is never beyond the epoch's end.
     """
 
-    def __init__(self, first_step: int = 0):
+    def __init__(self, first_step: int = 0, steps_per_epoch: int | None = None):
         super().__init__()
         self.first_step = first_step
+        self.steps_per_epoch = steps_per_epoch
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -55,10 +56,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             rate = float(self.model.optimizer.learning_rate.numpy())
-            done = min(
-                batch + 1, (self.params or {}).get("steps") or math.inf
-            )  # the last call of an epoch may have had fewer
-            at = f"epoch {self.epoch + 1}, step {self.first_step + done}, learning rate {rate:g}"
+            step = min(self.first_step + batch + 1, self.steps_per_epoch or math.inf)
+            at = f"epoch {self.epoch + 1}, step {step}, learning rate {rate:g}"
             raise RunError(f"loss is {loss} at {at}; try a lower one")
 
 

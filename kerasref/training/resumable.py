@@ -61,7 +61,8 @@ class Training(keras.callbacks.Callback):
 
     def go_on(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         recipe, model = self.recipe, self.model
-        progress_bar, stop_on_non_finite = ProgressBar(recipe.epochs, self.steps_per_epoch), StopOnNonFinite()
+        progress_bar = ProgressBar(recipe.epochs, self.steps_per_epoch)
+        stop_on_non_finite = StopOnNonFinite(steps_per_epoch=self.steps_per_epoch)
         self.kept = list(callbacks)
         all_callbacks = _OncePerTraining(
             [
