@@ -88,7 +88,6 @@ def _estimate(options: Options) -> None:
 
 def _network(recipe):
     """The recipe's network and the number of its training examples, without the data being there."""
-    from kerasref.data import Preprocessing
     from kerasref.runs import build_network
 
     if recipe.dataset not in SETS:
@@ -98,7 +97,8 @@ def _network(recipe):
         examples = round(examples * (1 - recipe.validation))
     if recipe.image_size:
         shape = (recipe.image_size, recipe.image_size, shape[-1])
-    return build_network(recipe, Preprocessing(recipe.pad).output_shape(shape), classes), examples
+    padded = (*(side + 2 * recipe.pad for side in shape[:2]), shape[-1])
+    return build_network(recipe, padded, classes), examples
 
 
 def _duration(seconds: float) -> str:
