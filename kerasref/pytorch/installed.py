@@ -2,8 +2,15 @@
 
 import functools
 import importlib
+import sys
 
 from kerasref.errors import UserError
+
+# The CUDA build of torch brings triton, which torch's optimizers import when they are first used. Its compiler and
+# TensorFlow's are both LLVM: loaded after TensorFlow, triton ends the process with a segmentation fault. It is for
+# GPU code that torch.compile writes, so nothing here lacks it.
+if "tensorflow" in sys.modules:
+    sys.modules.setdefault("triton", None)
 
 try:
     import torch
