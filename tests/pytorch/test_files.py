@@ -177,3 +177,12 @@ def test_without_torch_one_line_says_how_to_get_it(monkeypatch):
 def test_safetensors_made_elsewhere(tmp_path):
     save_file({f"module.{name}": tensor for name, tensor in STATE.items()}, tmp_path / "w.safetensors")
     assert_read(tmp_path / "w.safetensors")
+
+
+def test_triton_is_kept_out_beside_tensorflow():
+    """Of torch's CUDA build: loaded after TensorFlow it ends the process at the first step of an optimizer."""
+    assert "tensorflow" in sys.modules and sys.modules["triton"] is None
+    layer = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
