@@ -38,7 +38,8 @@ def steps(workload: str, precision: str, fused_kernels: bool = True) -> dict:
         fused.fuse_batch_norm(model)
     elif recipe.weight_decay:
         add_l2(model, recipe.weight_decay / 2)
-    steps_per_execution = execution.choose_steps_per_execution(recipe, model)
+    # Keras takes one step a call on PyTorch, and nothing else.
+    steps_per_execution = 1 if backend == "torch" else execution.choose_steps_per_execution(recipe, model)
     model.compile(
         optimizer,
         classification_loss(chosen.num_classes),

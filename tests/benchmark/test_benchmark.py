@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from kerasref.benchmark.worker import cpu_seconds
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -16,9 +18,10 @@ def script(name, *arguments):
     return subprocess.run([sys.executable, SCRIPTS / name, *arguments], capture_output=True, text=True, timeout=280)
 
 
-def test_a_tiny_workload_runs_on_both_sides(tmp_path):
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_a_tiny_workload_runs_on_both_sides(backend, tmp_path):
     out = tmp_path / "rows.json"
-    chosen = ["--workloads", "lenet5", "--precisions", "float32", "--torch-settings", "eager"]
+    chosen = ["--workloads", "lenet5", "--precisions", "float32", "--torch-settings", "eager", "--backend", backend]
     done = script("benchmark.py", "--parts", "steps", *chosen, "--seconds", "0.2", "--rounds", "2", "--out", str(out))
     assert done.returncode == 0, done.stderr
     train, infer = json.loads(out.read_text())
