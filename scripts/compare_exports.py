@@ -49,10 +49,9 @@ def latency(run_dir: Annotated[Path, tyro.conf.Positional], exports: Path | None
 
 
 def _write(marker: str, content: str) -> None:
-    from kerasref.atomic import write_atomically
-    from kerasref.experiments.results import replace_between
+    from kerasref.experiments.results import write_between
 
-    write_atomically(PAGE, replace_between(PAGE.read_text(encoding="utf-8"), marker, content))
+    write_between(PAGE, marker, content)
     print(f"written into {PAGE}")
 
 

@@ -108,15 +108,13 @@ def _duration(seconds: float) -> str:
 
 
 def _write_table() -> None:
-    from kerasref.atomic import write_atomically
     from kerasref.benchmark.estimate import memory_table
-    from kerasref.experiments.results import replace_between
+    from kerasref.experiments.results import write_between
 
     recipes = {entry.recipe.model: entry.recipe for entry in RECIPES.values()}
     models = {name: _network(recipe)[0] for name, recipe in recipes.items()}
     optimizers = {name: recipe.optimizer for name, recipe in recipes.items()}
-    text = replace_between(PAGE.read_text(encoding="utf-8"), "memory", memory_table(models, BATCH_SIZES, optimizers))
-    write_atomically(PAGE, text)
+    write_between(PAGE, "memory", memory_table(models, BATCH_SIZES, optimizers))
     print(f"table in {PAGE} made anew")
 
 

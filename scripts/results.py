@@ -26,16 +26,14 @@ def add(run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
 def table() -> None:
     """Makes README's table of recipes anew from results/runs.csv."""
     import_tensorflow()
-    from kerasref.atomic import write_atomically
-    from kerasref.experiments.results import read, replace_between, table
+    from kerasref.experiments.results import read, table, write_between
     from kerasref.models import build_model
     from kerasref.models.description import count_weights
     from kerasref.recipes import RECIPES
 
     networks = {entry.recipe.model for entry in RECIPES.values()}
     parameters = {name: count_weights(build_model(name).trainable_weights) for name in networks}
-    text = replace_between(README.read_text(encoding="utf-8"), "results", table(read(), parameters))
-    write_atomically(README, text)
+    write_between(README, "results", table(read(), parameters))
     print(f"table in {README} made anew")
 
 

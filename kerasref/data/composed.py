@@ -12,9 +12,9 @@ def compose_digits(
 ) -> MemorySplit:
     """`num_examples` pictures uint8 [n, 2 H, 2 W, C], each with 1 to `most` of the pictures of `split`, one a quarter.
 
-    A picture is drawn into its quarter moved by up to an eighth of its side, rounded up towards
-    the top left. The labels, int64 [n, num_classes], are 1
-    for every class that is in it and 0 for the others; a class may be in it twice.
+    A picture is drawn into its quarter moved by up to an eighth of its side, rounded up towards the top left. The
+    labels, int64 [n, num_classes], are 1 for every class that is in it and 0 for the others; a class may be in it
+    twice.
     """
     rng = np.random.default_rng(seed)
     height, width, channels = split.image_shape

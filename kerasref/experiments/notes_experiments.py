@@ -23,7 +23,7 @@ from kerasref.atomic import write_atomically
 from kerasref.errors import UserError, unknown
 from kerasref.evaluation.figures import STYLE
 from kerasref.experiments.comparison import is_logarithmic, is_number, shown
-from kerasref.experiments.results import replace_between
+from kerasref.experiments.results import write_between
 from kerasref.experiments.results_table import FIGURES, KEY, read_rows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -252,8 +252,7 @@ def block(experiment: Experiment) -> str:
 
 def write_page(experiment: Experiment) -> None:
     """Makes the experiment's part of docs/experiments.md and its picture anew from its results."""
-    text = replace_between(PAGE.read_text(encoding="utf-8"), f"experiment {experiment.name}", block(experiment))
-    PAGE.write_text(text, encoding="utf-8")
+    write_between(PAGE, f"experiment {experiment.name}", block(experiment))
     figure = plot(experiment, settings_of(experiment, read_rows(experiment.results)[0]))
     figure.savefig(experiment.picture, dpi=90, metadata={"Source": digest(experiment)})
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 from kerasref.recipes import RECIPES, named_recipe
 from kerasref.runs import Run
@@ -144,6 +145,11 @@ def table(rows: list[dict], parameters: dict[str, int]) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def write_between(page: Path, marker: str, content: str) -> None:
+    """`replace_between` on a file."""
+    write_atomically(page, replace_between(page.read_text(encoding="utf-8"), marker, content))
 
 
 def replace_between(text: str, marker: str, content: str) -> str:
