@@ -43,15 +43,15 @@ def test_idx_is_read(tmp_path, pack):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "magic"),
-        (b"\x00\x00\x0d\x03" + _idx(CUBE)[4:], "magic number 00000d03"),
-        (_idx(CUBE)[:9], "header of 9 bytes"),
-        (_idx(CUBE)[:-1], "only 23 bytes"),
-        (_idx(CUBE) + b"x", "more bytes"),
-        (b"\x00\x00\x08\x03" + struct.pack(">3I", 2**31, 2**31, 2), "sizes"),
-        (gzip.compress(_idx(CUBE))[:-9], "too early"),
-        (gzip.compress(_idx(CUBE))[:-8] + b"\0" * 8, "CRC"),
-        (gzip.compress(_idx(CUBE) + bytes(2**28)), "more bytes"),  # a bomb: 256 KB that unpack to 256 MB
+        pytest.param(b"", "magic", id="empty"),
+        pytest.param(b"\x00\x00\x0d\x03" + _idx(CUBE)[4:], "magic number 00000d03", id="floats"),
+        pytest.param(_idx(CUBE)[:9], "header of 9 bytes", id="header-cut"),
+        pytest.param(_idx(CUBE)[:-1], "only 23 bytes", id="cut"),
+        pytest.param(_idx(CUBE) + b"x", "more bytes", id="longer"),
+        pytest.param(b"\x00\x00\x08\x03" + struct.pack(">3I", 2**31, 2**31, 2), "sizes", id="giant"),
+        pytest.param(gzip.compress(_idx(CUBE))[:-9], "too early", id="gzip-cut"),
+        pytest.param(gzip.compress(_idx(CUBE))[:-8] + b"\0" * 8, "CRC", id="gzip-crc"),
+        pytest.param(gzip.compress(_idx(CUBE) + bytes(2**28)), "more bytes", id="gzip-bomb"),  # 256 KB hold 256 MB
     ],
 )
 def test_a_broken_idx_file_is_named_with_what_was_found(tmp_path, content, says):
