@@ -28,6 +28,7 @@ NETWORKS = (
     ("resnet50", (224, 224, 3), 25_557_032, 53_120),
     ("resnet101", (224, 224, 3), 44_549_160, 105_344),
     ("resnet152", (224, 224, 3), 60_192_808, 151_424),
+    ("resnet18_cifar", (32, 32, 3), 11_173_962, 9_600),
     ("resnet20", (32, 32, 3), 269_722, 2 * (16 + 6 * (16 + 32 + 64))),
     ("resnet32", (32, 32, 3), 464_154, 2 * (16 + 10 * (16 + 32 + 64))),
     ("resnet44", (32, 32, 3), 658_586, 2 * (16 + 14 * (16 + 32 + 64))),
@@ -47,6 +48,7 @@ _SMALL_SHAPES = {
     **{"alexnet": (67, 99, 3), "alexnet_owt": (63, 95, 3)},
     **{name: (32, 40, 3) for name in NAMES if name.startswith("vgg")},
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), (48, 64, 3)),
+    "resnet18_cifar": (12, 20, 3),
     **dict.fromkeys(("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "plain20", "plain56"), (12, 20, 3)),
 }
 

@@ -12,6 +12,7 @@ from kerasref.models.resnet import (
     plain20,
     plain56,
     resnet18,
+    resnet18_cifar,
     resnet20,
     resnet32,
     resnet34,
@@ -31,7 +32,7 @@ BUILDERS = {
         *(alexnet, alexnet_owt),
         *(vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn),
         *(resnet18, resnet34, resnet50, resnet101, resnet152),
-        *(resnet20, resnet32, resnet44, resnet56, resnet110, plain20, plain56),
+        *(resnet18_cifar, resnet20, resnet32, resnet44, resnet56, resnet110, plain20, plain56),
     )
 }
 

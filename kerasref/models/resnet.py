@@ -1,6 +1,7 @@
 """Residual networks (He, Zhang, Ren, Sun 2015, Deep Residual Learning for Image Recognition).
 
-resnet18 … resnet152 for ImageNet (table 1) and resnet20 … resnet110 for CIFAR (section 4.2), with their plain twins.
+resnet18 … resnet152 for ImageNet (table 1) and resnet20 … resnet110 for CIFAR (section 4.2), with their plain twins;
+resnet18_cifar is the wide one of the first kind with the beginning of the second.
 Parameter counts are the trainable ones.
 """
 
@@ -39,6 +40,11 @@ def resnet152(input_shape=(224, 224, 3), num_classes=1000):
     return resnet("resnet152", bottleneck_block, (3, 8, 36, 3), input_shape, num_classes)
 
 
+def resnet18_cifar(input_shape=(32, 32, 3), num_classes=10):
+    """ResNet-18 for small pictures: conv1 is 3x3 and keeps the size, as in section 4.2; 11,173,962 parameters."""
+    return resnet("resnet18_cifar", residual_block, (2, 2, 2, 2), input_shape, num_classes, small_pictures=True)
+
+
 def resnet20(input_shape=(32, 32, 3), num_classes=10, shortcut="A"):
     """CIFAR ResNet-20; 269,722 parameters, 272,474 with shortcut B."""
     return cifar_resnet("resnet20", 3, input_shape, num_classes, shortcut)
@@ -74,15 +80,19 @@ def plain56(input_shape=(32, 32, 3), num_classes=10):
     return cifar_resnet("plain56", 9, input_shape, num_classes, None)
 
 
-def resnet(name, block, blocks, input_shape, num_classes):
+def resnet(name, block, blocks, input_shape, num_classes, small_pictures=False):
     """An ImageNet ResNet of four stages; `blocks` says how many a stage, `block` which: residual or bottleneck.
+
+    With `small_pictures` nothing is made smaller in front of them: conv1 is 3x3 without stride, pool1 is left out.
 
     Layers: conv1, bn1, pool1, stage1_block1_conv1 …, avgpool, fc. The first block of stages 2, 3 and 4 strides.
     """
     x = inputs = image_input(name, input_shape, num_classes)
-    x = layers.ReLU(name="relu1")(conv_bn(x, 64, 7, stride=2, name="conv1"))  # 112x112x64
-    x = layers.ZeroPadding2D(1, name="pool1_pad")(x)  # zeros are as good as -∞: nothing behind a ReLU is less
-    x = layers.MaxPooling2D(3, strides=2, name="pool1")(x)  # 56x56x64
+    kernel, stride = (3, 1) if small_pictures else (7, 2)
+    x = layers.ReLU(name="relu1")(conv_bn(x, 64, kernel, stride, name="conv1"))  # 112x112x64
+    if not small_pictures:
+        x = layers.ZeroPadding2D(1, name="pool1_pad")(x)  # zeros are as good as -∞: nothing behind a ReLU is less
+        x = layers.MaxPooling2D(3, strides=2, name="pool1")(x)  # 56x56x64
     x = _stages(x, block, FILTERS, blocks, shortcut="B")  # 7x7x512, of bottlenecks 7x7x2048
     x = layers.GlobalAveragePooling2D(name="avgpool")(x)
     outputs = layers.Dense(num_classes, name="fc")(x)

@@ -1,8 +1,8 @@
 """The PyTorch twin of every network of kerasref, as tables.
 
 Parameter names are torchvision's for alexnet_owt, vgg* and resnet18…152, those of the notes' programs for mnist_cnn
-(conv1, fc1, fc2, fc3) and notes_network (conv, fc), and the Keras layers' own for the rest. The CIFAR ResNets follow
-torchvision's scheme: layer1.0.conv1, layer1.0.downsample.0.
+(conv1, fc1, fc2, fc3) and notes_network (conv, fc), and the Keras layers' own for the rest. The CIFAR ResNets and
+resnet18_cifar follow torchvision's scheme: layer1.0.conv1, layer1.0.downsample.0.
 
 Shapes in the margin are (C, H, W). Every twin ends in logits and starts from PyTorch's default initial weights.
 """
@@ -219,6 +219,7 @@ def _twins() -> dict:
         twins[f"{name}_bn"] = vgg, dict(blocks=blocks, batch_norm=True)
     for name, (block, blocks) in RESNETS.items():
         twins[name] = resnet, dict(block=block, blocks=blocks)
+    twins["resnet18_cifar"] = resnet, dict(twins["resnet18"][1], small_pictures=True)
     for name, (depth, residual) in CIFAR_DEPTHS.items():
         twins[name] = cifar_resnet, dict(depth=depth, residual=residual)
     return twins

@@ -93,13 +93,15 @@ CIFAR_DEPTHS = {  # 6n + 2 layers; whether it has shortcuts (section 4.2)
 }
 
 
-def resnet(block, blocks, num_classes):
-    """torchvision's ResNet; parameter names alike."""
+def resnet(block, blocks, num_classes, small_pictures=False):
+    """torchvision's ResNet; parameter names alike. For small pictures conv1 is 3x3 and nothing is pooled behind it."""
     network = nn.Sequential()
-    network.conv1 = nn.LazyConv2d(64, 7, stride=2, padding=3, bias=False)  # 64x112x112
+    kernel, stride = (3, 1) if small_pictures else (7, 2)
+    network.conv1 = nn.LazyConv2d(64, kernel, stride=stride, padding=kernel // 2, bias=False)  # 64x112x112
     network.bn1 = nn.BatchNorm2d(64)
     network.relu = nn.ReLU()
-    network.maxpool = nn.MaxPool2d(3, stride=2, padding=1)  # 64x56x56
+    if not small_pictures:
+        network.maxpool = nn.MaxPool2d(3, stride=2, padding=1)  # 64x56x56
     network.layer1 = stage(block, 64, 64, blocks[0], stride=1)
     network.layer2 = stage(block, 64 * block.expansion, 128, blocks[1], stride=2)  # 28x28
     network.layer3 = stage(block, 128 * block.expansion, 256, blocks[2], stride=2)  # 14x14
