@@ -35,7 +35,8 @@ def written_beside(path: Path) -> Iterator[Path]:
         reason = getattr(error, "strerror", None) or str(error)
         raise WriteError(f"{path} could not be written: {reason}\nwhat was there before is as it was") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a read-only file system it would hide the WriteError
+            temporary.unlink(missing_ok=True)
 
 
 def remove_unfinished(folder: Path) -> None:

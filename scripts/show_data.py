@@ -39,7 +39,7 @@ def main(args: list[str]) -> None:
     )
     print_counts(dataset)
     images, labels = next(dataset.train.batches(SAMPLES, shuffle_seed=0).as_numpy_iterator())
-    out = Path(options.out or f"{Path(options.dataset).name}.png")
+    out = Path(options.out or f"{Path(options.dataset).resolve().name}.png")  # of ".", too
     figure = image_grid(images.astype("uint8"), [dataset.class_names[label] for label in labels])
     figure.savefig(out, dpi=120)
     print(f"{len(images)} samples of train in {out}")

@@ -1,7 +1,9 @@
 """Archives from strangers: nothing of them is written outside the folder they are unpacked into."""
 
+import errno
 import gzip
 import io
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -14,11 +16,18 @@ ENDINGS = (".tar", ".tar.gz", ".tgz", ".zip")
 MOST_GROWTH = 20  # photographs do not shrink when packed: what unpacks to more than 20 times its size is no photo set,
 LEAST_LIMIT = 2**30  # unless it is below 1 GiB
 MAX_MEMBERS = 5_000_000
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
+BAD_NAMES = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EILSEQ)  # not a full disk, say
 MAX_HEADER = 2**20  # bytes of one read by tarfile; long names need a few hundred
 
 
 def is_archive(path) -> bool:
     return str(path).lower().endswith(ENDINGS)
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder is none of the data: hidden, or what macOS puts beside it in an archive."""
+    return name[0] == "." or name == "__MACOSX"
 
 
 def unpack(path, target) -> Path:
@@ -36,12 +45,19 @@ def unpack(path, target) -> Path:
             _unpack_zip(path, target, limit)
         else:
             _unpack_tar(path, target, limit)
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError) as error:
+    except (*DAMAGED, NotImplementedError) as error:
         raise UserError(f"{path}: damaged or cut short, or no {', '.join(ENDINGS)} archive ({error})") from None
+    except OSError as error:
+        if error.errno is None:  # bzip2's "Invalid data stream"
+            raise UserError(f"{path}: damaged or cut short ({error})") from None
+        if error.errno not in BAD_NAMES:
+            raise
+        member = Path(error.filename or "").name
+        raise UserError(f"{path}: member {member!r} cannot be written ({error.strerror}); pack it anew") from None
     except RuntimeError as error:  # zipfile, for a password
         raise UserError(f"{path}: {error}") from None
     root = Path(target)
-    while len(inside := [entry for entry in root.iterdir() if entry.name[0] not in "._"]) == 1:  # not __MACOSX
+    while len(inside := [entry for entry in root.iterdir() if not is_clutter(entry.name)]) == 1:
         if not inside[0].is_dir() or inside[0].name == "train":
             break
         root = inside[0]

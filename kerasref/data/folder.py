@@ -1,13 +1,15 @@
 """An image folder: `train/CLASS/*` with `val` and `test` beside it, or plain class folders that are split."""
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from kerasref.data.archives import is_clutter
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
-from kerasref.data.pictures import ORIENTATION, PHOTO_FORMATS, open_picture
+from kerasref.data.pictures import ORIENTATION, PHOTO_FORMATS, open_picture, read_picture
 from kerasref.data.splitting import Parts
 from kerasref.errors import UserError
 
@@ -20,13 +22,14 @@ TURNED = 5, 6, 7, 8  # EXIF's orientations in which width and height change plac
 class ImageFolder:
     """The picture files of a folder by split ("train", "validation", "test"), found by their content, not their name.
 
-    sizes: the set of (height, width), upright; left_out: files that are no photograph, with the reason
+    sizes: (height, width) of each picture, upright, as its header has it; left_out: files that are no photograph, with
+        the reason
     """
 
     root: Path
     class_names: tuple[str, ...]
     splits: dict[str, tuple[list[Path], list[int]]]
-    sizes: set[tuple[int, int]]
+    sizes: dict[Path, tuple[int, int]]
     left_out: dict[Path, str]
 
 
@@ -34,24 +37,27 @@ def scan_folder(root) -> ImageFolder:
     """Reads the headers of all files under `root`.
 
     The folder is `train/CLASS/*` with `val` (or `validation`, `valid`) and `test` beside it where they exist, or
-    `CLASS/*`. Hidden files and folders are passed over. Raises UserError: no folder, no class folders, one class
-    only, a class without pictures, a class in another split that train does not have.
+    `CLASS/*`. Hidden files and folders are passed over, as is macOS's `__MACOSX`. Raises UserError: no folder, no class
+    folders, one class only, a class without pictures, a class in another split that train does not have, a class
+    folder whose name is not UTF-8.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; expected train/CLASS/* or CLASS/* with pictures")
-    folders = {"train": root / "train" if (root / "train").is_dir() else root, "test": root / "test"}
-    folders["validation"] = next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), Path())
-    if folders["train"] == root:
-        folders = {"train": root}
+    folders = {"train": root}
+    if (root / "train").is_dir():
+        validation = next((name for name in VALIDATION_NAMES if (root / name).is_dir()), VALIDATION_NAMES[0])
+        folders = {"train": root / "train", "validation": root / validation, "test": root / "test"}
     class_names = tuple(_visible(folders["train"], folders_only=True))
     if len(class_names) < 2:
         found = f"one class folder only ({class_names[0]})" if class_names else "no class folders"
         raise UserError(f"{folders['train']}: {found}; expected at least two folders CLASS/ with pictures")
-    folder = ImageFolder(root, class_names, {}, set(), {})
-    for split in ("train", "validation", "test"):
-        if folders.get(split, Path()) != Path() and folders[split].is_dir():
-            folder.splits[split] = _scan_split(folder, folders[split])
+    for name in class_names:
+        check_utf8(folders["train"], name)  # reports and exports store it
+    folder = ImageFolder(root, class_names, {}, {}, {})
+    for split, directory in folders.items():
+        if directory.is_dir():
+            folder.splits[split] = _scan_split(folder, directory)
     paths, labels = folder.splits["train"]
     empty = [name for label, name in enumerate(class_names) if label not in set(labels)]
     if not paths:
@@ -69,13 +75,14 @@ def load_folder(root, image_size: int | None) -> Parts:
     as the test split: validation then comes out of train, as everywhere.
     """
     folder = scan_folder(root)
-    if image_size is None and len(folder.sizes) > 1:
-        (height, width), (height2, width2) = min(folder.sizes), max(folder.sizes)
+    sizes = [(image_size, image_size)] if image_size else one_size_or_two(folder)
+    if len(sizes) > 1:
+        (height, width), (height2, width2) = sizes
         raise UserError(
-            f"{folder.root}: pictures of {len(folder.sizes)} sizes, from {width}x{height} to {width2}x{height2}; "
+            f"{folder.root}: pictures of several sizes, such as {width}x{height} and {width2}x{height2}; "
             "say what to bring them to, for example --image-size 224"
         )
-    height, width = (image_size, image_size) if image_size else next(iter(folder.sizes))
+    height, width = sizes[0]
     splits = {
         name: FileSplit(np.array([str(path) for path in paths]), np.array(labels, np.int64), (height, width, 3))
         for name, (paths, labels) in folder.splits.items()
@@ -87,13 +94,53 @@ def load_folder(root, image_size: int | None) -> Parts:
             folder.left_out.update({Path(path): _reason(path, error) for path, error in failed.items()})
         if len(np.unique(splits["train"].labels)) < len(folder.class_names):
             raise UserError(f"{folder.root}: a class without a picture that can be decoded{_leaving(folder)}")
+    splits = {name: split for name, split in splits.items() if split.num_examples}
     notes = [f"left out{_leaving(folder, sign=' ')}"] if folder.left_out else []
+    notes += [not_used(folder, split) for split in folder.splits if split not in splits]
     if "validation" in splits and "test" not in splits:
         splits["test"] = splits.pop("validation")
         notes.append("the folder has val but no test: val serves as the test split, validation comes out of train")
     return Parts(
         folder.class_names, splits["train"], splits.get("validation"), splits.get("test"), tuple(notes), "photo"
     )
+
+
+def one_size_or_two(folder: ImageFolder) -> list[tuple[int, int]]:
+    """The (height, width) that all pictures share, or two that they have. A file has a say only if it decodes, which is
+    tried where the headers differ, on one picture of a size."""
+    by_size = {}
+    for path, size in folder.sizes.items():
+        by_size.setdefault(size, []).append(path)
+    if len(by_size) == 1:
+        return list(by_size)
+    decoded = (size for size, paths in by_size.items() if any(map(_decodes, paths)))
+    return list(itertools.islice(decoded, 2)) or list(by_size)[:1]
+
+
+def not_used(folder: ImageFolder, split: str) -> str:
+    """The note on a split's folder in which no picture was found."""
+    return f"the folder's {split} split is not used: no picture in class folders there; expected CLASS/* as in train"
+
+
+def check_utf8(directory: Path, name: str) -> None:
+    """Raises UserError for the name of a file or folder that cannot be stored as text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{directory}: the name {name!r} in it is not UTF-8; rename it") from None
+
+
+def shown(path: Path, root: Path) -> str:
+    """`path` within `root` as text that can be printed, whatever bytes the name has."""
+    return os.fsencode(path.relative_to(root)).decode(errors="backslashreplace")
+
+
+def _decodes(path):
+    try:
+        read_picture(path, PHOTO_FORMATS)
+    except UserError:
+        return False
+    return True
 
 
 def _scan_split(folder, directory):
@@ -108,7 +155,7 @@ def _scan_split(folder, directory):
             path = directory / name / file
             try:
                 with open_picture(path, PHOTO_FORMATS) as image:
-                    folder.sizes.add(_upright_size(image, path))
+                    folder.sizes[path] = _upright_size(image, path)
             except UserError as error:
                 folder.left_out[path] = _reason(path, error)
             else:
@@ -128,7 +175,7 @@ def _upright_size(image, path) -> tuple[int, int]:
 
 def _visible(directory, folders_only=False):
     with os.scandir(directory) as entries:
-        return sorted(e.name for e in entries if e.name[0] != "." and (e.is_dir() or not folders_only))
+        return sorted(e.name for e in entries if not is_clutter(e.name) and (e.is_dir() or not folders_only))
 
 
 def _reason(path, error):
@@ -140,6 +187,6 @@ def _leaving(folder, sign="; left out "):
     if not folder.left_out:
         return ""
     some = sorted(folder.left_out)[:NAMED]
-    named = "; ".join(f"{path.relative_to(folder.root)} ({folder.left_out[path]})" for path in some)
+    named = "; ".join(f"{shown(path, folder.root)} ({folder.left_out[path]})" for path in some)
     more = len(folder.left_out) - len(some)
     return f"{sign}{len(folder.left_out)}: {named}" + (f"; and {more} more" if more else "")

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from kerasref.data.archives import is_archive, unpack
-from kerasref.data.folder import ImageFolder, scan_folder
+from kerasref.data.folder import ImageFolder, check_utf8, not_used, one_size_or_two, scan_folder, shown
 from kerasref.data.idx import read_idx_set
 from kerasref.data.pictures import ORIENTATION, PHOTO_FORMATS, open_picture, read_picture
 from kerasref.data.tfds_sets import IDX_NAMES, data_root, quiet
-from kerasref.errors import UserError
+from kerasref.errors import RunError, UserError
 
 
 def import_dataset(name: str, source, data_dir=None) -> tuple[Path, tuple[str, ...]]:
@@ -87,7 +87,10 @@ def _check_name(name, data_dir):
 def _import_folder(name, folder: ImageFolder, data_dir):
     import tensorflow_datasets as tfds
 
-    height, width = next(iter(folder.sizes)) if len(folder.sizes) == 1 else (None, None)
+    for path in folder.sizes:
+        check_utf8(path.parent, path.name)  # the key of its record
+    sizes = one_size_or_two(folder)
+    height, width = sizes[0] if len(sizes) == 1 else (None, None)
     image = tfds.features.Image(shape=(height, width, 3))
     label = tfds.features.ClassLabel(names=list(folder.class_names))
 
@@ -107,8 +110,9 @@ def _import_folder(name, folder: ImageFolder, data_dir):
     FromFolder.name = name
     with quiet():
         prepared = _prepare(FromFolder(data_dir=data_root(data_dir)))
-    left_out = sorted(folder.left_out.items())
-    return prepared, tuple(f"left out: {path.relative_to(folder.root)} ({why})" for path, why in left_out)
+    notes = [f"left out: {shown(path, folder.root)} ({why})" for path, why in sorted(folder.left_out.items())]
+    notes += [not_used(folder, split) for split, (paths, _) in folder.splits.items() if not paths]
+    return prepared, tuple(notes)
 
 
 def _examples(folder, split):
@@ -136,6 +140,11 @@ def _prepare(builder):
 
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):  # "Downloading …", which it does not
-        builder.download_and_prepare()
-    return Path(builder.data_path)
+    folder = Path(builder.data_path)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # "Downloading …", which it does not
+            builder.download_and_prepare()
+    except (OSError, RuntimeError) as error:  # RuntimeError is what TFDS makes of TensorFlow's on a full disk
+        reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2]
+        raise RunError(f"{folder} could not be written: {reason}") from None
+    return folder

@@ -10,6 +10,7 @@ from kerasref.errors import UserError, unknown
 from kerasref.ratio import parse_ratio
 
 TEST_FRACTION = 0.2  # of a set that brings no test split of its own, when only the validation fraction is given
+NAMED = 5  # classes that a note names one by one
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,12 @@ class Parts:
 
 
 def keep_classes(parts: Parts, names: Sequence[str]) -> Parts:
-    """The examples of the classes `names` alone, numbered in that order. Raises UserError for an unknown or repeated
-    name, for fewer than two, and for a streamed set, whose labels are not known before it is read."""
+    """The examples of the classes `names` alone, numbered in that order; of a validation or test split without any of
+    them None is left, so that `split_three` carves one, and a note.
+
+    Raises UserError for an unknown or repeated name, for fewer than two, when train has none of them, and for a
+    streamed set, whose labels are not known before it is read.
+    """
     for name in names:
         if name not in parts.class_names:
             raise unknown("class", name, parts.class_names)
@@ -35,25 +40,34 @@ def keep_classes(parts: Parts, names: Sequence[str]) -> Parts:
     number = np.full(len(parts.class_names), -1)
     number[[parts.class_names.index(name) for name in names]] = np.arange(len(names))
 
-    def keep(split):
+    notes = list(parts.notes)
+
+    def keep(what):
+        split = getattr(parts, what)
         if split is None:
             return None
         if split.labels is None:
             raise UserError("classes: this set is read as a stream, so a part of its classes cannot be chosen")
         chosen = split.select(np.flatnonzero(number[split.labels] >= 0))
-        return chosen.with_labels(number[chosen.labels])
+        if chosen.num_examples:
+            return chosen.with_labels(number[chosen.labels])
+        if what == "train":
+            raise UserError(f"classes {', '.join(names)}: the set's train split has no example of them; choose others")
+        notes.append(f"{what}: the set's own split has none of the classes chosen; {what} comes out of train")
+        return None
 
-    splits = {name: keep(getattr(parts, name)) for name in ("train", "validation", "test")}
-    return replace(parts, class_names=tuple(names), **splits)
+    splits = {what: keep(what) for what in ("train", "validation", "test")}
+    return replace(parts, class_names=tuple(names), notes=tuple(notes), **splits)
 
 
 def split_three(parts: Parts, ratio: float | str, seed: int, train_examples: int | None):
     """(train, validation, test, notes).
 
-    A test split that the set brings is kept, and so is a validation split beside it. What is missing is carved out of
-    train: of a ratio, train:validation when there is a test split, else all three; of a fraction f, f of train for
-    validation, and 0.2 of it for test when there is none. Stratified by class, unless the part is smaller than the
-    number of classes, or the set is streamed: then its labels are not known, and a part is a run of its shuffled files.
+    A test split that the set brings is kept, and so is a validation split beside it unless its share is 0. What is
+    missing is carved out of train: of a ratio, train:validation when there is a test split, else all three; of a
+    fraction f, f of train for validation, and 0.2 of it for test when there is none. Stratified by class, unless the
+    part is smaller than the number of classes, or the set is streamed: then its labels are not known, and a part is a
+    run of its shuffled files. A class with one example stays in train.
     `train_examples` keeps a stratified subset of what is left for training.
     Raises UserError when nothing would be left, or for more `train_examples` than there are.
     """
@@ -64,7 +78,7 @@ def split_three(parts: Parts, ratio: float | str, seed: int, train_examples: int
     def carve(share, what):
         nonlocal rest
         size = round(share * whole.num_examples)
-        part, rest = _take(rest, size, whole.labels, seed, what, notes)
+        part, rest = _take(rest, size, parts, seed, what, notes)
         return whole.select(part) if size else None
 
     if test is not None:
@@ -74,6 +88,10 @@ def split_three(parts: Parts, ratio: float | str, seed: int, train_examples: int
     if validation is None:
         validation = carve(validation_share, "validation")
     elif not validation_share:
+        notes.append(
+            f"validation {ratio}: the {validation.num_examples} examples that the set brings for it are not used; "
+            "--validation 0.1, for one, uses them"
+        )
         validation = None
     else:
         notes.append(f"validation: the {validation.num_examples} examples that the set brings for it")
@@ -82,19 +100,41 @@ def split_three(parts: Parts, ratio: float | str, seed: int, train_examples: int
     if train_examples is not None:
         if not 1 <= train_examples <= len(rest):
             raise UserError(f"train examples {train_examples}: expected 1 to {len(rest)}, what the split leaves")
-        rest, _ = _take(rest, train_examples, whole.labels, seed, "train", notes)
+        rest, _ = _take(rest, train_examples, parts, seed, "train", notes)
     return whole.select(rest), validation, test, (*parts.notes, *notes)
 
 
-def _take(indices, size, labels, seed, what, notes):
-    """(size of the indices, the others), both ascending, stratified where that is possible."""
+def _take(indices, size, parts, seed, what, notes):
+    """(size of the indices, the others), both ascending, stratified where that is possible.
+
+    A class with one example cannot be shared out: it goes where the training is, into what is taken for "train", else
+    to the others.
+    """
     from sklearn.model_selection import train_test_split
 
-    if labels is None or size == 0 or size >= len(indices):
+    if parts.train.labels is None or size == 0 or size >= len(indices):
         return indices[:size], indices[size:]
-    classes, counts = np.unique(labels[indices], return_counts=True)
-    stratify = labels[indices] if min(size, len(indices) - size) >= len(classes) and counts.min() > 1 else None
+    labels = parts.train.labels[indices]
+    classes, counts = np.unique(labels, return_counts=True)
+    single = np.isin(labels, classes[counts == 1])
+    drawn = size - int(single.sum()) if what == "train" else size
+    if not 0 < drawn < (~single).sum():  # hardly anything but such classes
+        single[:], drawn = False, size
+    pool, kept = indices[~single], indices[single]
+    counts = np.unique(labels[~single], return_counts=True)[1]
+    stratify = labels[~single] if min(drawn, len(pool) - drawn) >= len(counts) and counts.min() > 1 else None
     if stratify is None:
         notes.append(f"{what}: {size} examples are too few to have every class in proportion; drawn at random")
-    others, taken = train_test_split(indices, test_size=size, random_state=seed, stratify=stratify)
+    if len(kept):
+        notes.append(f"{what}: one example only, which stays in train: {_named(parts.class_names, labels[single])}")
+    others, taken = train_test_split(pool, test_size=drawn, random_state=seed, stratify=stratify)
+    if what == "train":
+        taken = np.append(taken, kept)
+    else:
+        others = np.append(others, kept)
     return np.sort(taken), np.sort(others)
+
+
+def _named(class_names, labels):
+    names = ", ".join(class_names[label] for label in labels[:NAMED])
+    return names + (f" and {len(labels) - NAMED} more classes" if len(labels) > NAMED else "")

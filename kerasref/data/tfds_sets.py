@@ -1,6 +1,7 @@
 """TensorFlow Datasets by name: read when prepared, downloaded when the host answers, else an error that helps."""
 
 import contextlib
+import json
 import re
 import sys
 import threading
@@ -20,6 +21,8 @@ KEYS = ("image", "label")  # of a set that does not say which of its features th
 PICTURES = {"mnist": "digit", "fashion_mnist": "garment"}
 SHUFFLE_BUFFER = 4096  # encoded pictures, about 0.5 GB of ImageNet's
 PROBE_SECONDS = 2.0
+NO_RECORD = b"no record"  # stands in a stream for each record that is missing
+AGAIN = "delete that folder and prepare the set again"
 
 
 def is_tfds_name(name: str) -> bool:
@@ -34,8 +37,8 @@ def load_tfds(name: str, data_dir, image_size: int | None) -> Parts:
     image_size: as in `load_folder`; needed where the set's pictures have no common size
     Its split "test" serves as the test split, or "validation" where there is none; for imagenet2012 always
     "validation", since the labels of its "test" were never published.
-    Raises UserError: unknown name, not an image-classification set, not prepared and no network, no size given;
-    RunError when a download fails.
+    Raises UserError: unknown name, not an image-classification set, not prepared and no network, no size given, records
+    damaged or missing (of a stream while it is read); RunError when a download fails.
     """
     builder = locate(name, data_dir)
     _download(builder, name)
@@ -72,13 +75,23 @@ def locate(name: str, data_dir):
     Raises UserError as `load_tfds` does; in about two seconds, since TensorFlow is not needed for it.
     """
     import tensorflow_datasets as tfds
+    from google.protobuf.json_format import ParseError
 
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
         error = unknown("data set", name, ("digits", *NAMES, *_imported_names(data_dir)))
         raise UserError(f"{error}, any other image set of TensorFlow Datasets, or the path of a folder") from None
-    except ValueError as error:  # a configuration or version that the set does not have
+    except (ParseError, json.JSONDecodeError, tfds.core.dataset_info.DatasetInfoFileError) as error:
+        folder = data_root(data_dir) / re.split("[/:]", name)[0]
+        raise UserError(
+            f"{folder}: the set's dataset_info.json or features.json is damaged or missing "
+            f"({str(error).splitlines()[0]}); {AGAIN}"
+        ) from None
+    except AssertionError as error:  # a version that this TFDS does not have
+        reason = str(error).rpartition('": ')[2]  # after the arguments
+        raise UserError(f"data set {name!r}: {reason}") from None
+    except ValueError as error:  # a configuration that the set does not have
         raise UserError(f"data set {name!r}: {str(error).splitlines()[0]}") from None
     features = builder.info.features
     keys = [key for key in builder.info.supervised_keys or KEYS if isinstance(key, str) and key in features]
@@ -155,7 +168,8 @@ class StreamSplit(Split):
         return StreamSplit(self.builder, self.keys, self.split, start, start + len(indices), self.image_shape)
 
     def in_memory(self, num_classes: int) -> MemorySplit:
-        """The whole of the TFDS split, decoded. Raises UserError for a damaged picture or a label outside the classes.
+        """The whole of the TFDS split, decoded. Raises UserError for records that are damaged or missing, a damaged
+        picture, or a label outside the classes.
 
         The records are parsed a thousand at a time: twenty times as fast as `as_dataset`, which takes one by one.
         """
@@ -164,7 +178,15 @@ class StreamSplit(Split):
         image_key, label_key = self.keys
         fields = {image_key: tf.io.FixedLenFeature([], tf.string), label_key: tf.io.FixedLenFeature([], tf.int64)}
         records = tf.data.TFRecordDataset([str(path) for path in self.builder.info.splits[self.split].filepaths])
-        batches = list(records.batch(1000).map(lambda batch: tf.io.parse_example(batch, fields)).as_numpy_iterator())
+        parsed = records.batch(1000).map(lambda batch: tf.io.parse_example(batch, fields))
+        try:
+            batches = list(parsed.as_numpy_iterator())
+        except tf.errors.OpError as error:
+            reason = re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", error.message, flags=re.DOTALL)
+            raise self._damaged(f"cannot be read ({reason})") from None
+        found = sum(len(batch[label_key]) for batch in batches)
+        if found != self.num_examples or not batches:
+            raise self._damaged(f"has {found} examples, its dataset_info.json says {self.num_examples}")
         encoded, labels = (np.concatenate([batch[key] for batch in batches]) for key in self.keys)
         images, failed = decode(encoded, self.image_shape)
         where = f"{self.builder.name}, split {self.split}"
@@ -177,6 +199,8 @@ class StreamSplit(Split):
         import tensorflow as tf
 
         def decode_one(raw):
+            if raw == NO_RECORD:
+                raise self._damaged(f"ends before the last of its examples {self.start} to {self.stop - 1}")
             images, failed = decode([raw], self.image_shape)
             if failed:
                 raise UserError(f"{self.builder.name}, split {self.split}: {next(iter(failed.values()))}")
@@ -186,8 +210,11 @@ class StreamSplit(Split):
             image = tf.numpy_function(decode_one, [encoded], tf.uint8)
             return tf.ensure_shape(image, self.image_shape), label
 
+        # With too few records tf.data would only say that it expected more elements.
+        missing = tf.data.Dataset.from_tensors((NO_RECORD, tf.constant(0, tf.int64))).repeat()
+        encoded = self._encoded(shuffle_seed, epoch).concatenate(missing).take(self.num_examples)
         # Skipping and sharing out come before decoding: what is left out costs reading, not decoding.
-        encoded = self._encoded(shuffle_seed, epoch).skip(first_step * batch_size)
+        encoded = encoded.skip(first_step * batch_size)
         worker, workers = share
         if workers > 1:
             mine = encoded.enumerate().filter(lambda place, _: place % batch_size % workers == worker)
@@ -199,6 +226,9 @@ class StreamSplit(Split):
             batches = batches.concatenate(tf.data.Dataset.from_tensors(nothing))
         return batches
 
+    def _damaged(self, what: str) -> UserError:
+        return UserError(f"{self.builder.data_path}: split {self.split} {what}; {AGAIN}")
+
     def _encoded(self, shuffle_seed, epoch):
         """(encoded picture, label): the files in an order, then a buffer's, both drawn from (seed, epoch)."""
         import tensorflow as tf
@@ -206,7 +236,12 @@ class StreamSplit(Split):
 
         shuffle = shuffle_seed is not None
         seed = int(np.random.SeedSequence((shuffle_seed, epoch)).generate_state(1)[0]) if shuffle else None
-        config = tfds.ReadConfig(shuffle_seed=seed, shuffle_reshuffle_each_iteration=False, try_autocache=False)
+        config = tfds.ReadConfig(
+            shuffle_seed=seed,
+            shuffle_reshuffle_each_iteration=False,
+            try_autocache=False,
+            assert_cardinality=False,  # `raw_batches` says it better
+        )
         image_key, label_key = self.keys
         records = self.builder.as_dataset(
             split=tfds.core.ReadInstruction(self.split, from_=self.start, to=self.stop, unit="abs"),

@@ -1,0 +1,138 @@
+"""Prepared sets and archives that are damaged, and a disk that is full: named, with what to do."""
+
+import bz2
+import errno
+import os
+import struct
+import zipfile
+
+import command_line
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kerasref.data import load_dataset
+from kerasref.data.archives import unpack
+from kerasref.data.folder import scan_folder
+from kerasref.data.importing import import_dataset
+from kerasref.errors import RunError, UserError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for i in range(10):
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "pets" / name / f"{i}.png")
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def prepared(folder, tmp_path):
+    """The folder of a prepared set of 20 pictures."""
+    return import_dataset("my_pets", folder, tmp_path / "tfds")[0]
+
+
+def _records(content, count):
+    """The first records of a TFRecord file: length (8 bytes), its CRC (4), data, its CRC (4)."""
+    end = 0
+    for _ in range(count):
+        end += 16 + struct.unpack_from("<Q", content, end)[0]
+    return content[:end]
+
+
+def _flipped(content):
+    return content[:30] + bytes([content[30] ^ 1]) + content[31:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        pytest.param(lambda content: _records(content, 5), "has 5 examples, its dataset_info.json says 20", id="cut"),
+        pytest.param(lambda content: content[:-7], "cannot be read .truncated record at", id="cut-inside"),
+        pytest.param(_flipped, "cannot be read .corrupted record at 12", id="flipped"),
+        pytest.param(lambda content: b"", "has 0 examples", id="empty"),
+        pytest.param(None, "cannot be read .*No such file", id="missing"),
+    ],
+)
+def test_records_that_are_damaged_or_missing(prepared, damage, says):
+    (file,) = prepared.glob("*.tfrecord*")
+    content = file.read_bytes()
+    file.unlink()
+    if damage:
+        file.write_bytes(damage(content))
+    with pytest.raises(UserError, match=rf"my_pets/1.0.0: split train {says}.*; delete that folder") as found:
+        load_dataset("my_pets", data_dir=prepared.parent.parent)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("share", [(0, 1), (1, 2)])
+def test_a_stream_that_ends_too_early_is_named(prepared, monkeypatch, share):
+    monkeypatch.setattr("kerasref.data.tfds_sets.MEMORY_LIMIT", 0)
+    (file,) = prepared.glob("*.tfrecord*")
+    file.write_bytes(_records(file.read_bytes(), 12))
+    train = load_dataset("my_pets", data_dir=prepared.parent.parent, validation=0.0).train
+    with pytest.raises(tf.errors.InvalidArgumentError) as found:
+        list(train.batches(4, shuffle_seed=1, first_step=2, share=share))
+    code, message = command_line._explain(found.value)
+    assert code == 2 and "split train ends before the last of its examples 4 to 19; delete" in message
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+def test_a_description_that_is_cut_short(prepared, name):
+    (prepared / name).write_bytes((prepared / name).read_bytes()[:-30])
+    with pytest.raises(UserError, match=r"my_pets: .*features.json is damaged .*; delete that folder"):
+        load_dataset("my_pets", data_dir=prepared.parent.parent)
+
+
+def test_a_version_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"^data set 'mnist:9.9.9': Dataset mnist cannot be loaded at version 9.9.9"):
+        load_dataset("mnist:9.9.9", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        RuntimeError("ResourceExhaustedError: Failed to finalize: x.tfrecord; No space left on device"),
+    ],
+)
+def test_a_full_disk_while_preparing_is_no_fault_of_the_source(folder, tmp_path, monkeypatch, error):
+    """As Python and as TensorFlow Datasets report it."""
+
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr("tensorflow_datasets.core.DatasetBuilder.download_and_prepare", full)
+    with pytest.raises(RunError, match=r"my_pets/1.0.0 could not be written: No space left on device$"):
+        import_dataset("my_pets", folder, tmp_path / "tfds")
+
+
+def _zip(path, members, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_with_damaged_data_is_named(tmp_path, compression):
+    path = tmp_path / "x.zip"
+    _zip(path, {"a/1.png": bz2.compress(bytes(500)) * 50}, compression)
+    content = bytearray(path.read_bytes())
+    content[50:70] = b"\xff" * 20
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.zip: damaged or cut short"):
+        unpack(path, tmp_path / "target")
+
+
+@pytest.mark.parametrize("members", [{"a": "x", "a/b.png": "x"}, {"a/" + 300 * "x": "x"}], ids=["folder", "long"])
+def test_an_archive_whose_members_cannot_be_written_is_named(tmp_path, members):
+    _zip(tmp_path / "x.zip", members)
+    with pytest.raises(UserError, match=r"x\.zip: member '\w+(\.png)?' cannot be written"):
+        unpack(tmp_path / "x.zip", tmp_path / "target")
+
+
+def test_what_macos_puts_beside_the_data_is_passed_over(folder, tmp_path):
+    members = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*.png")}
+    _zip(tmp_path / "x.zip", {**members, **{f"__MACOSX/{name}": b"\0\5\x16\7" for name in members}})
+    assert scan_folder(unpack(tmp_path / "x.zip", tmp_path / "target")).class_names == ("cat", "dog")
