@@ -13,7 +13,7 @@ from kerasref.atomic import write_atomically
 from kerasref.data import Augmentation, ImageDataset, Preprocessing, load_dataset
 from kerasref.errors import UserError
 from kerasref.models import build_model, options_of
-from kerasref.models.weight_files import load_weights
+from kerasref.models.weight_files import load_weights, weights_sha256
 from kerasref.recipe import Recipe, from_dict
 
 HISTORY_COLUMNS = (
@@ -138,18 +138,24 @@ class Run:
         """A row an epoch, numbers as floats, empty cells as None."""
         if not self.history_file.is_file():
             return []
-        with open(self.history_file, newline="") as file:
-            return [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
+        try:
+            with open(self.history_file, newline="", encoding="utf-8") as file:
+                return [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
+        except (ValueError, TypeError, csv.Error) as error:
+            raise UserError(f"{self.history_file}: not the table train.py writes ({error}); train again") from None
 
     def write_metrics(self, metrics: dict, file: Path | None = None) -> None:
         write_atomically(file or self.metrics_file, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
 
     def is_evaluated(self) -> bool:
-        """Whether metrics and report are there and belong to the model that is there."""
-        written = (self.metrics_file, self.report_file)
-        if not all(file.is_file() for file in (*written, self.model_file)):
-            return False
-        return all(file.stat().st_mtime_ns >= self.model_file.stat().st_mtime_ns for file in written)
+        """Whether metrics and report are there and the figures are of the model that is there."""
+        there = all(file.is_file() for file in (self.metrics_file, self.report_file, self.model_file))
+        return there and bool(self.metrics_of(self.load_model()))
+
+    def metrics_of(self, model) -> dict:
+        """What metrics.json says of `model`; nothing where it is not there or of other weights, such as best.keras'."""
+        metrics = self.metrics() if self.metrics_file.is_file() else {}
+        return metrics if metrics.get("weights_sha256") == weights_sha256(model) else {}
 
     def metrics(self, file: Path | None = None) -> dict:
         return self._read_json(file or self.metrics_file, "evaluate first: python scripts/evaluate.py RUN_DIR")

@@ -1,6 +1,7 @@
 """A local page to try trained networks on: demo.py [--runs runs] [--port 7860]; needs requirements-demo.txt."""
 
 import os
+import socket
 import threading
 import time
 from functools import lru_cache
@@ -29,6 +30,7 @@ def demo(runs: Path = Path("runs"), host: str = "127.0.0.1", port: int = 7860, d
         import gradio as gr
     except ModuleNotFoundError:
         raise UserError("the page needs Gradio: pip install -r requirements-demo.txt, or: make demo") from None
+    expect_free(host, port)
     import_tensorflow()
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -45,6 +47,13 @@ def demo(runs: Path = Path("runs"), host: str = "127.0.0.1", port: int = 7860, d
         # A page elsewhere that resolves its name to this address is refused by the Host it sends.
         app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(LimitBody)]},
     )
+
+
+def expect_free(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"cannot listen on {host}, port {port} ({error}); give another --port or --host") from None
 
 
 def trained(runs: Path) -> list[str]:
@@ -168,17 +177,29 @@ class LimitBody:
         headers = dict(scope.get("headers") or ())
         if int(headers.get(b"content-length", b"0")) > LARGEST_BODY:
             return await self._refuse(send)
-        received = 0
+        received, started = 0, False
 
         async def counted():
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > LARGEST_BODY:  # nothing more is read; the request fails as if the sender had gone
+            if received > LARGEST_BODY:  # nothing more is read; to the page it is as if the sender had gone
                 return {"type": "http.disconnect"}
             return message
 
-        await self.app(scope, counted, send)
+        async def answered(message):
+            nonlocal started
+            if started or received <= LARGEST_BODY:
+                started = True
+                await send(message)
+
+        try:
+            await self.app(scope, counted, answered)
+        except Exception:
+            if started or received <= LARGEST_BODY:
+                raise
+        if received > LARGEST_BODY and not started:
+            await self._refuse(send)
 
     async def _refuse(self, send):
         text = f"the request is over {LARGEST_BODY // 2**20} MB\n".encode()

@@ -47,6 +47,8 @@ def predict(
             f"{model}: its pixels are only scaled to [0, 1]; export it with --mean and --std for more", file=sys.stderr
         )
     failed, pictures = [], _pictures(images)
+    if show and show.suffix != ".png" and not show.is_dir() and (show.suffix or show.exists()):
+        raise UserError(f"--show {show}: expected a .png file to write, or a folder")
     if show and show.suffix == ".png" and len(pictures) > 1:
         raise UserError(f"--show {show} is one file, found {len(pictures)} pictures; give a folder")
     for number, image in enumerate(pictures, 1):

@@ -9,6 +9,7 @@ from kerasref.data import ImageDataset
 from kerasref.errors import UserError
 from kerasref.evaluation.metrics import compute_metrics, probabilities, sure_above
 from kerasref.evaluation.report import write_report
+from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
 from kerasref.runs import Run
 
@@ -23,6 +24,8 @@ def predict_logits(model, split, preprocessing):
 def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
     """Predicts the run's test set and writes metrics.json and report.html; returns the metrics.
 
+    Where there is a validation split its metrics go to validation.json: runs are chosen by those.
+
     Raises UserError where the run has no trained model or its data set has no test split.
     """
     settings = run.settings()
@@ -31,7 +34,9 @@ def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
         raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
     labels, predicted, metrics = _measure(run, dataset, dataset.test)
     if dataset.validation is not None:
-        metrics["sure_above"] = sure_above(*_measure(run, dataset, dataset.validation)[:2])
+        *judged, on_validation = _measure(run, dataset, dataset.validation)
+        metrics["sure_above"] = sure_above(*judged)
+        run.write_metrics(on_validation, run.validation_file)
     run.write_metrics(metrics)
     write_report(
         run.report_file,
@@ -56,9 +61,11 @@ def measure_validation(run: Run, dataset: ImageDataset) -> dict:
 
 def _measure(run: Run, dataset: ImageDataset, split) -> tuple[np.ndarray, np.ndarray, dict]:
     """Labels [n], probabilities [n, classes] and metrics of one split."""
-    predicted = probabilities(predict_logits(run.load_model(), split, run.preprocessing()))
+    model = run.load_model()
+    predicted = probabilities(predict_logits(model, split, run.preprocessing()))
     labels = labels_of(split)
-    return labels, predicted, compute_metrics(labels, predicted, dataset.class_names, run.recipe().selection_metric)
+    metrics = compute_metrics(labels, predicted, dataset.class_names, run.recipe().selection_metric)
+    return labels, predicted, metrics | {"weights_sha256": weights_sha256(model)}
 
 
 def labels_of(split) -> np.ndarray:

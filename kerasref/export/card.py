@@ -5,7 +5,7 @@ import json
 
 from kerasref.evaluation.diagnosis import diagnose
 from kerasref.evaluation.metrics import costliest_confusions
-from kerasref.export.sources import Source, metrics_of
+from kerasref.export.sources import Source
 from kerasref.recipe import Recipe
 
 SHOWN_CLASSES = 20
@@ -42,7 +42,7 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
         "",
     ]
     if source.run:
-        lines += _training(source.run) + _figures(source.run)
+        lines += _training(source.run) + _figures(source.run, source.model)
     else:
         lines += ["## Training and figures", "", "Not known: the file came from elsewhere, without its run.", ""]
     lines += ["## Licence", "", f"Licence: {licence or LICENCE}", ""]
@@ -69,8 +69,8 @@ def _training(run) -> list[str]:
     ]
 
 
-def _figures(run) -> list[str]:
-    metrics = metrics_of(run)
+def _figures(run, model) -> list[str]:
+    metrics = run.metrics_of(model)
     if not metrics:
         return ["## Figures", "", f"None: {run.model_file.name} was never evaluated (scripts/evaluate.py).", ""]
     interval = " to ".join(f"{end:.2%}" for end in metrics["accuracy_interval"])

@@ -40,6 +40,8 @@ def export(
     that file is then not there, and what was there before still is.
     """
     targets = {format: folder / NAMES[format].format(f"_{quantize}" if quantize else "") for format in formats}
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; expected a folder to write into")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):

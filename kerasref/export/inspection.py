@@ -122,9 +122,10 @@ def _keras(path):
     """From the archive alone: no layer is built, no weight is read."""
     import h5py
 
+    from kerasref.models.weight_files import read_member_json
+
     with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
-        metadata = json.loads(archive.read("metadata.json"))
+        config, metadata = (read_member_json(archive, name) for name in ("config.json", "metadata.json"))
         with archive.open("model.weights.h5") as weights, h5py.File(weights, "r") as file:
             shapes = []
             file.visititems(lambda name, item: shapes.append(item.shape) if _is_weight(name, item) else None)

@@ -22,11 +22,13 @@ CONTRACT_LIMIT = 16 * 2**20  # bytes; a thousand long class names are under one
 @dataclass(frozen=True)
 class Predictor:
     """answer: uint8 [batch, height, width, channels] -> {"probabilities": float32 [batch, classes], "class_id": int64
-    [batch], "label": str [batch]}; logits: the same pictures -> float32 [batch, classes], of two classes [batch, 1]."""
+    [batch], "label": str [batch]}; logits: the same pictures -> float32 [batch, classes], of two classes [batch, 1];
+    answer_encoded: bytes of PNG or JPEG files [batch] -> as `answer`, where the format decodes pictures itself."""
 
     contract: Contract
     answer: Callable[[np.ndarray], dict[str, np.ndarray]]
     logits: Callable[[np.ndarray], np.ndarray]
+    answer_encoded: Callable[[list[bytes]], dict[str, np.ndarray]] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -81,13 +83,15 @@ def _of_signatures(contract, signatures, owner) -> Predictor:
     """owner: what holds the variables; the signatures refer to them only weakly."""
     import tensorflow as tf
 
-    def call(name, images, owner=owner):
-        return {output: value.numpy() for output, value in signatures[name](images=tf.constant(images)).items()}
+    def call(name, owner=owner, **inputs):
+        found = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+        return {output: value.numpy() for output, value in found.items()}
 
     return Predictor(
         contract,
-        lambda images: _answer(**call("serving_default", images)),
-        lambda images: call("logits", images)["logits"],
+        lambda images: _answer(**call("serving_default", images=images)),
+        lambda images: call("logits", images=images)["logits"],
+        lambda files: _answer(**call("predict_image_bytes", image_bytes=files)),
     )
 
 

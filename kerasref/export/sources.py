@@ -48,11 +48,13 @@ def open_source(path: Path, trust: bool = False, labels: Path | None = None, mea
     run = Run(folder)
     run.model_file = run.model_file if path.is_dir() else path
     run.settings()  # what is no run directory is said to be that, before anything is looked for in it
-    return Source(run.load_model(), run.preprocessing(), contract_of_run(run), run)
+    model = run.load_model()
+    sure = run.metrics_of(model).get("sure_above", {})
+    return Source(model, run.preprocessing(), contract_of_run(run, sure.get("probability")), run)
 
 
-def contract_of_run(run: Run) -> Contract:
-    """From recipe.json, metrics.json and the checksum of the run's model file."""
+def contract_of_run(run: Run, sure_above: float | None = None) -> Contract:
+    """From recipe.json and the checksum of the run's model file."""
     settings = run.settings()
     origin = {
         "run": run.path.resolve().name,
@@ -63,13 +65,7 @@ def contract_of_run(run: Run) -> Contract:
         "versions": settings.get("versions"),
     }
     picture = settings["dataset"]["picture"]
-    sure = metrics_of(run).get("sure_above", {}).get("probability")
-    return Contract(run.recipe().model, run.image_shape(), run.class_names(), picture, origin, sure)
-
-
-def metrics_of(run: Run) -> dict:
-    """What metrics.json says of the run's model file; nothing where it is of another, such as best.keras."""
-    return run.metrics() if run.metrics_file.is_file() and run.model_file.name == "model.keras" else {}
+    return Contract(run.recipe().model, run.image_shape(), run.class_names(), picture, origin, sure_above)
 
 
 def _from_elsewhere(file, trust, labels, mean, std) -> Source:
@@ -90,7 +86,14 @@ def _from_elsewhere(file, trust, labels, mean, std) -> Source:
     if len(shape) != 3 or None in shape or len(outputs) != 2 or outputs[-1] is None:
         raise UserError(f"{file}: takes {shape} and gives {outputs}; expected (height, width, channels) and classes")
     num_classes, channels = max(2, outputs[-1]), shape[-1]
-    names = tuple(labels.read_text(encoding="utf-8").splitlines()) if labels else tuple(map(str, range(num_classes)))
+    dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
+    if channels not in (1, 3):
+        raise UserError(f"{file}: takes pictures of {channels} channels, expected 1 or 3: files of pictures have these")
+    if "float" not in dtype:
+        raise UserError(
+            f"{file}: takes {dtype}, expected floats, since it is given pixels in [0, 1]; cast inside of it"
+        )
+    names = _read_labels(labels) if labels else tuple(map(str, range(num_classes)))
     if len(names) != num_classes:
         raise UserError(f"{labels}: {len(names)} names, expected {num_classes}, one a line")
     if any(len(values) not in (1, channels) for values in (mean, std)):
@@ -101,6 +104,13 @@ def _from_elsewhere(file, trust, labels, mean, std) -> Source:
     noise = np.random.default_rng(0).integers(0, 256, (NOISE, *shape), dtype=np.uint8)
     answers = np.asarray(model.predict_on_batch(preprocessing(noise)), np.float64)
     return Source(model, preprocessing, contract, None, _are_probabilities(file, answers, model))
+
+
+def _read_labels(file: Path) -> tuple[str, ...]:
+    try:
+        return tuple(file.read_text(encoding="utf-8-sig").splitlines())  # with the mark that Windows puts in front
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not readable ({error}); expected class names in UTF-8, one a line") from None
 
 
 def _are_probabilities(file: Path, answers: np.ndarray, model) -> bool:

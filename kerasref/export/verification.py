@@ -28,6 +28,7 @@ class Expected:
     labels int64 [n] or None where nobody knows them; what: which pictures these are, in words."""
 
     what: str
+    class_names: tuple[str, ...]
     images: np.ndarray
     labels: np.ndarray | None
     logits: np.ndarray
@@ -37,11 +38,12 @@ class Expected:
 def expect(source: Source, images: np.ndarray, labels: np.ndarray | None, what: str) -> Expected:
     """Asks the Keras model itself, its softmax taken in float64 apart from the exported one."""
     found = [source.model.predict_on_batch(source.preprocessing(batch)) for batch in batches(images)]
-    logits = np.concatenate(found)
+    logits, names = np.concatenate(found), source.contract.class_names
     if not source.gives_probabilities:
-        return Expected(what, images, labels, logits, probabilities(logits))
+        return Expected(what, names, images, labels, logits, probabilities(logits))
     expected = logits if logits.shape[1] > 1 else np.hstack([1 - logits, logits])
-    return Expected(what, images, labels, np.log(np.maximum(expected, 1e-30)), expected)
+    logs = np.log(np.maximum(expected, 1e-30))
+    return Expected(what, names, images, labels, logs if logits.shape[1] > 1 else logs[:, 1:] - logs[:, :1], expected)
 
 
 def sample(split: Split, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,6 +76,7 @@ def verify(file: Path, expected: Expected, quantize: str | None, work: Path) -> 
     accuracy within 0.5 points; as many classes alike where labels are not known.
     """
     found = read_back(file, expected.images, work)
+    _expect_consistent(file, found, expected.class_names)
     if not all(np.isfinite(found[name]).all() for name in ("probabilities", "logits")):
         raise RunError(f"{file.name}, read back, gives numbers that are not finite; this file was not written")
     difference = np.abs(found["probabilities"] - expected.probabilities).max(axis=1)
@@ -132,8 +135,18 @@ def read_back(file: Path, images: np.ndarray, work: Path) -> dict:
         reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         raise RunError(f"{file.name} cannot be read back: {reason}\nthis file was not written")
     with np.load(answers) as found:
-        found = dict(found)
-    names = [found["label"][found["class_id"] == c] for c in np.unique(found["class_id"])]
-    if (found["probabilities"].argmax(1) != found["class_id"]).any() or any(len(set(group)) > 1 for group in names):
+        return dict(found)
+
+
+def _expect_consistent(file: Path, found: dict, class_names: tuple[str, ...]) -> None:
+    """What a file says of one picture has to agree, whether that comes as numbers or as the bytes of a PNG."""
+    named = (found["label"] == np.array(class_names)[found["class_id"]]).all()
+    if not named or (found["probabilities"].argmax(1) != found["class_id"]).any():
         raise RunError(f"{file.name} contradicts itself: class_id, label and probabilities disagree")
-    return found
+    if "of_encoded" in found:
+        difference = np.abs(found["of_encoded"] - found["probabilities"][: len(found["of_encoded"])]).max()
+        if not difference <= TOLERANCE:
+            raise RunError(
+                f"{file.name} contradicts itself: predict_image_bytes differs from serving_default by {difference:.2g} "
+                "of a probability on the same pictures; this file was not written"
+            )

@@ -6,6 +6,8 @@ not notice a flipped bit; the archive's CRC is compared here.
 """
 
 import contextlib
+import hashlib
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from kerasref.errors import UserError
 
 EXPECTED = "expected a .keras or .weights.h5 file as Keras saves it"
 CHUNK = 2**22  # bytes
+MAX_CONFIG = 2**24  # bytes; ResNet-152's configuration has half a million
 
 
 @contextlib.contextmanager
@@ -69,6 +72,22 @@ def load_weights(model: keras.Model, file: Path) -> None:
     for name, weights in expected.items():
         for weight, value in zip(weights, values[name], strict=True):
             weight.assign(value)
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """A checksum of the weights alone, in hexadecimal digits; two files with the same weights differ by their dates."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(weight).view(np.uint8))
+    return digest.hexdigest()
+
+
+def read_member_json(archive: zipfile.ZipFile, name: str):
+    """config.json or metadata.json of a .keras file; ValueError for one that unpacks to more than any network needs."""
+    size = archive.getinfo(name).file_size
+    if size > MAX_CONFIG:
+        raise ValueError(f"its {name} has {size} bytes, expected at most {MAX_CONFIG}")
+    return json.loads(archive.read(name))
 
 
 def _open_member(archive: zipfile.ZipFile):

@@ -1,7 +1,9 @@
 """What an export is of: logits or probabilities, the weights that were measured, figures that are of these weights."""
 
+import dataclasses
 import io
 import json
+import os
 import shutil
 import time
 
@@ -13,7 +15,7 @@ from PIL import Image
 
 from kerasref.data.pictures import prepare_photo, read_picture
 from kerasref.errors import RunError, UserError
-from kerasref.export import verification
+from kerasref.export import exporting, servable, verification
 from kerasref.export.card import model_card
 from kerasref.export.exporting import export
 from kerasref.export.inspection import inspect_model
@@ -59,6 +61,75 @@ def test_several_labels_at_once_are_refused(tmp_path):
         open_source(tmp_path / "theirs.keras", trust=True)
 
 
+def test_the_figures_of_other_weights_are_not_given(run_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "run")  # in whatever order, with whatever times
+    run = Run(tmp_path / "run")
+    assert run.is_evaluated() and open_source(run.path).contract.sure_above is not None
+    model = run.load_model()
+    model.set_weights([0.9 * weight for weight in model.get_weights()])
+    model.save(run.model_file)
+    os.utime(run.metrics_file)
+    assert not run.is_evaluated() and open_source(run.path).contract.sure_above is None
+    assert "was never evaluated" in model_card(open_source(run.path), {})
+
+
+def _reversed(servable_class):
+    class Reversed(servable_class):
+        def __init__(self, source):
+            contract = dataclasses.replace(source.contract, class_names=source.contract.class_names[::-1])
+            super().__init__(dataclasses.replace(source, contract=contract))
+
+    return Reversed
+
+
+def test_a_file_with_the_names_in_another_order_is_refused(run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "Servable", _reversed(exporting.Servable))
+    with pytest.raises(RunError, match="class_id, label and probabilities disagree"):
+        export(open_source(run_dir), ("saved_model",), tmp_path / "exports", examples=20)
+
+
+def test_a_saved_model_that_decodes_pictures_wrongly_is_refused(run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(servable, "_decode", lambda encoded, shape: tf.zeros(shape, tf.uint8))
+    with pytest.raises(RunError, match="predict_image_bytes differs"):
+        export(open_source(run_dir), ("saved_model",), tmp_path / "exports", examples=20)
+
+
+def test_the_logits_of_one_sigmoid_are_compared(tmp_path):
+    _dense("sigmoid", 1).save(tmp_path / "theirs.keras")
+    source = open_source(tmp_path / "theirs.keras", trust=True, std=(255.0,))  # small inputs, moderate logits
+    entry = export(source, ("onnx",), tmp_path / "exports", examples=20)["model.onnx"]
+    assert entry["max_logit_difference"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [(dict(shape=(8, 8, 1), dtype="uint8"), "takes uint8, expected floats"), (dict(shape=(8, 8, 2)), "2 channels")],
+)
+def test_inputs_that_cannot_be_served_are_refused(inputs, says, tmp_path):
+    x = inputs = keras.Input(**inputs)
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(x))
+    keras.Model(inputs, keras.layers.Dense(3)(x)).save(tmp_path / "theirs.keras")
+    with pytest.raises(UserError, match=says):
+        open_source(tmp_path / "theirs.keras", trust=True)
+
+
+def test_names_of_classes_as_windows_writes_them(tmp_path):
+    _dense(None, 3).save(tmp_path / "theirs.keras")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\ndog\nfish\n", encoding="utf-8-sig")
+    assert open_source(tmp_path / "theirs.keras", True, labels).contract.class_names == ("cat", "dog", "fish")
+    labels.write_bytes("Käfer\nb\nc\n".encode("latin-1"))
+    for file in (labels, tmp_path / "none.txt"):
+        with pytest.raises(UserError, match="not readable"):
+            open_source(tmp_path / "theirs.keras", True, file)
+
+
+def test_a_file_where_the_folder_should_be(run_dir, tmp_path):
+    (tmp_path / "exports").write_text("mine")
+    with pytest.raises(UserError, match="is a file"):
+        export(open_source(run_dir), ("onnx",), tmp_path / "exports")
+
+
 def test_figures_are_of_the_weights_that_are_exported(run_dir, tmp_path):
     last = open_source(run_dir)
     (tmp_path / "run").mkdir()
@@ -82,9 +153,10 @@ def test_figures_are_of_the_weights_that_are_exported(run_dir, tmp_path):
 def test_answers_that_are_no_numbers_are_refused_in_any_arithmetic(numbers, tmp_path, monkeypatch):
     answers = np.full((4, 3), 1 / 3)
     found = {"probabilities": answers.copy(), "logits": np.zeros((4, 3)), "class_id": np.zeros(4, int), "seconds": 1.0}
-    found["probabilities"][1] = np.nan
+    found["label"] = np.array(["a"] * 4)
+    found["probabilities"][1, 0] = np.nan
     monkeypatch.setattr(verification, "read_back", lambda *_: found)
-    expected = verification.Expected("pictures", np.zeros((4, 1)), None, np.zeros((4, 3)), answers)
+    expected = verification.Expected("pictures", tuple("abc"), np.zeros((4, 1)), None, np.zeros((4, 3)), answers)
     with pytest.raises(RunError, match="not finite"):
         verification.verify(tmp_path / "model.onnx", expected, numbers, tmp_path)
 
