@@ -92,7 +92,7 @@ class Recipe:
     decay_rate: float = 0.1
     """Of inverse_time as in its formula; of step and exponential the factor."""
     decay_epochs: tuple[int, ...] = ()
-    """Epochs at which step multiplies the learning rate by decay_rate."""
+    """Epochs, counted from the end of the warm-up, at which step multiplies the learning rate by decay_rate."""
     warmup_epochs: float = 0.0
     """Epochs over which the learning rate rises linearly from zero."""
 
@@ -118,6 +118,7 @@ class Recipe:
             _expect(self, field, "a whole number from 0 to 2**32 - 1", lambda x: 0 <= x < 2**32)
         _expect(self, "keep_prob", "a number above 0, at most 1", lambda x: x is None or 0 < x <= 1)
         _expect(self, "label_smoothing", "a number from 0 to below 1", lambda x: 0 <= x < 1)
+        _expect(self, "decay_epochs", "whole numbers of at least 1", lambda x: all(epoch >= 1 for epoch in x))
         parse_ratio(self.validation)
         _expect(
             self,

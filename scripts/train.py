@@ -62,6 +62,10 @@ def main(args: list[str]) -> None:
     from kerasref.training import is_chief, train
 
     check_selection_metric(options.recipe.selection_metric)
+    if options.resume and options.run_dir is None:
+        raise UserError("--resume without --run-dir; expected the directory of the run that is to go on")
+    if options.resume and not (options.run_dir / "recipe.json").exists():
+        print(f"{options.run_dir}: no run in it to go on with, so it begins here")
     run_dir = options.run_dir or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     trained = train(
         options.recipe,
@@ -81,9 +85,12 @@ def main(args: list[str]) -> None:
         return
     if trained.is_evaluated() or not trained.model_file.exists():  # complete before, or fewer epochs than trained
         return
-    metrics = evaluate_run(trained, options.data_dir)
-    print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples")
-    print(f"report: {trained.report_file}\nmodel:  {trained.model_file}")
+    if trained.settings()["dataset"]["num_test"] == 0:
+        print("there is no test split, so nothing was evaluated")
+    else:
+        metrics = evaluate_run(trained, options.data_dir)
+        print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples\nreport: {trained.report_file}")
+    print(f"model:  {trained.model_file}")
     print(f"next:   python scripts/export.py {run_dir} --format saved_model")
 
 

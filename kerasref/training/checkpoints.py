@@ -94,9 +94,10 @@ def load_best(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
     return None
 
 
-def latest_epoch(folder: Path) -> int:
-    """Whole epochs that the newest checkpoint holds, damaged or not; 0 where there is none."""
-    return next((int(file.name.split("-")[1]) for file in _manifest_files(folder)), 0)
+def latest_place(folder: Path) -> tuple[int, int]:
+    """Whole epochs, and steps of the next one, that the newest checkpoint holds, damaged or not; (0, 0) without any."""
+    names = (file.stem.split("-") for file in _manifest_files(folder))
+    return next(((int(name[1]), int(name[3])) for name in names), (0, 0))
 
 
 def read_manifest(file: Path) -> dict:

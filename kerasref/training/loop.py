@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from kerasref.atomic import remove_unfinished
 from kerasref.data import ImageDataset
-from kerasref.errors import RunError, UserError
+from kerasref.errors import RunError, Stopped, UserError
 from kerasref.evaluation.metrics import check_selection_metric
 from kerasref.models.initializers import initialize
 from kerasref.recipe import Recipe
@@ -57,10 +57,11 @@ def train(
     if keep_checkpoints < 1:
         raise UserError(f"keep_checkpoints is {keep_checkpoints}, expected at least 1")
     run = Run(run_dir)
-    if run.recipe_file.exists() and not resume:
-        raise UserError(f"{run.path} holds a run already; go on with --resume, or choose another --run-dir")
+    if run.path.exists() and not run.path.is_dir():
+        raise UserError(f"{run.path} is a file, expected a folder for the run; choose another --run-dir")
     run.path.mkdir(parents=True, exist_ok=True)
     with _locked(run) if devices.is_chief else contextlib.nullcontext():
+        _check_new(run, resume)
         if devices.is_chief:
             remove_unfinished(run.path)
         device_name = execution.choose_device(device)
@@ -77,13 +78,15 @@ def train(
         for note in dataset.notes:
             print(note)
         check_selection_metric(recipe.selection_metric, len(dataset.class_names))
-        preprocessing = transfer.preprocessing_for(recipe, dataset)
+        begun = resume and checkpoints.latest_place(run.checkpoints) > (0, 0)  # its weights come from the checkpoint
+        preprocessing = run.preprocessing() if begun else transfer.preprocessing_for(recipe, dataset)
         with devices.scope():
             model = build_network(recipe, preprocessing.output_shape(dataset.image_shape), len(dataset.class_names))
         model = devices.outside(model)
         initialize(model, recipe.initializer, recipe.seed)
-        if recipe.init_from:
-            print(transfer.initialize_from(model, recipe.init_from, dataset.class_names, recipe.init_until))
+        if recipe.init_from and not begun:
+            names, until = dataset.class_names, recipe.init_until
+            print(transfer.initialize_from(model, recipe.init_from, names, until, recipe.freeze))
         _compile(model, recipe, dataset, device_name, devices)
         if recipe.freeze:
             transfer.freeze(model, recipe.freeze)
@@ -110,10 +113,19 @@ def train(
                 run, recipe, dataset, preprocessing, model, devices, signals, interval, keep_checkpoints, tensorboard
             )
             training.go_on(callbacks)
-        if devices.is_chief:
-            training.save_best()
-            save_model(model, run.model_file)
+            if devices.is_chief:
+                training.save_best()
+                save_model(model, run.model_file)
+        if signals.received:
+            raise Stopped(f"trained to the end; scripts/evaluate.py {run.path} has its figures", signals.received)
     return run
+
+
+def _check_new(run: Run, resume: bool) -> None:
+    if run.recipe_file.exists() and not resume:
+        raise UserError(f"{run.path} holds a run already; go on with --resume, or choose another --run-dir")
+    if not run.recipe_file.exists() and checkpoints.latest_place(run.checkpoints) > (0, 0):
+        raise UserError(f"{run.path} has checkpoints, but no recipe.json that says of what; choose another --run-dir")
 
 
 @contextlib.contextmanager
@@ -140,7 +152,7 @@ def _is_complete(run: Run, recipe: Recipe) -> bool:
     for field in before.__dataclass_fields__:
         if field != "epochs":
             _expect_same(run, field, getattr(before, field), getattr(recipe, field))
-    if recipe.epochs < checkpoints.latest_epoch(run.checkpoints):
+    if (recipe.epochs, 0) < checkpoints.latest_place(run.checkpoints):  # longer, if only by a step
         return True
     return run.model_file.exists() and recipe.epochs <= before.epochs
 

@@ -23,7 +23,11 @@ def preprocessing_for(recipe: Recipe, dataset: ImageDataset) -> Preprocessing:
 
 
 def initialize_from(
-    model: keras.Model, source: str | Path, class_names: tuple[str, ...], until: str | None = None
+    model: keras.Model,
+    source: str | Path,
+    class_names: tuple[str, ...],
+    until: str | None = None,
+    frozen: str | None = None,
 ) -> str:
     """Copies the weights of every layer of `model`, as far as `until`, that `source` has under the same name with the
     same shapes.
@@ -31,7 +35,7 @@ def initialize_from(
     source: a run directory, or a .keras or .weights.h5 file. Nothing of it but tensors is read.
     The output layer stays new unless `source` is a run with the same classes, or a file with as many.
     Returns a sentence on what was taken and what not; raises UserError for a file that is missing or broken, for an
-    unknown layer, or when no layer fits.
+    unknown layer, when no layer fits, or one as far as `frozen` does not: it would stay at its random weights.
     """
     source = Path(source)
     taken, new = [], []
@@ -56,6 +60,12 @@ def initialize_from(
                 taken.append(layer.name)
     if not taken:
         raise UserError(f"{source}: no layer of {model.name} is in it with the same shapes; new: {', '.join(new[:5])}")
+    random = [] if frozen is None else [x.name for x in _as_far_as(model, frozen) if x.weights and x.name not in taken]
+    if random:
+        raise UserError(
+            f"freeze {frozen}: {', '.join(random)} would stay at random weights, for {source} has none for it; "
+            f"freeze up to an earlier layer; new: {', '.join(new)}"
+        )
     return f"from {source}: {len(taken)} layers ({', '.join(taken)}); new: {', '.join(new) or 'none'}"
 
 

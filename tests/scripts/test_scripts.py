@@ -39,6 +39,14 @@ def test_training_leaves_a_whole_run_directory(run_dir):
     assert np.sum(metrics["confusion_matrix"]) == metrics["n"]
 
 
+def test_without_a_test_split_a_training_ends_well(tmp_path):
+    call = ("train.py", "softmax_regression", "--dataset", "digits", "--epochs", "1", "--no-tensorboard")
+    done = script(*call, "--validation", "7:3:0", "--run-dir", tmp_path / "run", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "no run in it to go on with" in done.stdout and "there is no test split" in done.stdout
+    assert "model.keras" in done.stdout and not (tmp_path / "run" / "metrics.json").exists()
+
+
 def test_evaluating_again_gives_the_same_figures(run_dir):
     before = (run_dir / "metrics.json").read_text()
     done = script("evaluate.py", run_dir)
@@ -126,6 +134,8 @@ def test_an_existing_export_is_not_replaced_unasked(run_dir, exported):
         (("train.py", "lenet5", "--model", "alexnet", "--dataset", "digits"), "67"),
         (("train.py", "lenet5", "--dataset", "digits", "--device", "gpu"), "GPU"),
         (("train.py", "lenet5", "--dataset", "digits", "--selection-metric", "best"), "choose from"),
+        (("train.py", "lenet5", "--dataset", "digits", "--resume"), "--resume without --run-dir"),
+        (("train.py", "lenet5", "--dataset", "digits", "--decay-epochs", "0"), "decay_epochs is (0,)"),
         (("evaluate.py", "no/such/run"), "no/such/run"),
         (("export.py", str(SCRIPTS)), "recipe.json"),
         (("export.py", "no/such/run"), "no/such/run"),

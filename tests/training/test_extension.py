@@ -8,10 +8,12 @@ import time
 import keras
 import numpy as np
 import pytest
+from filelock import FileLock
 
-from kerasref.errors import Stopped, UserError
+from kerasref.errors import RunError, Stopped, UserError
 from kerasref.recipe import Recipe
-from kerasref.training import train
+from kerasref.runs import Run
+from kerasref.training import loop, resumable, train
 
 RECIPE = Recipe(
     model="softmax_regression", dataset="digits", validation=0.1, batch_size=100, epochs=2, optimizer="momentum"
@@ -85,3 +87,50 @@ def test_a_trained_network_computes_in_float32_whatever_it_was_trained_in(tmp_pa
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def test_fewer_epochs_than_were_begun_leave_the_run_as_it_is(tmp_path):
+    with pytest.raises(Stopped):
+        train(dataclasses.replace(RECIPE, epochs=4, steps_per_execution=1), tmp_path / "run", callbacks=[StopIn(2)])
+    shorter = dataclasses.replace(RECIPE, epochs=2, steps_per_execution=1)
+    run = train(shorter, tmp_path / "run", resume=True, callbacks=[StopIn()])
+    assert not run.model_file.exists() and run.recipe().epochs == 4  # it holds a part of the third epoch already
+
+
+def test_a_signal_while_the_network_is_saved_is_not_lost(tmp_path, monkeypatch):
+    def save(model, file):
+        os.kill(os.getpid(), signal.SIGTERM)
+        resumable.save_model(model, file)
+
+    monkeypatch.setattr(loop, "save_model", save)
+    with pytest.raises(Stopped, match="trained to the end") as stopped:
+        train(RECIPE, tmp_path / "run")
+    assert stopped.value.exit_code == 143
+    assert (tmp_path / "run" / "model.keras").exists()
+
+
+def test_in_use_is_said_before_what_is_there(tmp_path):
+    run = Run(tmp_path / "run")
+    run.write_settings({})
+    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="in use"):
+        train(RECIPE, run.path)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_checkpoints_of_nobody_knows_what_are_left_alone(resume, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "epoch-00001-step-0000000.json").write_text("{}")
+    with pytest.raises(UserError, match=r"no recipe\.json"):
+        train(RECIPE, tmp_path, resume=resume)
+
+
+def test_a_run_directory_that_is_a_file(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        train(RECIPE, tmp_path / "run")
+
+
+def test_a_history_that_is_none_is_named(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,loss\n1,abc\n")
+    with pytest.raises(UserError, match=r"history\.csv: not the table"):
+        Run(tmp_path).history()

@@ -3,6 +3,7 @@ nothing."""
 
 import dataclasses
 import os
+import shutil
 import signal
 import zipfile
 
@@ -14,6 +15,7 @@ import pytest
 from kerasref.errors import Stopped, UserError
 from kerasref.models import build_model
 from kerasref.recipe import Recipe
+from kerasref.runs import Run
 from kerasref.training import train
 from kerasref.training.transfer import initialize_from
 
@@ -179,8 +181,28 @@ class StopAt(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def test_what_is_frozen_must_come_from_the_other_network(source, tmp_path):
+    with pytest.raises(UserError, match="freeze fc2: fc2 would stay at random weights"):
+        train(target(source, units=(32, 12)), tmp_path / "run")
+    with pytest.raises(UserError, match="freeze fc2: fc2 would stay"):
+        train(target(source, init_until="fc1"), tmp_path / "run")
+
+
+def test_a_resume_needs_no_other_network_and_keeps_its_scale(source, tmp_path):
+    shutil.copytree(source.path, tmp_path / "source")
+    recipe = target(source, init_from=str(tmp_path / "source"))
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "run", callbacks=[StopAt(1, 0)])
+    settings = source.settings()
+    settings["preprocessing"]["mean"] = [0.5]  # trained anew meanwhile, on another scale; its weights are gone
+    Run(tmp_path / "source").write_settings(settings)
+    (tmp_path / "source" / "model.keras").unlink()
+    run = train(recipe, tmp_path / "run", resume=True, callbacks=[StopAt(99, 0)])
+    assert run.preprocessing() == source.preprocessing()
+
+
 @pytest.mark.parametrize(("layer", "says"), [("nothing", "unknown layer of mlp"), (None, "nothing is left to train")])
 def test_a_layer_that_cannot_be_frozen(source, tmp_path, layer, says):
     layer = layer or source.load_model().layers[-1].name
     with pytest.raises(UserError, match=says):
-        train(target(source, freeze=layer), tmp_path / "run")
+        train(target(source, classes=tuple("01234"), freeze=layer), tmp_path / "run")
