@@ -1,6 +1,5 @@
 """A file of weights from one side to the other, for a network of kerasref."""
 
-import json
 import zipfile
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import keras
 from kerasref.atomic import written_beside
 from kerasref.errors import UserError
 from kerasref.models import build_model
-from kerasref.models.weight_files import load_weights
+from kerasref.models.weight_files import load_weights, read_member_json
 from kerasref.pytorch.files import SUFFIXES, read_state_dict, write_state_dict
 from kerasref.pytorch.names import last_module, name_map
 from kerasref.pytorch.weights import from_state_dict, to_state_dict
@@ -41,7 +40,7 @@ def port(name, source, target, *, input_shape=None, num_classes=None, options=No
         state = read_state_dict(source)
         if num_classes is None:
             build["num_classes"] = _classes(name, state)
-        model = build_model(name, **build)
+        model = _build(name, source, build)
         from_state_dict(model, state, name_map(name, model))
         with written_beside(target) as temporary:
             model.save(temporary)
@@ -51,22 +50,36 @@ def port(name, source, target, *, input_shape=None, num_classes=None, options=No
 def _classes(name: str, state) -> int | None:
     """How many classes the last layer in the file has; None leaves the network its own."""
     bias = state.get(f"{last_module(name)}.bias")
-    return None if bias is None or name == "logistic_regression" else len(bias)
+    return None if bias is None or bias.ndim != 1 or name == "logistic_regression" else len(bias)
 
 
 def _read_keras(name: str, path: Path, build: dict) -> keras.Model:
     """The network with the weights of a .keras file, whose configuration is read for its shapes and not run."""
     try:
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))["config"]
+            config = read_member_json(archive, "config.json")["config"]
         layers = config["layers"]
-        shape, last = layers[0]["config"]["batch_shape"][1:], layers[-1]["config"]["units"]
+        shape, last = tuple(layers[0]["config"]["batch_shape"][1:]), max(2, layers[-1]["config"]["units"])
     except FileNotFoundError:
         raise UserError(f"{path} is not there; expected a model saved by Keras") from None
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"{path}: not a .keras file of {name} ({error}); save it with model.save") from None
-    build["input_shape"] = build["input_shape"] or tuple(shape)
-    build["num_classes"] = build["num_classes"] or max(2, last)
-    model = build_model(name, **build)
+    build["input_shape"] = build["input_shape"] or shape
+    build["num_classes"] = build["num_classes"] or last
+    model = _build(name, path, build)
     load_weights(model, path)
     return model
+
+
+def _build(name: str, source: Path, build: dict) -> keras.Model:
+    """The network, unless it is larger than the paper's and has more parameters than the file bytes: the file says
+    its sizes, and may lie."""
+    with keras.StatelessScope(initialize_variables=False):  # shapes alone, no memory
+        parameters, usual = (build_model(name, **fields).count_params() for fields in (build, {}))
+    size = source.stat().st_size
+    if parameters > max(usual, size):
+        raise UserError(
+            f"{source}: {size:,} bytes cannot hold the {parameters:,} parameters of {name} with "
+            f"inputs {build['input_shape']} and {build['num_classes']} classes; expected a whole file of its weights"
+        )
+    return build_model(name, **build)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -125,3 +126,36 @@ def test_keras_file_of_another_network_is_refused(tmp_path):
     with pytest.raises(UserError, match="not the weights of lenet5"):
         port("lenet5", tmp_path / "m.keras", tmp_path / "m.pth")
     assert not (tmp_path / "m.pth").exists()
+
+
+def _lying(path, change):
+    """A .keras file whose configuration is `change`d; no weights: nothing is read as far as these."""
+    keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]).save(path)
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json").decode()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", change(config))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda config: config.replace('"units": 3', '"units": 20000000'), "bytes cannot hold the"),
+        (lambda config: config.replace("[null, 4, 4, 1]", "[null, 8000, 8000, 3]"), "bytes cannot hold the"),
+        (lambda config: config.replace('"units": 3', '"units": "3"'), "not a .keras file"),
+        (lambda config: config + " " * 2**25, "expected at most"),
+    ],
+    ids=["classes", "pictures", "text", "bomb"],
+)
+def test_a_keras_file_that_lies_about_its_size_takes_no_memory(change, says, tmp_path):
+    _lying(tmp_path / "lying.keras", change)
+    with pytest.raises(UserError, match=says):
+        port("mlp", tmp_path / "lying.keras", tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize("bias", [torch.zeros(1).expand(20_000_000), torch.tensor(1.0)], ids=["expanded", "no vector"])
+def test_a_bias_that_lies_about_the_classes(bias, tmp_path):
+    state = build_twin("mlp", (28, 28, 1), 3).state_dict() | {"logits.bias": bias}
+    torch.save(state, tmp_path / "lying.pth")
+    with pytest.raises(UserError, match=r"bytes cannot hold the|logits"):
+        port("mlp", tmp_path / "lying.pth", tmp_path / "m.keras")
