@@ -89,4 +89,17 @@ def _explain(error: Exception) -> tuple[int, str]:
         return 1, f"error: {error}"
     if found := re.search(r"\bUserError: (.+)", str(error)):  # raised in a pipeline: TensorFlow makes its own of it
         return 2, f"error: {found[1]}"
+    if "tensorflow" in sys.modules and isinstance(error, _errors_of_the_machine()):
+        # The reason stands behind a traceback of the graph, between the names of nodes.
+        reason = re.sub(
+            r"\{\{.*?\}\} ?|\s*\[\[.*|\s*\[Op:.*", "", str(error).strip().split("\n\n")[-1], flags=re.DOTALL
+        )
+        return 1, f"error: {reason.splitlines()[0]}"
     return 1, f"unexpected {type(error).__name__}: {error}\nrun again with --debug for the whole traceback"
+
+
+def _errors_of_the_machine() -> tuple[type[Exception], ...]:
+    """TensorFlow's, for what OSError is elsewhere: a disk that is full or damaged, a file that is gone or forbidden."""
+    from tensorflow import errors
+
+    return errors.DataLossError, errors.NotFoundError, errors.PermissionDeniedError, errors.ResourceExhaustedError

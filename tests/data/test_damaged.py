@@ -3,10 +3,12 @@
 import bz2
 import errno
 import os
+import re
 import struct
 import zipfile
 
 import command_line
+import keras
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -136,3 +138,20 @@ def test_what_macos_puts_beside_the_data_is_passed_over(folder, tmp_path):
     members = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*.png")}
     _zip(tmp_path / "x.zip", {**members, **{f"__MACOSX/{name}": b"\0\5\x16\7" for name in members}})
     assert scan_folder(unpack(tmp_path / "x.zip", tmp_path / "target")).class_names == ("cat", "dog")
+
+
+def test_what_tensorflow_says_of_a_damaged_disk_is_a_line(tmp_path):
+    file = tmp_path / "set.tfrecord"
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for _ in range(3):
+            writer.write(bytes(50))
+    content = bytearray(file.read_bytes())
+    content[150] ^= 1  # in the third record
+    file.write_bytes(content)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    for name, says in (("set.tfrecord", "error: corrupted record"), ("none.tfrecord", "error: .*No such file")):
+        records = tf.data.TFRecordDataset([str(tmp_path / name)]).map(lambda record: tf.zeros((1,)))
+        with pytest.raises(tf.errors.OpError) as found:
+            model.predict(records.batch(2), verbose=0)
+        code, message = command_line._explain(found.value)
+        assert code == 1 and re.match(says, message) and "\n" not in message
