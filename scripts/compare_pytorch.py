@@ -14,7 +14,7 @@ import tyro
 from command_line import import_tensorflow, parse, run
 from network_options import NetworkOptions
 
-from kerasref.errors import RunError
+from kerasref.errors import RunError, UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class Arguments(NetworkOptions):
     """Data set for all parts; by default random inputs, and digits for --train and --explain."""
     data_dir: str | None = None
     """Where TensorFlow Datasets keeps prepared data sets."""
+    image_size: int | None = None
+    """Pixels; the data set's pictures are scaled to it on the short side and cut square; default: the recipe's."""
     out: Path | None = None
     """Folder for the page and the JSON file; default: comparisons/MODEL."""
     precision: Literal["float32", "float64"] = "float32"
@@ -61,6 +63,9 @@ class Arguments(NetworkOptions):
 
 def main(args: list[str]) -> None:
     arguments = parse(Arguments, args, prog="compare_pytorch.py")
+    out = arguments.out or Path("comparisons") / arguments.model
+    if blocked := next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None):
+        raise UserError(f"{blocked} is a file, expected a folder for the page; give another --out")
 
     import_tensorflow()
     from kerasref.pytorch import compare_network
@@ -69,7 +74,7 @@ def main(args: list[str]) -> None:
     for option in dataclasses.fields(NetworkOptions):
         if option.name not in ("input_shape", "num_classes"):
             del fields[option.name]
-    out = fields.pop("out") or Path("comparisons") / arguments.model
+    del fields["out"]
     comparison = compare_network(**fields, options=arguments.options())
     print(comparison.summary())
     print("\n".join(str(path) for path in comparison.write(out)))

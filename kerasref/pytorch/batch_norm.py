@@ -10,6 +10,7 @@ class TorchBatchNormalization(keras.layers.BatchNormalization):
 
     n is the number of values per channel, batch × height × width. The output in training is the same as Keras'; the
     running variance, and with it the output at inference, is not. Small where n is large: 0.1 % of it at n = 1000.
+    A batch of one value per channel, which PyTorch refuses, has variance 0, as in Keras.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -19,7 +20,7 @@ class TorchBatchNormalization(keras.layers.BatchNormalization):
         outputs = super().call(inputs, training=training, mask=mask)
         n = ops.cast(ops.prod(ops.shape(inputs)) // ops.shape(inputs)[self.axis], self.moving_variance.dtype)
         added = self.moving_variance - before  # (1 − momentum) × the batch's biased variance
-        self.moving_variance.assign(before + added * n / (n - 1))
+        self.moving_variance.assign(before + added * n / ops.maximum(n - 1, 1))
         return outputs
 
 

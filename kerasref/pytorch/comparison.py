@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kerasref.errors import UserError
+from kerasref.pytorch.diagnosis import different_settings
 from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.matching import match_layers
 from kerasref.pytorch.measure import forward_part, gradient_part, weights_part
@@ -89,10 +90,12 @@ def compare(
     inputs: as Keras takes them, images [n, height, width, channels]; PyTorch gets them as [n, channels, height, width]
     layer_map: Keras layer -> PyTorch module, for every layer with weights; None matches them by order, kind and shape
     labels: integers [n]; None draws some, which is enough for gradients and steps
-    steps: of training in each trajectory, with batches of `step_batch`; 0 leaves that part out
+    steps: of training in each trajectory, with batches of `step_batch`; 0 leaves that part out, and with it the look
+        at the settings that only training shows
     layer_examples: how many of the inputs the forward pass and the gradients take
     Both must end in logits. Weights and statistics are put back afterwards. Raises UserError for wrong arguments, for
-    outputs that are probabilities, and when layers cannot be matched, naming those left over.
+    outputs that are probabilities, a batch of one where PyTorch's batch norm takes none, a module that flattens H-W-C,
+    and when layers cannot be matched, naming those left over on either side.
     """
     inputs = _checked_inputs(keras_model, torch_module, inputs)
     counts = {"steps": (steps, 0), "step_batch": (step_batch, 1), "layer_examples": (layer_examples, 1)}
@@ -117,16 +120,26 @@ def compare(
             f"integers from 0 to {highest}"
         )
     few = inputs[:layer_examples], labels[:layer_examples]
+    batches = cut_batches(inputs, labels, step_batch, steps)
+    parts, settings = [weights_part(keras_model, torch_module, layer_map)], []
+    if steps:
+        smallest = min(len(images) for images, _ in batches)
+        settings = different_settings(keras_model, torch_module, layer_map, inputs[:1], smallest)
     with exact_arithmetic(), preserved(keras_model, torch_module):
-        parts = [
-            weights_part(keras_model, torch_module, layer_map),
+        parts += [
             forward_part(keras_model, torch_module, few[0], layer_map, tolerances.forward),
             gradient_part(keras_model, torch_module, *few, layer_map, tolerances.gradients),
         ]
+        if parts[0].get("likely") == "flatten_order" and parts[1]["equal"]:
+            raise UserError(
+                f"{type(torch_module).__name__} flattens a map in Keras' order, H-W-C, for the forward pass agrees so; "
+                "PyTorch's own, C-H-W, is expected: flatten without a permute and move the rows (to_state_dict does)"
+            )
         if steps:
-            batches = cut_batches(inputs, labels, step_batch, steps)
             limits = tolerances.of_trajectories()
-            parts.append(trajectories_part(keras_model, torch_module, batches, layer_map, limits, rules, stock))
+            parts.append(
+                trajectories_part(keras_model, torch_module, batches, layer_map, limits, rules, stock, settings)
+            )
     about = {
         "inputs": list(np.shape(inputs)),
         "precision": sorted(kinds[0]),

@@ -1,12 +1,32 @@
-"""The likely row of the table of differences for the layer where a difference arises first."""
+"""What differs: the likely row of the table of differences for the layer where a difference arises first, and the
+settings that differ though no number shows it."""
+
+import math
+from collections.abc import Iterator
 
 import keras
 import numpy as np
+from keras.layers import BatchNormalization
 
+from kerasref.errors import UserError
+from kerasref.pytorch.batch_norm import TorchBatchNormalization
 from kerasref.pytorch.differences import DIFFERENCES
 from kerasref.pytorch.installed import nn
-from kerasref.pytorch.recording import find_layer, find_module
-from kerasref.pytorch.weights import slots
+from kerasref.pytorch.recording import (
+    all_layers,
+    as_keras,
+    dropout_calls,
+    find_layer,
+    find_module,
+    keras_outputs,
+    rate_field,
+)
+from kerasref.pytorch.weights import shortened, slots, weighted_layers
+
+# What Keras' biased rule may take from a running variance and still count as equal in float32: n of a hundred.
+BIASED = 0.01
+# Keras' dropout layers that PyTorch has under another name.
+DROPOUT = {f"SpatialDropout{d}D": f"Dropout{d}d" for d in (1, 2, 3)}
 
 
 def cause(row: str | None, reason: str) -> dict:
@@ -28,7 +48,7 @@ def likely_cause(model: keras.Model, module: nn.Module, names: dict[str, str], f
 
 
 def _settings(layer, part, model) -> dict | None:
-    if isinstance(layer, keras.layers.BatchNormalization) and layer.epsilon != part.eps:
+    if isinstance(layer, BatchNormalization) and layer.epsilon != part.eps:
         return cause("batch_norm_constants", f"epsilon is {layer.epsilon:g} in Keras, {part.eps:g} in PyTorch")
     padding = getattr(part, "padding", 0)
     if getattr(layer, "padding", None) == "same" and max(layer.strides) > 1:
@@ -61,3 +81,103 @@ def different_weights(model: keras.Model, module: nn.Module, names: dict[str, st
 
 def _close(ours: np.ndarray, theirs: np.ndarray) -> bool:
     return ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def different_settings(model: keras.Model, module: nn.Module, names: dict[str, str], images, examples: int) -> list:
+    """What training depends on though forward pass and steps may not show it, each as "first" and `cause` have it:
+    a penalty on the weights, every epsilon, batch norm's running statistics, dropout, which the steps leave out.
+
+    images: one is enough, for a forward pass. examples: of the smallest batch. Raises UserError where batch norm gets
+    one value per channel of it. Call it outside of `preserved`, which takes the dropout away.
+    """
+    found = _penalty(model)
+    values = values_per_channel(model, images)
+    refuse_single_values(
+        values, examples, "choose --examples and --step-batch (step_batch) so that the last batch has more than one"
+    )
+    for name, other in names.items():
+        layer = find_layer(model, name)
+        for quantity, row, reason in _different_norm(layer, find_module(module, other), examples * values.get(name, 1)):
+            found.append(_setting(name, quantity, row, reason))
+    ours, theirs = dropout_calls(model, module, images)
+    ours, theirs = ([_told(layer) for layer in side if getattr(layer, rate_field(layer))] for side in (ours, theirs))
+    if ours != theirs:
+        reason = (
+            f"in the order of the calls Keras has {', '.join(ours) or 'none'}, PyTorch {', '.join(theirs) or 'none'} "
+            "(of layers: what a function of PyTorch's drops is neither seen nor switched off for the steps)"
+        )
+        found.append(_setting(model.name, "dropout", None, reason))
+    return found
+
+
+def has_biased_norm(model: keras.Model) -> bool:
+    """Whether a running variance is Keras' own: float64 shows it, even where `different_settings` lets it pass."""
+    return any(map(_is_biased, all_layers(model)))
+
+
+def _is_biased(layer) -> bool:
+    return isinstance(layer, BatchNormalization) and not isinstance(layer, TorchBatchNormalization)
+
+
+def _setting(layer: str, quantity: str, row: str | None, reason: str) -> dict:
+    return {"first": {"layer": layer, "quantity": quantity}} | cause(row, reason)
+
+
+def values_per_channel(model: keras.Model, images) -> dict[str, int]:
+    """Of every batch norm that is trained: how many values of one example it normalises a channel over.
+
+    One that is called several times is left out.
+    """
+    layers = weighted_layers(model)
+    norms = [name for name in layers if isinstance(layers[name], BatchNormalization) and layers[name].trainable]
+    with keras_outputs(model, norms) as outputs:
+        model(as_keras(model, images), training=False)
+    return {
+        name: output.size // len(output) // output.shape[layers[name].axis]
+        for name, output in outputs.items()
+        if output is not None
+    }
+
+
+def refuse_single_values(values: dict[str, int], examples: int, advice: str) -> None:
+    """Raises UserError where PyTorch would: one value per channel has no variance. advice: what to do."""
+    if single := [name for name, count in values.items() if examples * count == 1]:
+        raise UserError(
+            f"a batch of one example gives {single[0]} one value per channel, and PyTorch's batch norm takes no "
+            f"variance of one; {advice}"
+        )
+
+
+def _penalty(model: keras.Model) -> list[dict]:
+    if not model.losses:
+        return []
+    weights = [weight.path for weight in model.trainable_weights if getattr(weight, "regularizer", None)]
+    reason = (
+        f"Keras adds a penalty to the loss ({shortened(weights) or 'add_loss'}), which no PyTorch module has and the "
+        "steps leave out; compare without it, and for its λ give PyTorch's optimizer weight_decay = 2λ"
+    )
+    return [_setting(model.name, "penalty", "l2", reason)]
+
+
+def _different_norm(layer, part, n: int) -> Iterator[tuple[str, str, str]]:
+    """(quantity, row, reason) for a normalisation and its counterpart. n: values per channel in the smallest batch."""
+    epsilon = getattr(layer, "epsilon", None)
+    if epsilon is not None and hasattr(part, "eps") and not math.isclose(epsilon, part.eps, rel_tol=1e-6):
+        yield "epsilon", "batch_norm_constants", f"epsilon is {epsilon:g} in Keras, {part.eps:g} in PyTorch"
+    if not isinstance(layer, BatchNormalization) or not layer.trainable or not hasattr(part, "momentum"):
+        return
+    if part.momentum is None:
+        told = "momentum is None in PyTorch, an average over all batches alike, which Keras has not"
+        yield "momentum", "batch_norm_constants", told
+    elif not math.isclose(1 - layer.momentum, part.momentum, abs_tol=1e-9):
+        told = f"momentum is {layer.momentum:g} in Keras, which is {1 - layer.momentum:g} in PyTorch, not"
+        yield "momentum", "batch_norm_constants", f"{told} {part.momentum:g}"
+    if _is_biased(layer) and 1 / n > BIASED:
+        told = f"of {n} values per channel in a batch Keras keeps the biased variance, PyTorch n/(n−1) times it"
+        yield "running variance", "batch_norm_unbiased", f"{told}; TorchBatchNormalization does as PyTorch"
+
+
+def _told(layer) -> str:
+    """Dropout 0.5, by PyTorch's name."""
+    name = type(layer).__name__
+    return f"{DROPOUT.get(name, name)} {getattr(layer, rate_field(layer)):g}"

@@ -11,12 +11,14 @@ from kerasref.pytorch.recording import (
     as_keras,
     as_torch,
     find_layer,
+    inference,
     keras_outputs,
     preserved,
     torch_loss,
     torch_outputs,
+    train_mode,
 )
-from kerasref.pytorch.weights import slots
+from kerasref.pytorch.weights import flattened_maps, hwc_order, shortened, slots
 from kerasref.training.losses import classification_loss
 
 # A gradient that is zero but for rounding (of a convolution's bias in front of batch norm) is measured against its
@@ -32,11 +34,9 @@ def forward_part(model: keras.Model, module: nn.Module, inputs: np.ndarray, name
     """
     with keras_outputs(model, names) as ours, torch_outputs(module, names.values()) as theirs:
         keras_logits = keras.ops.convert_to_numpy(model(as_keras(model, inputs), training=False))
-        with torch.no_grad():
-            torch_logits = module.eval()(as_torch(module, inputs)).cpu().numpy()
-    for side, outputs in (("Keras model", keras_logits), ("PyTorch module", torch_logits)):
-        if outputs.shape[-1] > 1 and outputs.min() >= 0 and np.allclose(outputs.sum(-1), 1, atol=1e-3):
-            raise UserError(f"the {side} puts out probabilities, expected logits; compare both without their softmax")
+        with inference(module):
+            torch_logits = module(as_torch(module, inputs)).cpu().numpy()
+    _refuse_probabilities(model, module, inputs, keras_logits, torch_logits)
     rows = [
         {"layer": layer, "module": names[layer], **_difference(output, reference)}
         for layer, output, reference in _outputs_of_both(model, ours, theirs, names)
@@ -48,8 +48,27 @@ def forward_part(model: keras.Model, module: nn.Module, inputs: np.ndarray, name
     return part
 
 
+def _refuse_probabilities(model, module, inputs, keras_logits, torch_logits) -> None:
+    """Several that sum to 1 are told by their values; a single one, which a logit may look like, by its sigmoid."""
+    for side, outputs in (("Keras model", keras_logits), ("PyTorch module", torch_logits)):
+        if outputs.shape[-1] > 1 and outputs.min() >= 0 and np.allclose(outputs.sum(-1), 1, atol=1e-3):
+            raise UserError(f"the {side} puts out probabilities, expected logits; compare both without their softmax")
+    if keras_logits.shape[-1] > 1:
+        return
+    last = model.outputs[0]._keras_history.operation if getattr(model, "outputs", None) else None
+    in_keras = type(last).__name__ == "Sigmoid" or getattr(last, "activation", None) is keras.activations.sigmoid
+    with inference(module), torch.enable_grad():
+        in_torch = type(module(as_torch(module, inputs[:1])).grad_fn).__name__ == "SigmoidBackward0"
+    for side, found in (("Keras model", in_keras), ("PyTorch module", in_torch)):
+        if found:
+            raise UserError(f"the {side} ends in a sigmoid, expected a logit; compare both without their sigmoid")
+
+
 def weights_part(model: keras.Model, module: nn.Module, names: dict[str, str]) -> dict:
-    """Each weight, which both sides are meant to share: largest difference relative to the tensor's largest entry."""
+    """Each weight, which both sides are meant to share: largest difference relative to the tensor's largest entry.
+
+    Raises UserError for a tensor that PyTorch lacks, and for parameters of PyTorch's that no weight of Keras' is.
+    """
     state = {tensor: value.detach().cpu().numpy() for tensor, value in module.state_dict().items()}
     rows = []
     for slot in slots(model, names):
@@ -58,6 +77,13 @@ def weights_part(model: keras.Model, module: nn.Module, names: dict[str, str]) -
             raise UserError(f"PyTorch has no tensor {slot.tensor} for {row['layer']}; correct the layer map")
         ours, theirs = slot.to_torch(keras.ops.convert_to_numpy(slot.variable)), state[slot.tensor]
         rows.append(row | _difference(ours, theirs, float(np.abs(theirs).max())))
+    parameters = dict(module.named_parameters(remove_duplicate=False))  # one that is shared has several names
+    shared = {id(parameters[row["module"]]) for row in rows if row["module"] in parameters}
+    if alone := [name for name, parameter in parameters.items() if id(parameter) not in shared]:
+        raise UserError(
+            f"parameters of PyTorch's that no weight in Keras stands against: {shortened(alone)}; add their layers to "
+            "the layer map, or take them out of the module"
+        )
     part = verdict("weights", rows, 1e-6, "largest difference / largest entry")
     if not part["equal"]:
         part |= different_weights(model, module, names)
@@ -65,12 +91,20 @@ def weights_part(model: keras.Model, module: nn.Module, names: dict[str, str]) -
 
 
 def _outputs_of_both(model, ours: dict, theirs: dict, names: dict[str, str]):
-    """(layer, Keras' output, PyTorch's) in Keras' order of execution, for layers that are called once on both sides."""
+    """(layer, Keras' output, PyTorch's) in Keras' order of execution, for layers that are called once on both sides.
+
+    PyTorch's between a flatten and the first Dense layer stands in C-H-W order, and is brought into Keras'.
+    """
+    maps = flattened_maps(model, [find_layer(model, layer) for layer in ours])
     for layer, output in ours.items():
         reference = theirs.get(names[layer])
         if output is None or reference is None:
             continue
         found = find_layer(model, layer)
+        if id(found) in maps and not isinstance(found, keras.layers.Dense):
+            order = hwc_order(maps[id(found)])
+            if output.shape == reference.shape == (len(output), len(order)):
+                reference = reference[:, order]
         is_activation = isinstance(found, keras.layers.Activation)  # and so is its counterpart
         activation = None if is_activation else getattr(found, "activation", None)
         if callable(activation) and activation is not keras.activations.linear:
@@ -129,9 +163,9 @@ def gradient_part(model, module, inputs, labels, names: dict[str, str], toleranc
 def _flipped_signs(model, module, inputs, names) -> np.ndarray:
     """Per example: whether the input or output of an activation has another sign on the other side, at inference."""
     judged = {layer: part for layer, part in names.items() if _feeds_or_is_activation(find_layer(model, layer))}
-    with keras_outputs(model, judged) as ours, torch_outputs(module, judged.values()) as theirs, torch.no_grad():
+    with keras_outputs(model, judged) as ours, torch_outputs(module, judged.values()) as theirs, inference(module):
         model(as_keras(model, inputs), training=False)
-        module.eval()(as_torch(module, inputs))
+        module(as_torch(module, inputs))
     flipped = np.zeros(len(inputs), bool)
     for _, output, reference in _outputs_of_both(model, ours, theirs, judged):
         if output.shape == reference.shape:
@@ -159,7 +193,8 @@ def gradients(model: keras.Model, module: nn.Module, inputs: np.ndarray, labels:
         id(weight): np.zeros(weight.shape) if gradient is None else gradient.numpy()
         for weight, gradient in zip(model.trainable_weights, found, strict=True)
     }
-    module.train(training).zero_grad()
+    train_mode(module) if training else module.eval()
+    module.zero_grad()
     torch_result = torch_loss(module(as_torch(module, inputs)), labels)
     torch_result.backward()
     theirs = {name: weight.grad.cpu().numpy() for name, weight in module.named_parameters() if weight.grad is not None}

@@ -12,6 +12,7 @@ from kerasref.data import ImageDataset, Preprocessing, load_dataset
 from kerasref.errors import UserError
 from kerasref.pytorch.batch_norm import with_torch_batch_norm
 from kerasref.pytorch.comparison import Comparison, compare, pair, tolerances_of
+from kerasref.pytorch.diagnosis import refuse_single_values, values_per_channel
 from kerasref.pytorch.explain import explain_part
 from kerasref.pytorch.installed import torch
 from kerasref.pytorch.side_by_side import train_part
@@ -32,6 +33,7 @@ def compare_network(
     data_dir: str | None = None,
     input_shape=None,
     num_classes: int | None = None,
+    image_size: int | None = None,
     options: dict | None = None,
     precision: str = "float32",
     seed: int = 0,
@@ -55,16 +57,22 @@ def compare_network(
     Sets Keras' float type to `precision`. Raises UserError for wrong arguments.
     """
     counts = {"examples": examples, "step batch": step_batch, "seeds": seeds, "train": train, "threads": threads}
+    counts |= {"explain epochs": explain_epochs}
     for argument, value in counts.items():
         if value is not None and value < 1:
             raise UserError(f"{argument} is {value}, expected a whole number of at least 1")
+    if dataset and (input_shape or num_classes):
+        raise UserError(
+            f"shape and classes are those of {dataset}: leave out --input-shape and --num-classes, or --dataset; "
+            "--image-size scales its pictures"
+        )
     if threads:
         _set_threads(threads)
     tf.get_logger().setLevel("ERROR")  # many networks are traced, which it takes for one traced again and again
     keras.config.set_floatx(precision)
     keras.config.set_dtype_policy(precision)
     options = options or {}
-    recipe = _recipe(model, optimizer, learning_rate, weight_decay, batch_size)
+    recipe = _recipe(model, optimizer, learning_rate, weight_decay, batch_size, image_size)
     data, preprocessing = None, None
     if dataset or train or explain:
         data = load_dataset(dataset or "digits", data_dir=data_dir, image_size=recipe.image_size, validation=0.0)
@@ -75,6 +83,9 @@ def compare_network(
     network, module, names = pair(model, input_shape, num_classes, seed=seed, **options)
     network = with_torch_batch_norm(network)
     inputs, labels = _inputs(network, data if dataset else None, preprocessing, max(examples, LAYER_EXAMPLES), seed)
+    if train:
+        last = data.train.num_examples % recipe.batch_size or recipe.batch_size
+        refuse_single_values(values_per_channel(network, inputs[:1]), last, "choose another --batch-size")
     small = network.count_params() <= LARGE
     say(f"comparing {model} on inputs {'×'.join(map(str, inputs.shape[1:]))}, {precision}")
     comparison = compare(
@@ -118,7 +129,7 @@ def _set_threads(threads: int) -> None:
         raise UserError("threads can only be set before TensorFlow has computed anything; start anew") from None
 
 
-def _recipe(model: str, optimizer, learning_rate, weight_decay, batch_size) -> Recipe:
+def _recipe(model: str, optimizer, learning_rate, weight_decay, batch_size, image_size) -> Recipe:
     """The network's recipe where it has one, with what was given in place of its own."""
     recipe = RECIPES[model].recipe if model in RECIPES else Recipe(model=model)
     given = {
@@ -126,6 +137,7 @@ def _recipe(model: str, optimizer, learning_rate, weight_decay, batch_size) -> R
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "batch_size": batch_size,
+        "image_size": image_size,
     }
     return dataclasses.replace(recipe, **{field: value for field, value in given.items() if value is not None})
 

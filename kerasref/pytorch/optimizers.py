@@ -17,7 +17,7 @@ from keras import ops
 
 
 class _TorchOptimizer(keras.optimizers.Optimizer):
-    """What the three share: coupled weight decay, for every weight, biases and batch norm included."""
+    """What the three share: coupled weight decay, for every weight that is not excluded, biases and batch norm too."""
 
     def __init__(self, learning_rate, weight_decay=0.0, **kwargs):
         super().__init__(learning_rate=learning_rate, weight_decay=None, **kwargs)
@@ -28,7 +28,7 @@ class _TorchOptimizer(keras.optimizers.Optimizer):
             return ops.convert_to_tensor(x, dtype=variable.dtype)
 
         gradient = ops.cast(gradient, variable.dtype)
-        if self.coupled_weight_decay:
+        if self.coupled_weight_decay and self._use_weight_decay(variable):  # see exclude_from_weight_decay
             gradient = gradient + constant(self.coupled_weight_decay) * variable
         step = self.direction(gradient, self._get_variable_index(variable), constant)
         self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)

@@ -10,8 +10,11 @@ from kerasref.errors import UserError
 from kerasref.pytorch.batch_norm import clone_with_weights
 from kerasref.pytorch.installed import nn, torch
 
-KERAS_DROPOUT = (keras.layers.Dropout, keras.layers.SpatialDropout2D)
-TORCH_DROPOUT = (nn.Dropout, nn.Dropout2d)
+KERAS_DROPOUT = (  # of SpatialDropout1D to 3D Dropout is the base class
+    *(keras.layers.Dropout, keras.layers.AlphaDropout),
+    *(keras.layers.GaussianDropout, keras.layers.GaussianNoise),
+)
+TORCH_DROPOUT = nn.modules.dropout._DropoutNd
 DOUBLE = {"dtype": "float64"}
 
 
@@ -91,8 +94,11 @@ def torch_outputs(module: nn.Module, names):
     outputs = {}
 
     def record(name):
-        def hook(_module, _inputs, output):
-            outputs[name] = None if name in outputs else to_nhwc(output.detach().clone().cpu().numpy())
+        def hook(part, _inputs, output):
+            if not isinstance(output, torch.Tensor):
+                return  # of a kind that has no counterpart here
+            array = output.detach().clone().cpu().numpy()
+            outputs[name] = None if name in outputs else array if _channels_last(part) else to_nhwc(array)
 
         return hook
 
@@ -104,14 +110,84 @@ def torch_outputs(module: nn.Module, names):
             hook.remove()
 
 
+def _channels_last(part: nn.Module) -> bool:
+    """Whether the module works on the last axis, so that a map was brought into Keras' order in front of it."""
+    return isinstance(part, nn.Linear) or (isinstance(part, nn.LayerNorm) and len(part.normalized_shape) == 1)
+
+
+def dropout_calls(model: keras.Model, module: nn.Module, inputs: np.ndarray) -> tuple[list, list]:
+    """The layers and the modules that drop out or add noise, in the order of their calls."""
+    ours, theirs = [], []
+    layers = {layer for layer in all_layers(model) if isinstance(layer, KERAS_DROPOUT)}
+    parts = [part for part in module.modules() if isinstance(part, TORCH_DROPOUT)]
+
+    def noted(layer, call):
+        def wrapper(*args, **kwargs):
+            ours.append(layer)
+            return call(*args, **kwargs)
+
+        return wrapper
+
+    for layer in layers:
+        layer.call = noted(layer, layer.call)
+    hooks = [part.register_forward_hook(lambda part, *_: theirs.append(part)) for part in parts]
+    try:
+        model(as_keras(model, inputs), training=False)
+        with inference(module):
+            module(as_torch(module, inputs))
+    finally:
+        for layer in layers:
+            del layer.call
+        for hook in hooks:
+            hook.remove()
+    return ours, theirs
+
+
+def rate_field(layer) -> str:
+    """The attribute that says how much a layer of either side drops out or adds."""
+    return "p" if isinstance(layer, nn.Module) else "stddev" if hasattr(layer, "stddev") else "rate"
+
+
+@contextlib.contextmanager
+def inference(module: nn.Module):
+    """Evaluation mode without gradients; afterwards every module is in the mode that it was in."""
+    training = {part: part.training for part in module.modules()}
+    try:
+        with torch.no_grad():
+            module.eval()
+            yield
+    finally:
+        for part, was in training.items():
+            part.training = was
+
+
+def train_mode(module: nn.Module) -> None:
+    """module.train(), but what is frozen stays in evaluation mode, as Keras has it for `trainable = False`.
+
+    Frozen is what is in evaluation mode within a module that trains; of a module that is in evaluation mode as a
+    whole, the parts whose parameters take no gradient.
+    """
+
+    def frozen(part):
+        parameters = list(part.parameters(recurse=False))
+        return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+
+    whole = module.training
+    asleep = [part for part in module.modules() if (not part.training if whole else frozen(part))]
+    module.train()
+    for part in asleep:
+        part.training = False
+
+
 @contextlib.contextmanager
 def preserved(model: keras.Model, module: nn.Module):
     """Inside the block weights may change and nothing drops out; afterwards everything is as before."""
     weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    training, rates = {part: part.training for part in module.modules()}, []
-    rates += [(layer, "rate", layer.rate) for layer in all_layers(model) if isinstance(layer, KERAS_DROPOUT)]
-    rates += [(part, "p", part.p) for part in module.modules() if isinstance(part, TORCH_DROPOUT)]
+    training = {part: part.training for part in module.modules()}
+    droppers = [layer for layer in all_layers(model) if isinstance(layer, KERAS_DROPOUT)]
+    droppers += [part for part in module.modules() if isinstance(part, TORCH_DROPOUT)]
+    rates = [(layer, rate_field(layer), getattr(layer, rate_field(layer))) for layer in droppers]
     try:
         for owner, field, _ in rates:
             setattr(owner, field, 0.0)

@@ -7,17 +7,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasref.pytorch.diagnosis import cause
+from kerasref.pytorch.diagnosis import BIASED, cause, different_settings, has_biased_norm
 from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.optimizers import TorchAdam, TorchSGD
 from kerasref.pytorch.recording import (
     as_keras,
     as_torch,
-    find_layer,
-    find_module,
     float64_copies,
     preserved,
     torch_loss,
+    train_mode,
 )
 from kerasref.pytorch.weights import slots
 from kerasref.training.losses import classification_loss
@@ -71,7 +70,7 @@ RULES = (
 )
 
 
-# What the same steps may differ by in float64, batch norm included (it magnifies rounding).
+# What float32's steps may differ by when they are taken again in float64, batch norm included (it magnifies rounding).
 FLOAT64 = {"loss": 1e-7, "weights": 1e-7, "statistics": 1e-7}
 
 
@@ -110,7 +109,7 @@ def keras_steps(model: keras.Model, optimizer, batches, rates, observe=None) -> 
 
 def torch_steps(module: nn.Module, optimizer, batches, rates, observe=None) -> list[float]:
     """The same for PyTorch."""
-    module.train()
+    train_mode(module)
     losses = []
     for i, ((images, labels), rate) in enumerate(zip(batches, rates, strict=True)):
         for group in optimizer.param_groups:
@@ -192,32 +191,36 @@ def _largest(values) -> float:
     return float(np.max([0.0, *values]))
 
 
-def trajectories_part(model, module, batches, names, tolerances: dict, rules=RULES, stock: bool = True) -> dict:
+def trajectories_part(
+    model, module, batches, names, tolerances: dict, rules=RULES, stock: bool = True, settings: list | None = None
+) -> dict:
     """Every rule in turn. tolerances: of "loss", "weights" and "statistics" (`trajectory`; None is shown, not judged).
+    settings: those that differ (`different_settings`); None looks for them.
 
     In float32 rounding can turn a ReLU or a maximum the other way, and from there on the paths part, as two trainings
     of the same network in PyTorch do when it sums in another order. So where float32 is beyond the tolerance the same
     steps are taken in float64, and those are judged: row["float64"] has their differences.
     """
+    if settings is None:
+        settings = different_settings(model, module, names, batches[0][0][:1], min(len(x) for x, _ in batches))
     rows = [trajectory(model, module, batches, names, rule, stock=stock) for rule in rules]
     wrong = [(row, key) for row in rows for key in _beyond(row, tolerances)]
     if wrong and model.compute_dtype == "float32":
         _repeat_in_float64(list({row["rule"]: row for row, _ in wrong}.values()), model, module, batches, names, rules)
-        wrong = [(row, key) for row, key in wrong if "float64" not in row or _beyond(row["float64"], FLOAT64)]
-    momenta = different_momenta(model, module, names)
+        limits = FLOAT64 | ({"statistics": BIASED} if has_biased_norm(model) else {})
+        wrong = [(row, key) for row, key in wrong if "float64" not in row or _beyond(row["float64"], limits)]
     part = {
         "part": "trajectories",
-        "equal": not wrong and not momenta,
+        "equal": not wrong and not settings,
         "tolerances": tolerances,
         "measure": f"largest absolute difference over {len(batches)} steps",
         "first": {"layer": wrong[0][0]["rule"], "quantity": wrong[0][1]} if wrong else None,
         "rows": rows,
     }
     if wrong:
-        return part | _diagnosis(bool(momenta), wrong)
-    if momenta:  # neither loss nor trained weights show it: it is inference after training that differs
-        layer, reason = momenta[0]
-        return part | {"first": {"layer": layer, "quantity": "momentum"}} | cause("batch_norm_constants", reason)
+        return part | _diagnosis(settings, wrong)
+    if settings:  # the steps do not show it, the whole training or inference after it would
+        return part | settings[0]
     return part
 
 
@@ -234,23 +237,13 @@ def _repeat_in_float64(rows: list[dict], model, module, batches, names, rules) -
             row["float64"] = {key: found[key] for key in FLOAT64}
 
 
-def different_momenta(model: keras.Model, module: nn.Module, names: dict[str, str]) -> list[tuple[str, str]]:
-    """(layer, what differs) for every batch norm whose momentum is not 1 minus its counterpart's."""
-    found = []
-    for name, other in names.items():
-        layer, part = find_layer(model, name), find_module(module, other)
-        momentum = getattr(part, "momentum", None)  # None in PyTorch: a plain average, which Keras has not
-        if not isinstance(layer, keras.layers.BatchNormalization) or momentum is None:
-            continue
-        if not math.isclose(1 - layer.momentum, momentum, abs_tol=1e-9):
-            told = f"momentum is {layer.momentum:g} in Keras, which is {1 - layer.momentum:g} in PyTorch, not"
-            found.append((name, f"{told} {momentum:g}"))
-    return found
-
-
-def _diagnosis(momenta_differ: bool, wrong) -> dict:
-    if {key for _, key in wrong} == {"statistics"}:
-        if momenta_differ:
-            return cause("batch_norm_constants", "the weights agree and the momenta of batch norm differ")
+def _diagnosis(settings: list[dict], wrong) -> dict:
+    """The setting that explains it, where one does."""
+    statistics = {key for _, key in wrong} == {"statistics"}
+    explain = ("momentum", "running variance") if statistics else ("epsilon", "dropout")
+    for setting in settings:
+        if setting["first"]["quantity"] in explain:
+            return cause(setting["likely"], f"{setting['first']['layer']}: {setting['reason']}")
+    if statistics:
         return cause("batch_norm_unbiased", "the weights agree and batch norm's statistics do not")
     return cause(None, "same start, same batches, PyTorch's rule: look at the parts above for the first difference")

@@ -52,10 +52,8 @@ class Slot:
         elif array.ndim == 3:
             array = array.transpose(2, 0, 1)  # a layer norm's over a whole map
         elif self.map_shape:
-            array = array[np.argsort(hwc_order(self.map_shape))].T
-        else:
-            array = array.T
-        return np.array(array, order="C")
+            array = array[np.argsort(hwc_order(self.map_shape))]
+        return np.array(array.T if self._is_matrix else array, order="C")
 
     def to_keras(self, array: np.ndarray) -> np.ndarray:
         """The inverse of `to_torch`."""
@@ -66,8 +64,14 @@ class Slot:
         elif array.ndim == 3:
             array = array.transpose(1, 2, 0)
         else:
-            array = array.T[hwc_order(self.map_shape)] if self.map_shape else array.T
+            array = array.T if self._is_matrix else array
+            array = array[hwc_order(self.map_shape)] if self.map_shape else array
         return np.array(array, order="C")
+
+    @property
+    def _is_matrix(self) -> bool:
+        """(in, out) in Keras, (out, in) in PyTorch; a layer norm's over two axes is the same in both."""
+        return self.kind is keras.layers.Dense and len(self.variable.shape) == 2
 
     @property
     def torch_shape(self) -> tuple[int, ...]:
@@ -76,7 +80,7 @@ class Slot:
             return shape[2] * shape[3], 1, *shape[:2]
         if len(shape) in (3, 4):
             return (*shape[:1:-1], *shape[:2])
-        return shape[::-1]
+        return shape[::-1] if self._is_matrix else shape
 
 
 def hwc_order(map_shape: tuple[int, int, int]) -> np.ndarray:
@@ -111,20 +115,21 @@ def _is_seed(weight: keras.Variable) -> bool:
     return "seed_generator" in weight.path  # of dropout and augmentation layers: no weight of the network
 
 
-def flattened_maps(model: keras.Model) -> dict[int, tuple[int, int, int]]:
+def flattened_maps(model: keras.Model, layers=None) -> dict[int, tuple[int, int, int]]:
     """id(layer) -> (H, W, C) of the map that is flattened in front of it, for layers with a weight for each element.
 
+    layers: others to look at, with or without weights; of a layer that flattens, the map is its own input.
     Raises UserError where the map's size is not fixed: then the order of the weights is not known either.
     """
     maps, callers = {}, _callers(model)
-    for layer in weighted_layers(model).values():
+    for layer in weighted_layers(model).values() if layers is None else layers:
         try:
-            flatten = _flatten_in_front(layer, callers)
+            flatten = layer if _flattens_a_map(layer) else _flatten_in_front(layer, callers)
         except UserError:
             raise
         except (AttributeError, ValueError):  # within a subclassed model, or called several times: the graph tells not
             continue
-        if flatten is None or isinstance(_producer(flatten.input, callers), keras.layers.Permute):
+        if flatten is None or _moves_axes(_producer(flatten.input, callers)):
             continue  # behind a Permute somebody has moved the channels in front already
         if None in flatten.input.shape[1:]:
             raise UserError(
@@ -175,8 +180,13 @@ def _flatten_in_front(layer, callers):
 
 
 def _flattens_a_map(layer) -> bool:
-    flattens = isinstance(layer, (keras.layers.Flatten, keras.layers.Reshape))
-    return flattens and len(layer.input.shape) == 4
+    """keras.ops.reshape is known by its name alone, for its class is not public."""
+    flattens = isinstance(layer, (keras.layers.Flatten, keras.layers.Reshape)) or type(layer).__name__ == "Reshape"
+    return flattens and len(layer.input.shape) == 4 and len(layer.output.shape) == 2
+
+
+def _moves_axes(layer) -> bool:
+    return isinstance(layer, keras.layers.Permute) or type(layer).__name__ == "Transpose"  # keras.ops.transpose
 
 
 def slots(model: keras.Model, names: dict[str, str]) -> list[Slot]:
@@ -235,8 +245,8 @@ def from_state_dict(model: keras.Model, state: dict[str, torch.Tensor], names: d
     if missing or left_over:
         raise UserError(
             f"the weights do not match {model.name}"
-            + (f"; missing: {_shortened(missing)}" if missing else "")
-            + (f"; left over: {_shortened(left_over)}" if left_over else "")
+            + (f"; missing: {shortened(missing)}" if missing else "")
+            + (f"; left over: {shortened(left_over)}" if left_over else "")
         )
     wrong = [
         f"{slot.tensor} has shape {tuple(state[slot.tensor].shape)}, expected {slot.torch_shape}"
@@ -244,7 +254,7 @@ def from_state_dict(model: keras.Model, state: dict[str, torch.Tensor], names: d
         if tuple(state[slot.tensor].shape) != slot.torch_shape
     ]
     if wrong:
-        raise UserError(f"the weights do not match {model.name}: {_shortened(wrong, '; ')}")
+        raise UserError(f"the weights do not match {model.name}: {shortened(wrong, '; ')}")
     for slot in wanted:
         found, expected = state[slot.tensor].dtype, getattr(torch, slot.variable.dtype)
         if not found.is_floating_point or torch.promote_types(found, expected) != expected:
@@ -254,6 +264,6 @@ def from_state_dict(model: keras.Model, state: dict[str, torch.Tensor], names: d
         slot.variable.assign(slot.to_keras(tensor.numpy()))
 
 
-def _shortened(items: list[str], separator: str = ", ", most: int = 8) -> str:
+def shortened(items: list[str], separator: str = ", ", most: int = 8) -> str:
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return separator.join(items[:most]) + more

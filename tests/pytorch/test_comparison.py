@@ -227,6 +227,7 @@ def test_variations_change_what_they_say():
         (["lenet6"], "unknown model 'lenet6'; choose from"),
         (["lenet5", "--examples", "0"], "examples is 0, expected a whole number of at least 1"),
         (["lenet5", "--dataset", "nowhere/at/all"], "nowhere/at/all"),
+        (["lenet5", "--out", SCRIPT / "page"], "compare_pytorch.py is a file, expected a folder for the page"),
     ],
 )
 def test_wrong_command_line(arguments, message, tmp_path):
@@ -237,3 +238,31 @@ def test_wrong_command_line(arguments, message, tmp_path):
     assert message in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 3
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(dataset="digits", num_classes=4), "shape and classes are those of digits: leave out"),
+        (dict(dataset="digits", input_shape=(12, 12, 1)), "shape and classes are those of digits: leave out"),
+        (dict(explain=True, explain_epochs=0), "explain epochs is 0, expected a whole number of at least 1"),
+        (dict(dataset="digits", image_size=0), "image_size is 0, expected a whole number of at least 1"),
+    ],
+)
+def test_wrong_options(arguments, message):
+    with pytest.raises(UserError, match=message):
+        compare_network("softmax_regression", steps=0, **arguments)
+
+
+def test_a_last_batch_of_one_is_refused_before_anything_is_trained():
+    shape = dict(input_shape=(4, 4, 1), num_classes=3, options={"batch_norm": True}, say=lambda line: None)
+    with pytest.raises(UserError, match=r"gives bn1 one value per channel.*choose --examples and --step-batch"):
+        compare_network("mlp", examples=17, steps=2, **shape)
+    del shape["input_shape"], shape["num_classes"]
+    with pytest.raises(UserError, match=r"gives bn1 one value per channel.*choose another --batch-size"):
+        compare_network("mlp", dataset="digits", steps=0, train=1, batch_size=1437, **shape)
+
+
+def test_pictures_are_scaled_to_the_image_size():
+    comparison = compare_network("softmax_regression", dataset="digits", image_size=14, steps=0, say=lambda line: None)
+    assert comparison.equal and comparison.about["inputs"][1:] == [14, 14, 1]

