@@ -36,14 +36,20 @@ def compare(
         or (folders[0] if len(folders) == 1 and (folders[0] / "sweep.json").exists() else Path()) / "comparison.html"
     )
     write_page(out, comparison, significance)
-    print(f"by {choose or comparison.metric}, mean ± standard deviation over seeds:")
+    by = f"{choose} ({comparison.metric})" if choose else comparison.metric
+    print(f"by {by}, mean ± standard deviation over seeds:")
     for rank, setting in enumerate(comparison.settings[:10], start=1):
         spread = "" if setting.deviation is None else f" ± {setting.deviation:.4f}"
         print(f"{rank:3}. {setting.mean:.4f}{spread}  {setting}")
     if significance:
         print("\n".join(comparing.significance(comparison)))
     if comparison.left_out:
-        print(f"{len(comparison.left_out)} runs without a place; the page says why")
+        print(f"{len(comparison.left_out)} runs without a place, as the page says; the first:")
+    for entry in comparison.left_out[:3]:
+        print(f"     {entry.path}: {entry.reason}")
+    if "dataset" in comparison.differing:
+        found = ", ".join(comparison.differing["dataset"])
+        print(f"warning: the runs' data sets differ ({found}): their figures say nothing of each other")
     print(f"page {out}")
 
 

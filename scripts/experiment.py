@@ -11,6 +11,10 @@ import sweep as sweeping
 import tyro
 from command_line import import_tensorflow, parse, run
 
+from kerasref.errors import UserError
+
+READS_FILES = "parallel_input"  # the one that measures the reading of files: no prepared set has them
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -33,6 +37,12 @@ class Options:
 
 def main(args: list[str]) -> None:
     options = parse(Options, args, prog="experiment.py", description=__doc__)
+    folder = Path(options.dataset or "cifar10").expanduser()
+    if options.name == READS_FILES and not options.page and not folder.is_dir():
+        raise UserError(
+            f"{READS_FILES} reads picture files: it needs an image folder of CIFAR-10, found no folder {folder}\n"
+            "give --dataset FOLDER, or make experiments CIFAR10=FOLDER"
+        )
     import_tensorflow()
     from kerasref.experiments.notes_experiments import FOLDER, keep_results, read_experiment, write_page
 

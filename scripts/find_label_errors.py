@@ -43,6 +43,8 @@ def main(args: list[str]) -> None:
     options = parse(Options, args, prog="find_label_errors.py")
     if not options.run_dir.is_dir():
         raise UserError(f"{options.run_dir} is no folder; expected a run directory of train.py")
+    if options.epochs is not None and options.epochs < 1:
+        raise UserError(f"--epochs is {options.epochs}, expected at least 1")
     if options.plant and (options.split != "train" or not 0 < options.share < 0.5):
         raise UserError(f"plant {options.plant}: expected --split train and a share above 0, below 0.5")
 
@@ -66,7 +68,8 @@ def main(args: list[str]) -> None:
         dataset = dataclasses.replace(dataset, train=split.with_labels(labels))
     if options.split == "train":
         recipe = dataclasses.replace(recipe, epochs=options.epochs or recipe.epochs)
-        found = out_of_fold_probabilities(recipe, dataset, folder / f"{options.folds}-folds", options.folds)
+        trainings = folder / f"{options.folds}-folds-{recipe.epochs}-epochs"
+        found = out_of_fold_probabilities(recipe, dataset, trainings, options.folds)
     else:
         found = probabilities(predict_logits(trained.load_model(), split, trained.preprocessing()))
 
@@ -97,6 +100,7 @@ def write(folder: Path, suspects, found, split, class_names) -> None:
         rows.writerow((rank, i, class_names[given], class_names[likely], *found[i, [given, likely]].round(6)))
     write_atomically(folder / "suspects.csv", text.getvalue())
     print(f"list     {folder / 'suspects.csv'}")
+    (folder / "suspects.png").unlink(missing_ok=True)  # of an earlier list
     if len(suspects.indices):
         captions = [
             f"{class_names[given]}? rather {class_names[likely]}"

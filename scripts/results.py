@@ -6,6 +6,8 @@ from typing import Annotated
 import tyro
 from command_line import import_tensorflow, parse, run
 
+from kerasref.errors import UserError
+
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
@@ -15,6 +17,8 @@ def add(run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
     Args:
         run_dirs: what train.py wrote
     """
+    if not run_dirs:
+        raise UserError("no run directory given; expected some of train.py: results.py add RUN_DIR…")
     import_tensorflow()
     from kerasref.experiments.results import RESULTS_FILE, append, row_of
     from kerasref.runs import Run

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from command_line import parse, run
+from command_line import import_tensorflow, parse, run
 
-from kerasref.errors import UserError
+from kerasref.errors import RunError, UserError
 from kerasref.recipes import named_recipe
 
 VALIDATION = 0.1  # of train, where the recipe has none
@@ -63,10 +63,19 @@ def main(args: list[str]) -> None:
     from kerasref.experiments.sweep import Sweep
     from kerasref.experiments.workers import Execution, run_workers, train_run
 
-    check_available(plan.base["dataset"], arguments.data_dir)
+    space = plan.space()
+    for dataset in space["dataset"].choices if "dataset" in space else [plan.base["dataset"]]:
+        check_available(dataset, arguments.data_dir)
+    if arguments.device == "gpu":
+        import_tensorflow()
+        from kerasref.training.execution import choose_device
+
+        choose_device("gpu")  # said before anything is made, not once a run
     out = arguments.out or Path("sweeps") / plan.name
     sweep = Sweep.start(out, plan, arguments.storage)
     run_workers(sweep, arguments.jobs, arguments.storage, Execution(arguments.data_dir, arguments.device), train_run)
+    if sweep.has_failed():
+        raise RunError(f"{sweep.summary()}\nno run came to its end; mend that and begin anew, with another --out")
     print(f"{sweep.summary()}\nresults {sweep.results} and .json\nnext    python scripts/compare.py {out}")
 
 
@@ -80,17 +89,19 @@ def plan_of(args: list[str]):
     fields = [word for word in rest if re.match(r"\w+=", word)]
     others = [word for word in rest if word not in fields]
     arguments = parse(Arguments, [*fields, *others], prog=f"sweep.py {name}", description=__doc__)
-    chosen = [how for how in ("grid", "random", "search") if getattr(arguments, how)]
+    ways = {"grid": arguments.grid or None, "random": arguments.random, "search": arguments.search}
+    chosen = [how for how, value in ways.items() if value is not None]
     if len(chosen) != 1:
         raise UserError(f"found {' and '.join(chosen) or 'none'} of --grid, --random N, --search N; expected one")
     (how,) = chosen
-    for option, least in (("seeds", 1), ("jobs", 1), (how, 1)):
-        if getattr(arguments, option) < least:
-            raise UserError(f"--{option} is {getattr(arguments, option)}, expected at least {least}")
+    for option in ("seeds", "jobs", "epochs", how):
+        if (value := getattr(arguments, option)) is not None and value < 1:
+            raise UserError(f"--{option} is {value}, expected at least 1")
     if arguments.refine and how == "grid":
         raise UserError("--refine narrows ranges; it goes with --random or --search")
 
-    changes = {option: getattr(arguments, option) for option in ("epochs", "dataset") if getattr(arguments, option)}
+    changes = {"epochs": arguments.epochs, "dataset": arguments.dataset}
+    changes = {option: value for option, value in changes.items() if value is not None}
     if not recipe.validation and not any(word.startswith("validation=") for word in fields):
         changes["validation"] = VALIDATION
         print(f"validation {VALIDATION:g} of train: settings are compared on it, the test set stays closed")

@@ -64,12 +64,12 @@ def parse_criterion(text: str) -> Criterion:
     return Criterion(weights, tuple(parsed))
 
 
-def figures_of(run: Run) -> dict[str, float]:
+def figures_of(run: Run, on_validation: bool = True) -> dict[str, float]:
     """What a run can be chosen by: all numbers of its metrics, averages as macro_f1 …, on the validation split, or on
-    the test set where there is none; `seconds` of training; and `latency_ms` of one picture, where it was exported
-    (scripts/export.py): of its fastest export."""
+    the test set; `seconds` of training; and `latency_ms` of one picture, where it was exported (scripts/export.py): of
+    its fastest export. Raises UserError where the run has no metrics of that split."""
     figures = {}
-    metrics = run.metrics(run.validation_file) if run.validation_file.exists() else run.metrics()
+    metrics = run.metrics(run.validation_file if on_validation else None)
     for name, value in metrics.items():
         if isinstance(value, (int, float)):
             figures[name] = value
@@ -100,7 +100,7 @@ def _number(text: str | None, whole: str) -> float:
 
 def _figure(figures: Mapping[str, float], name: str) -> float:
     if name not in figures and name == "latency_ms":
-        raise UserError("a run has no latency_ms yet; measure it with python scripts/export.py RUN_DIR")
+        raise UserError("it has no latency_ms yet; measure it with python scripts/export.py RUN_DIR")
     if name not in figures:
         raise unknown("figure", name, figures)
     return figures[name]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kerasref.errors import unknown
+from kerasref.errors import UserError, unknown
 
 PLANTS = ("random", "systematic")
 FEWEST = 20  # suspects, below which nothing is said about a pattern
@@ -90,19 +90,25 @@ def pattern(suspects: Suspects, labels: np.ndarray, class_names) -> str:
 def plant_errors(labels: np.ndarray, num_classes: int, share: float, kind: str, seed: int = 0) -> np.ndarray:
     """The labels with `share` of them made wrong, to see how many are found again.
 
-    random: any example, any other class. systematic: a quarter or more of a class is always taken for the same other
-    class, class after class until the share is reached. Raises UserError for another kind.
+    random: any example, any other class. systematic: a quarter of a class is always taken for the same other class,
+    class after class until the share is reached. Raises UserError for another kind, and for a share that no label is,
+    or more than all of those quarters.
     """
     if kind not in PLANTS:
         raise unknown("kind of planted errors", kind, PLANTS)
     rng, planted, count = np.random.default_rng(seed), labels.copy(), round(share * len(labels))
+    if count < 1:
+        raise UserError(f"share {share:g} is none of {len(labels)} labels, expected one at least")
     if kind == "random":
         rows = rng.choice(len(labels), count, replace=False)
         planted[rows] = (labels[rows] + rng.integers(1, num_classes, count)) % num_classes
         return planted
+    quarters = [max(1, size // 4) if size else 0 for size in np.bincount(labels, minlength=num_classes)]
+    if count > sum(quarters):
+        found = f"share {share:g} is {count} of {len(labels)} labels"
+        raise UserError(f"{found}; expected at most {sum(quarters)}: systematic errors are a quarter of each class")
     for class_number in rng.permutation(num_classes):
-        rows = rng.permutation(np.flatnonzero(labels == class_number))
-        rows = rows[: min(count, max(1, len(rows) // 4))]
+        rows = rng.permutation(np.flatnonzero(labels == class_number))[: min(count, quarters[class_number])]
         planted[rows] = (class_number + rng.integers(1, num_classes)) % num_classes
         count -= len(rows)
     return planted

@@ -3,8 +3,9 @@
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -27,7 +28,7 @@ class Entry:
     recipe: dict
     history: list[dict]
     figures: dict
-    """The single number by where it stands: {"validation": (name, value, higher_is_better), "test": …}."""
+    """(value, higher_is_better) of what it may be ranked by, in words, the best suited first: "accuracy on test"."""
     reason: str
     """Why the run has no place in the ranking; empty for a finished one."""
 
@@ -71,48 +72,69 @@ def read_entries(paths: Iterable[Path], choose: str | None = None) -> list[Entry
     """Of run directories, and of the runs of sweep directories; raises UserError for anything else.
 
     choose: what they are chosen by, as `evaluation.choice.parse_criterion` reads it; a run that breaks a limit of it
-    is left out with the reason.
+    is left out with the reason, and so is one without a figure of it.
     """
     criterion = parse_criterion(choose) if choose else None
     entries = []
     for path in paths:
-        if (path / "sweep.json").exists():
-            reasons = {row["run directory"]: row["reason"] for row in read_rows(path / "results.csv")[0]}
-            found = [run for run in sorted((path / "runs").glob("*")) if (run / "recipe.json").exists()]
-            entries += [_read(run, reasons.get(f"runs/{run.name}"), criterion) for run in found]
-        else:
-            entries.append(_read(path, None, criterion))
+        entries += _read_sweep(path) if (path / "sweep.json").exists() else [_read(path, None)]
     if not entries:
         raise UserError("no runs to compare; expected run directories of train.py, or a folder of sweep.py")
-    return entries
+    if not criterion:
+        return entries
+    # All on the same split: a figure on test says more or less than one on validation, and is not to choose by.
+    on_validation = all(Run(entry.path).validation_file.exists() for entry in entries if not entry.reason)
+    return [entry if entry.reason else _chosen(entry, criterion, on_validation) for entry in entries]
 
 
-def _read(path: Path, reason: str | None, criterion: Criterion | None) -> Entry:
+def _read_sweep(path: Path) -> list[Entry]:
+    reasons = {row["run directory"]: row["reason"] for row in read_rows(path / "results.csv")[0]}
+    found = [run for run in sorted((path / "runs").glob("*")) if (run / "recipe.json").exists()]
+    if not found:
+        counted = Counter(reason for reason in reasons.values() if reason).most_common(3)
+        why = "; ".join(f"{count} × {reason}" for reason, count in counted) or "none was begun yet"
+        raise UserError(f"{path}: no runs to compare: {why}")
+    return [_read(run, reasons.get(f"runs/{run.name}")) for run in found]
+
+
+def _chosen(entry: Entry, criterion: Criterion, on_validation: bool) -> Entry:
+    """The entry with the criterion's score as its only figure."""
+    try:
+        numbers = figures_of(Run(entry.path), on_validation)
+        score, reason = criterion.score(numbers), "; ".join(criterion.broken(numbers))
+    except UserError as error:  # such as no latency_ms before an export
+        return replace(entry, reason=str(error).replace("\n", "; "))
+    name = f"the sum that was asked for, on {'validation' if on_validation else 'test'}"
+    return replace(entry, figures={name: (score, True)}, reason=reason)
+
+
+def _read(path: Path, reason: str | None) -> Entry:
     run = Run(path)
-    figures = {}
+    figures, accuracies = {}, {}
     for split, file in (("validation", run.validation_file), ("test", run.metrics_file)):
         if file.exists():
-            chosen = run.metrics(file)["selection_metric"]
+            metrics = run.metrics(file)
+            chosen = metrics["selection_metric"]
             figures[f"{chosen['name']} on {split}"] = (chosen["value"], chosen["higher_is_better"])
+            if "accuracy" in metrics:
+                accuracies[f"accuracy on {split}"] = (metrics["accuracy"], True)
+    figures |= accuracies
     recipe, history = run.settings()["recipe"], run.history()
-    for column in ("val_accuracy", "accuracy"):
+    for column, name in (("val_accuracy", "val_accuracy"), ("accuracy", "training accuracy")):
         if history and history[-1].get(column) is not None:
-            figures[f"{column} of the last epoch"] = (history[-1][column], True)
+            figures[f"{name} of the last epoch"] = (history[-1][column], True)
     if not reason and not run.model_file.exists():
         reason = f"not finished: {len(history)} of {recipe['epochs']} epochs"
-    if criterion and not reason:
-        numbers = figures_of(run)
-        figures = {"the weighted sum that was asked for": (criterion.score(numbers), True)}
-        reason = "; ".join(criterion.broken(numbers))
     return Entry(path, recipe, history, figures, reason or "")
 
 
 def compare(entries: list[Entry]) -> Comparison:
     """Ranks settings by the first figure that all finished runs have: the recipe's metric on validation, on the test
-    set, validation accuracy, training accuracy. Raises UserError where no run was finished."""
+    set, accuracy there, that of the last epoch, training accuracy. Raises UserError where no run has a place."""
     finished = [entry for entry in entries if not entry.reason]
     if not finished:
-        raise UserError(f"none of {len(entries)} runs was finished; the first: {entries[0].path}: {entries[0].reason}")
+        found = f"none of {len(entries)} runs can be ranked"
+        raise UserError(f"{found}; the first: {entries[0].path}: {entries[0].reason}")
     metric = next((name for name in finished[0].figures if all(name in entry.figures for entry in finished)), None)
     if metric is None:
         raise UserError("the runs have no figure in common, such as the same selection_metric; compare others")

@@ -1,5 +1,6 @@
 """Multi-task learning (the notes, 多任务学习): one network for all labels against one network for each."""
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -37,8 +38,23 @@ class MultiTask:
     """Pictures per step."""
     learning_rate: float = 2e-3
     """Of Adam, constant."""
+    image_size: int | None = None
+    """Side in pixels that the digits are scaled to; None: the data set's own."""
     seed: int = 0
     """Of the pictures, the initial weights and the order."""
+
+    def __post_init__(self):
+        for field in ("train_pictures", "test_pictures", "epochs", "batch_size"):
+            _expect(self, field, "a whole number of at least 1", lambda x: x >= 1)
+        _expect(self, "hidden", "a share from 0 to below 1", lambda x: 0 <= x < 1)
+        _expect(self, "learning_rate", "a finite number above 0", lambda x: 0 < x < math.inf)
+        _expect(self, "seed", "a whole number from 0 to 2**32 - 2", lambda x: 0 <= x < 2**32 - 1)
+        _expect(self, "trainings", "one at least", bool)
+
+
+def _expect(task: MultiTask, field: str, expected: str, holds) -> None:
+    if not holds(value := getattr(task, field)):
+        raise UserError(f"{field} is {value!r}, expected {expected}")
 
 
 def compare(task: MultiTask, data_dir: str | None = None) -> dict[str, dict]:
@@ -52,7 +68,7 @@ def compare(task: MultiTask, data_dir: str | None = None) -> dict[str, dict]:
     from kerasref.evaluation.multi_label import multi_label_metrics
 
     tf.get_logger().setLevel("ERROR")  # twelve networks are traced, which it takes for one traced twelve times
-    digits = load_dataset(task.dataset, data_dir=data_dir, validation=0.0)
+    digits = load_dataset(task.dataset, data_dir=data_dir, image_size=task.image_size, validation=0.0)
     if digits.test is None or digits.train.labels is None:
         raise UserError(f"{task.dataset} has no labelled training and test pictures in memory; choose mnist or digits")
     names = digits.class_names

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kerasref import provenance
 from kerasref.atomic import write_atomically
-from kerasref.errors import UserError, unknown
+from kerasref.errors import RunError, UserError, unknown
 from kerasref.evaluation.figures import STYLE
 from kerasref.experiments.comparison import is_logarithmic, is_number, shown
 from kerasref.experiments.results import write_between
@@ -179,7 +179,7 @@ def plot(experiment: Experiment, settings: list[Setting]) -> Figure:
             if "accuracy" in column:
                 axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
             drawn = [value for line in axes.lines for value in line.get_ydata()]
-            if experiment.log or ("loss" in column and is_logarithmic(drawn)):
+            if experiment.log or ("loss" in column and drawn and is_logarithmic(drawn)):
                 axes.set_yscale("log")
     handles = {}
     for axes in figure.axes:
@@ -209,7 +209,18 @@ def _draw(axes, x: str, column: str, members: list[Setting], **how) -> None:
 
 
 def keep_results(experiment: Experiment, results: Path, seconds: float, dataset: str | None = None) -> None:
-    """Copies what was measured to results/experiments/, with where and how; dataset: one in the place of its own."""
+    """Copies what was measured to results/experiments/, with where and how; dataset: one in the place of its own.
+
+    Raises RunError where a setting has no finished run: what was measured before stays.
+    """
+    rows = read_rows(results)[0]
+    failed = [setting for setting in settings_of(experiment, rows) if not setting.runs] if rows else []
+    if failed or not rows:
+        fields = " ".join(f"{name}={shown(value)}" for name, value in failed[0].fields.items()) if failed else ""
+        why = f"{fields} has no finished run: {failed[0].reasons[0]}" if failed else "no run was begun"
+        raise RunError(
+            f"{results}: {why}\n{experiment.results} stays as it was; mend that, delete {results.parent} and run again"
+        )
     experiment.results.parent.mkdir(exist_ok=True)
     shutil.copyfile(results, experiment.results)
     where = {
@@ -240,9 +251,10 @@ def block(experiment: Experiment) -> str:
         if any(trained.values())
         else f"{where['seconds']} s"
     )
+    dataset = where["command"].removeprefix(command(experiment))  # " --dataset …", where it was not the own one
     lines = [
-        f"```\n{command(experiment)}",
-        *([f"python scripts/sweep.py {experiment.sweep}    # the same"] if experiment.sweep else []),
+        f"```\n{command(experiment)}{dataset}",
+        *([f"python scripts/sweep.py {experiment.sweep}{dataset}    # the same"] if experiment.sweep else []),
         f"```\n\n{table(experiment, settings_of(experiment, rows))}\n",
         f"{work} on {hardware}, {where['date']}.\n",
         f"![{experiment.title}](images/{experiment.picture.name})",

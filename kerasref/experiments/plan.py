@@ -10,7 +10,7 @@ from typing import Literal
 import optuna
 
 from kerasref.atomic import write_atomically
-from kerasref.errors import UserError
+from kerasref.errors import RunError, UserError
 from kerasref.experiments.run_builder import RunBuilder
 from kerasref.experiments.search_space import edges, field_value, parse_space
 from kerasref.ratio import parse_ratio
@@ -105,8 +105,12 @@ class Outcome:
     """Pruned, or its loss was not finite."""
 
 
+class NotReady(RunError):
+    """Device or data set are not there: no run's fault. It ends the sweep, and costs no run."""
+
+
 def write_plan(folder: Path, plan: Plan, storage: str | None) -> None:
-    """Writes sweep.json, or raises UserError where it holds another plan; only `trials` may differ from before."""
+    """Writes sweep.json, or raises UserError where it holds another plan; `trials` may grow."""
     file = folder / "sweep.json"
     now = json.loads(json.dumps(dataclasses.asdict(plan))) | {"storage": storage}
     if file.exists():
@@ -115,6 +119,8 @@ def write_plan(folder: Path, plan: Plan, storage: str | None) -> None:
             _expect_same(folder, key, before.get(key), now[key])
         for field in now["base"]:
             _expect_same(folder, field, before["base"].get(field), now["base"][field])
+        if plan.trials is not None and plan.trials < before["trials"]:
+            _expect_same(folder, "the number of settings", before["trials"], plan.trials)
         now["study"] = before["study"]
     else:
         plan.check()

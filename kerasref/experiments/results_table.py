@@ -23,22 +23,26 @@ FIGURES = ("loss", "accuracy", "epoch duration", "run duration")  # named and or
 
 
 def make_row(*, number, params: dict, seed, run_dir, epoch=None, reason=None, **figures) -> dict:
-    """The notes' columns and what is added to them. `epoch` counts from 1; None in the row of a run that failed."""
+    """The notes' columns and what is added to them. `epoch` counts from 1; None in the row of a run that failed.
+
+    Without a `seed` that of `params` stands, where they have one.
+    """
     return {
         "run": number,
         "epoch": epoch,
         **{name: figures.get(name) for name in FIGURES},
         **params,
         **{name: figures.get(name) for name in ("val_loss", "val_accuracy")},
-        "seed": seed,
+        "seed": params.get("seed") if seed is None else seed,
         "run directory": run_dir,
         "reason": reason,
     }
 
 
-def add_rows(file: Path, rows: Iterable[dict]) -> list[str]:
+def add_rows(file: Path, rows: Iterable[dict], anew: bool = False) -> list[str]:
     """Adds to `file` (CSV) and its neighbour of the same name in JSON; returns a line for each torn row set aside.
 
+    anew: these rows take the place of all that are there.
     What is torn goes, as it is, to the end of `file`.torn. Raises OSError.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +51,7 @@ def add_rows(file: Path, rows: Iterable[dict]) -> list[str]:
         if torn:
             with open(file.with_name(f"{file.name}.torn"), "ab") as aside:
                 aside.writelines(line + b"\n" for _, line in torn)
-        table = {tuple(row.get(name) for name in KEY): row for row in (*whole, *rows)}
+        table = {tuple(row.get(name) for name in KEY): row for row in (*(() if anew else whole), *rows)}
         if table:
             write_table(file, list(table.values()))
     name = f"{file.name}.torn"

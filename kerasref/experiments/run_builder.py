@@ -20,7 +20,8 @@ class RunBuilder:
     def get_runs(params: Mapping[str, Iterable]) -> list[tuple]:
         """Named tuples of the Cartesian product, the last name changing fastest: `Run(lr=0.01, batch_size=1000)`.
 
-        Raises UserError for a name that is no identifier or no recipe field, and for what is not a list or empty.
+        Any names will do, for a `fit` of one's own; a sweep's are recipe fields (`field_name`). Raises UserError for
+        one that is no identifier, and for what is not a list or empty.
         """
         lists = {name: _checked_list(name, values) for name, values in params.items()}
         Run = namedtuple("Run", lists)
@@ -29,16 +30,21 @@ class RunBuilder:
 
 def field_name(name: str) -> str:
     """The recipe field of that name, or of the notes' name for it; raises UserError for any other."""
-    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
-        raise UserError(f"{name!r} is no identifier; expected the name of a recipe field, such as learning_rate")
+    _check_identifier(name)
     field = NOTES_NAMES.get(name, name)
     if field not in FIELDS:
         raise unknown("recipe field", name, FIELDS)
     return field
 
 
+def _check_identifier(name: str) -> None:
+    # What a field of a named tuple can be called.
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+        raise UserError(f"{name!r} is no identifier; expected the name of a hyperparameter, such as learning_rate")
+
+
 def _checked_list(name: str, values: Iterable) -> list:
-    field_name(name)
+    _check_identifier(name)
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise UserError(f"{name} is {values!r}, expected a list of values; for a single one write [{values!r}]")
     values = list(values)

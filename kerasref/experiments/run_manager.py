@@ -5,8 +5,11 @@ from pathlib import Path
 
 import keras
 
+from kerasref.errors import UserError
 from kerasref.experiments.live_table import LiveTable
-from kerasref.experiments.results_table import add_rows, make_row, write_table
+from kerasref.experiments.results_table import FIGURES, KEY, add_rows, make_row, write_table
+
+RESERVED = {*KEY, *FIGURES, "val_loss", "val_accuracy", "reason"}
 
 
 class RunManager(keras.callbacks.Callback):
@@ -18,8 +21,9 @@ class RunManager(keras.callbacks.Callback):
             model = …
             model.fit(…, callbacks=[manager])
 
-    `results`: name of a CSV and a JSON file that every epoch is added to, by many processes if need be; None keeps the
-    rows in `run_data` alone, for `save`. `show`: the table in the terminal or the notebook.
+    `results`: name of a CSV and a JSON file that every epoch is written to. They begin anew with the first row, as with
+    the notes' `save`; but where runs are given their `number`, rows are added, by many processes if need be. None keeps
+    the rows in `run_data` alone, for `save`. `show`: the table in the terminal or the notebook.
     Loss and accuracy are Keras' means over examples. The notes multiply each batch's mean by `loader.batch_size`, also
     the last one's, which may be smaller; the sum is too large by what is missing there.
     """
@@ -30,10 +34,17 @@ class RunManager(keras.callbacks.Callback):
         self.table = LiveTable() if show else None
         self.run_data: list[dict] = []
         self.run_count = 0
+        self.anew = True
 
     def begin_run(self, run: tuple = (), *, number: int | None = None, seed: int | None = None, run_dir=None) -> None:
-        """Of the `Run` of a RunBuilder, or any mapping of hyperparameters; `number` counts from 1 by itself."""
+        """Of the `Run` of a RunBuilder, or any mapping of hyperparameters; `number` counts from 1 by itself.
+
+        Raises UserError for a hyperparameter with the name of a column.
+        """
         params = run._asdict() if hasattr(run, "_asdict") else dict(run)
+        for name in params.keys() & RESERVED:
+            raise UserError(f"hyperparameter {name!r}: a column of the results has that name; choose another")
+        self.anew = self.anew and number is None
         self.run_count = number or self.run_count + 1
         self.columns = {"params": params, "seed": seed, "run_dir": run_dir and str(run_dir)}
         self.run_duration = 0.0
@@ -53,8 +64,9 @@ class RunManager(keras.callbacks.Callback):
             **self.columns,
         )
         self.run_data.append(row)
-        for line in add_rows(self.results, [row]) if self.results else ():
+        for line in add_rows(self.results, [row], self.anew) if self.results else ():
             print(line)
+        self.anew = False
         if self.table:
             self.table.update(self.run_data)
 

@@ -26,7 +26,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from kerasref.errors import RunError, Stopped, UserError
-from kerasref.experiments.plan import Job, Outcome, Plan, read_plan, write_plan
+from kerasref.experiments.plan import Job, NotReady, Outcome, Plan, read_plan, write_plan
 from kerasref.experiments.results_table import add_rows, make_row
 from kerasref.experiments.search_space import field_value, narrowed, suggest
 
@@ -95,6 +95,12 @@ class Sweep:
             lines.append(f"best: {params} with {metric} {best.value:.4f}")
         return "\n".join(lines)
 
+    def has_failed(self) -> bool:
+        """Whether nothing is left to be done, and no run came to its end."""
+        trials = self.study.get_trials(deepcopy=False)
+        reached = any(o.value is not None for trial in trials for o in self._outcomes(trial).values())
+        return not reached and all(trial.state.is_finished() for trial in trials)
+
     def record_death(self, worker: str, reason: str) -> None:
         """The run in which a process died counts as failed: one that needs too much memory is not tried for ever.
 
@@ -156,7 +162,7 @@ class Sweep:
         for job in self._unfinished(trial):
             try:
                 outcome = train(job)
-            except (Stopped, OSError):
+            except (Stopped, NotReady, OSError):
                 raise  # not the run's fault: the next process goes on with it
             except Exception as error:
                 reason = str(error) if isinstance(error, (RunError, UserError)) else f"{type(error).__name__}: {error}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.experiments.live_table import LiveTable
-from kerasref.experiments.plan import Job, Outcome
+from kerasref.experiments.plan import Job, NotReady, Outcome
 from kerasref.experiments.results_table import read_rows
 from kerasref.experiments.sweep import Sweep, worker_name
 
@@ -71,15 +71,14 @@ def train_run(job: Job, execution: Execution) -> Outcome:
 
     from kerasref.evaluation.evaluate import measure_validation
     from kerasref.experiments.run_manager import RunManager
-    from kerasref.runs import load_recipe_dataset
     from kerasref.training import train
 
     keras.utils.clear_session()  # of the run before
+    dataset = _load(job, execution)
     run_dir = job.results.parent / job.run_dir
     manager = RunManager(job.results.with_suffix(""), show=False)
     manager.begin_run(job.params, number=job.number, seed=job.recipe.seed, run_dir=job.run_dir)
     callbacks = [manager, *([_pruning(job)] if job.trial else [])]
-    dataset = load_recipe_dataset(job.recipe, execution.data_dir)
     how = dict(name=job.name, dataset=dataset, device=execution.device, resume=True, callbacks=callbacks)
     run = train(job.recipe, run_dir, **how)
     epochs = len(run.history())
@@ -90,6 +89,22 @@ def train_run(job: Job, execution: Execution) -> Outcome:
             raise UserError(f"validation {job.recipe.validation} of this set is no example; give more, such as 0.1")
         return Outcome(run.history()[-1]["accuracy"])
     return Outcome(measure_validation(run, dataset)["selection_metric"]["value"])
+
+
+def _load(job: Job, execution: Execution):
+    from kerasref.data import check_available
+    from kerasref.runs import load_recipe_dataset
+    from kerasref.training.execution import choose_device
+
+    try:
+        choose_device(execution.device)
+        check_available(job.recipe.dataset, execution.data_dir)
+    except UserError as error:
+        raise NotReady(str(error)) from None
+    try:
+        return load_recipe_dataset(job.recipe, execution.data_dir)
+    except RunError as error:  # a download that failed
+        raise NotReady(str(error)) from None
 
 
 def _pruning(job: Job):
@@ -116,6 +131,8 @@ def _work(folder: Path, storage: str | None, train, execution: Execution) -> Non
         Sweep.open(folder, storage).work(lambda job: train(job, execution))
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
+    except NotReady as error:
+        sys.exit(str(error).replace("\n", "; "))  # the log's last line, code 1
 
 
 def _end_with_parent() -> None:

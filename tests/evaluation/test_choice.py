@@ -72,10 +72,12 @@ def test_the_figures_of_a_run(tmp_path):
     run = Run(tmp_path)
     metrics = compute_metrics([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], ("a", "b"))
     run.write_metrics(metrics)
-    figures = figures_of(run)
+    with pytest.raises(UserError, match=r"validation\.json is not there"):
+        figures_of(run)
+    figures = figures_of(run, on_validation=False)
     assert figures["accuracy"] == metrics["accuracy"] and figures["macro_f1"] == metrics["macro"]["f1"]
     assert "latency_ms" not in figures and "seconds" not in figures
     run.write_history([{"epoch": 1, "run_duration": 3.5}])
     run.exports.mkdir()
     (run.exports / "verification.json").write_text(json.dumps({"a": {"latency_ms": 0.5}, "b": {"latency_ms": 0.2}}))
-    assert {"seconds": 3.5, "latency_ms": 0.2}.items() <= figures_of(run).items()
+    assert {"seconds": 3.5, "latency_ms": 0.2}.items() <= figures_of(run, on_validation=False).items()

@@ -56,3 +56,15 @@ def test_a_part_of_a_data_set_is_measured_on_the_whole_ones_test_split(tmp_path)
     part = dataclasses.replace(data, name="half of digits", train=data.train.select(np.arange(500)))
     run = train(recipe, tmp_path / "part", dataset=part)
     assert evaluate.evaluate_run(run)["n"] == data.test.num_examples
+
+
+def test_the_figures_on_validation_are_kept_too_and_nothing_is_predicted_twice(tmp_path, monkeypatch):
+    run = train(Recipe(model="softmax_regression", dataset="digits", validation=0.1, epochs=1), tmp_path)
+    predicted, predict = [], evaluate.predict_logits
+    monkeypatch.setattr(evaluate, "predict_logits", lambda *args: predicted.append(args) or predict(*args))
+    on_test = evaluate.evaluate_run(run)
+    data = run.load_dataset()
+    written = run.metrics(run.validation_file)
+    assert (on_test["n"], written["n"]) == (data.test.num_examples, data.validation.num_examples)
+    assert len(predicted) == 2
+    assert evaluate.measure_validation(run, data) == written

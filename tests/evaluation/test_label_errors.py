@@ -35,6 +35,17 @@ def test_planted_errors_are_of_that_share_and_kind(kind):
         plant_errors(TRUE, 10, 0.05, "some")
 
 
+def test_a_share_that_cannot_be_met_is_refused():
+    labels = np.repeat(np.arange(10), 40)
+    assert (plant_errors(labels, 10, 0.25, "systematic") != labels).sum() == 100
+    for share, kind, says in (
+        (0.3, "systematic", "is 120 of 400 labels; expected at most 100"),
+        (1e-4, "random", "one"),
+    ):
+        with pytest.raises(UserError, match=says):
+            plant_errors(labels, 10, share, kind)
+
+
 @pytest.mark.parametrize("kind", ["random", "systematic"])
 def test_planted_errors_are_found_and_their_kind_is_told(kind):
     planted = plant_errors(TRUE, 10, 0.05, kind)

@@ -18,7 +18,9 @@ from kerasref.recipe import Recipe
 from kerasref.runs import Run
 
 
-def write_run(path: Path, value=None, metric="macro_f1", split="validation", finished=True, epochs=3, **fields) -> Path:
+def write_run(
+    path: Path, value=None, metric="macro_f1", split="validation", finished=True, epochs=3, accuracy=None, **fields
+) -> Path:
     """A run directory as training leaves it, without the training."""
     run = Run(path)
     recipe = dataclasses.asdict(Recipe(**fields))
@@ -33,7 +35,8 @@ def write_run(path: Path, value=None, metric="macro_f1", split="validation", fin
     )
     if value is not None:
         chosen = {"name": metric, "value": value, "higher_is_better": metric != "log_loss"}
-        run.write_metrics({"selection_metric": chosen}, run.validation_file if split == "validation" else None)
+        metrics = {"selection_metric": chosen} | ({} if accuracy is None else {"accuracy": accuracy})
+        run.write_metrics(metrics, run.validation_file if split == "validation" else None)
     if finished:
         run.model_file.write_bytes(b"")
     return path
@@ -77,8 +80,39 @@ def test_runs_are_chosen_by_what_is_asked_for_within_its_limits(tmp_path):
     comparison = compare(read_entries(runs, "accuracy subject to latency_ms < 5"))
     assert [setting.fields["batch_size"] for setting in comparison.settings] == [3, 1]
     assert [entry.reason for entry in comparison.left_out] == ["latency_ms 9 is not < 5"]
-    with pytest.raises(UserError, match=r"measure it with python scripts/export\.py"):
-        read_entries([write_run(tmp_path / "unmeasured", 0.5)], "seconds + latency_ms")
+    with pytest.raises(UserError, match=r"none of 3 runs can be ranked; the first: .*0: latency_ms 1 is not < 0\.5"):
+        compare(read_entries(runs, "accuracy subject to latency_ms < 0.5"))
+
+
+def test_a_run_without_a_figure_that_is_asked_for_is_left_out_by_name(tmp_path, capsys):
+    runs = [write_run(tmp_path / str(i), 0.5 + i / 10, batch_size=i + 1) for i in range(2)]
+    Run(runs[0]).exports.mkdir()
+    (Run(runs[0]).exports / "verification.json").write_text(json.dumps({"m.onnx": {"latency_ms": 1.0}}))
+    compare_script.main([*map(str, runs), "--choose", "seconds + latency_ms", "--out", str(tmp_path / "page.html")])
+    said = capsys.readouterr().out
+    assert "1. -4.0" in said and "1 runs without a place" in said
+    assert f"{runs[1]}: it has no latency_ms yet; measure it with python scripts/export.py" in said
+
+
+def test_what_is_asked_for_is_measured_on_one_split(tmp_path, capsys):
+    """On validation where all have it: the best there is the worst on test here."""
+    runs = [write_run(tmp_path / str(i), 0.5, batch_size=i + 1) for i in range(2)]
+    for i, path in enumerate(runs):
+        chosen = {"name": "macro_f1", "value": 0.5, "higher_is_better": True}
+        Run(path).write_metrics({"accuracy": 0.9 - i / 10, "selection_metric": chosen})
+        Run(path).write_metrics({"accuracy": 0.6 + i / 10, "selection_metric": chosen}, Run(path).validation_file)
+
+    def best(*more):
+        return compare(read_entries([*runs, *more], "accuracy")).settings[0]
+
+    assert best().mean == 0.7
+    compare_script.main([*map(str, runs), "--choose", "accuracy", "--out", str(tmp_path / "page.html")])
+    assert "by accuracy (the sum that was asked for, on validation), mean" in capsys.readouterr().out
+    unfinished = write_run(tmp_path / "unfinished", finished=False)
+    assert best(unfinished).mean == 0.7
+    Run(runs[1]).validation_file.unlink()
+    assert best().mean == 0.9
+    assert "on test" in compare(read_entries(runs, "accuracy")).metric
 
 
 @pytest.mark.parametrize(
@@ -89,11 +123,33 @@ def test_runs_are_chosen_by_what_is_asked_for_within_its_limits(tmp_path):
         ([dict(value=0.5), dict(value=0.6, split="test")], "val_accuracy of the last epoch"),
         ([dict(value=0.5), dict(value=0.6, metric="accuracy")], "val_accuracy of the last epoch"),
         ([dict(value=0.5), dict()], "val_accuracy of the last epoch"),
+        ([dict(value=0.5, accuracy=0.1), dict(value=0.6, metric="accuracy", accuracy=0.6)], "accuracy on validation"),
+        (
+            [
+                dict(value=0.5, split="test", accuracy=0.1),
+                dict(value=0.6, split="test", metric="log_loss", accuracy=0.6),
+            ],
+            "accuracy on test",
+        ),
     ],
 )
 def test_runs_are_compared_by_a_figure_that_all_have(tmp_path, figures, metric):
     runs = [write_run(tmp_path / str(i), batch_size=i + 1, **more) for i, more in enumerate(figures)]
     assert compare(read_entries(runs)).metric == metric
+
+
+def test_the_last_resort_is_called_what_it_is(tmp_path):
+    run = Run(write_run(tmp_path / "run"))
+    run.write_history([{"epoch": 1, "accuracy": 0.5}])
+    assert compare(read_entries([run.path])).metric == "training accuracy of the last epoch"
+
+
+def test_runs_of_other_data_sets_are_warned_of(tmp_path, capsys):
+    runs = [str(write_run(tmp_path / name, 0.5, dataset=name)) for name in ("digits", "mnist")]
+    compare_script.main([*runs, "--out", str(tmp_path / "page.html")])
+    assert "warning: the runs' data sets differ (digits, mnist)" in capsys.readouterr().out
+    compare_script.main([runs[0], "--out", str(tmp_path / "page.html")])
+    assert "warning" not in capsys.readouterr().out
 
 
 def test_importance_finds_the_field_that_matters(tmp_path):
@@ -192,12 +248,17 @@ def test_what_cannot_be_compared_is_said(tmp_path, nine_runs):
     (tmp_path / "empty").mkdir()
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    (tmp_path / "failed").mkdir()
+    (tmp_path / "failed" / "sweep.json").write_text("{}")
+    rows = [make_row(number=n, params={}, seed=0, run_dir=f"r/{n}", reason="mnist is not prepared") for n in (1, 2)]
+    add_rows(tmp_path / "failed" / "results.csv", rows)
     unfinished = write_run(tmp_path / "unfinished", finished=False)
     for folders, says in (
         ([tmp_path / "nothing"], "no folder"),
         ([tmp_path / "empty"], "recipe.json"),
         ([tmp_path / "sweep"], "no runs to compare"),
-        ([unfinished], "none of 1 runs was finished"),
+        ([unfinished], "none of 1 runs can be ranked; .*not finished: 3 of 10 epochs"),
+        ([tmp_path / "failed"], "no runs to compare: 2 × mnist is not prepared"),
     ):
         with pytest.raises(UserError, match=says):
             compare_script.main(list(map(str, folders)))

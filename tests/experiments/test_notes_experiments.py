@@ -1,12 +1,15 @@
 """The experiments of the notes: each can be run, and the page says what the results say."""
 
+import json
 import shlex
 
+import experiment as experiment_script
 import pytest
 import sweep
 from PIL import Image
 
-from kerasref.errors import UserError
+from kerasref.errors import RunError, UserError
+from kerasref.experiments import notes_experiments
 from kerasref.experiments.comparison import shown
 from kerasref.experiments.notes_experiments import (
     FOLDER,
@@ -14,12 +17,14 @@ from kerasref.experiments.notes_experiments import (
     Experiment,
     block,
     digest,
+    keep_results,
     names,
+    plot,
     read_experiment,
     settings_of,
     table,
 )
-from kerasref.experiments.results_table import read_rows
+from kerasref.experiments.results_table import add_rows, make_row, read_rows
 
 
 @pytest.mark.parametrize("name", names())
@@ -109,3 +114,44 @@ def test_a_field_as_x_is_a_column_a_value():
         "| ---: | ---: |",
         "| 1.5 ± 0.7 | 0.5 |",
     ]
+
+
+@pytest.mark.parametrize("rows", [ROWS, []])
+def test_results_with_a_setting_that_no_run_finished_replace_none(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(notes_experiments, "RESULTS", tmp_path)
+    experiment = Experiment("test", "", y=("loss",))
+    experiment.results.write_text("measured")
+    new = tmp_path / "new" / "results.csv"
+    add_rows(new, rows)
+    with pytest.raises(RunError, match=r"optimizer=adam has no finished run: loss is nan|no run was begun"):
+        keep_results(experiment, new, 1.0)
+    assert experiment.results.read_text() == "measured" and not experiment.results.with_suffix(".json").exists()
+    add_rows(new, ROWS[:4], anew=True)
+    keep_results(experiment, new, 1.0)
+    assert experiment.results.read_text() == new.read_text()
+
+
+def test_a_setting_without_a_finished_run_is_drawn_as_empty_axes():
+    experiment = Experiment("test", "", y=("loss",), facet="optimizer")
+    figure = plot(experiment, settings_of(experiment, ROWS))
+    assert [len(axes.lines) for axes in figure.axes] == [2, 0]
+
+
+def test_the_page_names_the_data_set_that_was_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(notes_experiments, "RESULTS", tmp_path / "kept")
+    experiment = Experiment("test", "", y=("loss",), sweep="lenet5 --grid lr=0.1,0.01")
+    rows = [make_row(number=n, epoch=1, params={"learning_rate": 1 / n}, seed=0, run_dir="r", loss=n) for n in (1, 2)]
+    add_rows(tmp_path / "results.csv", rows)
+    keep_results(experiment, tmp_path / "results.csv", 1.0, "/data/cifar10_jpeg")
+    for line in (
+        "python scripts/experiment.py test --dataset cifar10_jpeg\n",
+        "python scripts/sweep.py lenet5 --grid lr=0.1,0.01 --dataset cifar10_jpeg    # the same\n",
+    ):
+        assert line in block(experiment)
+    assert "/data" not in json.loads(experiment.results.with_suffix(".json").read_text())["command"]
+
+
+@pytest.mark.parametrize("dataset", [[], ["--dataset", "cifar10"]])
+def test_what_reads_files_says_that_it_needs_a_folder(dataset):
+    with pytest.raises(UserError, match="needs an image folder of CIFAR-10, found no folder cifar10"):
+        experiment_script.main(["parallel_input", *dataset])

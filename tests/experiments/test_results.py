@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import results as results_script
 from kerasref.errors import UserError
 from kerasref.experiments.results import in_words, reached, read, replace_between, summarize
 from kerasref.recipes import RECIPES
@@ -39,6 +40,11 @@ def test_what_a_recipe_reached_on_another_data_set_names_it():
     assert in_words(rows, "resnet20") == "90.00 ± 0.00 % (2 seeds) on other"
     own = {**_row(0, 0.5), "recipe": "resnet20", "dataset": RECIPES["resnet20"].recipe.dataset}
     assert in_words([*rows, own], "resnet20") == "50.00 % (1 seed), 90.00 ± 0.00 % (2 seeds) on other"
+
+
+def test_nothing_to_add_is_said():
+    with pytest.raises(UserError, match="no run directory given"):
+        results_script.add(())
 
 
 def test_only_what_stands_between_the_markers_is_replaced():

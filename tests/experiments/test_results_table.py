@@ -36,6 +36,12 @@ def test_rows_come_back_as_they_were(tmp_path):
         assert [r["dataset"] for r in csv.DictReader(stream)] == ['a "b", ü'] * 2
 
 
+def test_a_hyperparameter_called_seed_is_kept(tmp_path):
+    file = tmp_path / "results.csv"
+    add_rows(file, [make_row(number=n, epoch=1, params={"seed": n}, seed=None, run_dir=None) for n in (1, 2)])
+    assert [r["seed"] for r in read_rows(file)[0]] == [1, 2]
+
+
 def test_an_epoch_trained_again_replaces_its_row(tmp_path):
     file = tmp_path / "results.csv"
     add_rows(file, [row(1, 1, loss=1.0), row(1, 2, loss=2.0)])

@@ -25,6 +25,11 @@ def test_the_notes_example_prints_as_there():
     assert (runs[0].lr, runs[0].batch_size) == (0.01, 1000)
 
 
+def test_a_fit_of_ones_own_has_any_hyperparameters():
+    (run,) = RunBuilder.get_runs({"num_workers": [4], "filters": [32], "shuffle": [True]})
+    assert str(run) == "Run(num_workers=4, filters=32, shuffle=True)"
+
+
 @hypothesis.given(st.dictionaries(st.sampled_from(FIELDS), st.lists(st.integers(), min_size=1, max_size=4), max_size=4))
 def test_the_runs_are_the_product_in_order(params):
     runs = RunBuilder.get_runs(params)
@@ -40,7 +45,7 @@ def test_the_runs_are_the_product_in_order(params):
         ({"class": [1]}, "'class' is no identifier"),
         ({"": [1]}, "is no identifier"),
         ({3: [1]}, "is no identifier"),
-        ({"colour": ["red"]}, "unknown recipe field 'colour'; choose from activation"),
+        ({"_colour": ["red"]}, "'_colour' is no identifier"),
         ({"optimizer": "adam"}, "expected a list"),
         ({"lr": 0.1}, "expected a list"),
     ],

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from kerasref.errors import UserError
 from kerasref.experiments.live_table import LiveTable, make_table
 from kerasref.experiments.results_table import FIGURES, make_row
 from kerasref.experiments.run_builder import RunBuilder
@@ -78,6 +79,31 @@ def test_the_notes_loop_gives_the_notes_columns_and_files_after_every_epoch(tmp_
     manager.save(tmp_path / "again")
     assert (tmp_path / "again.json").read_text() == (tmp_path / "results.json").read_text()
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "results.csv").read_text()
+
+
+def one_epoch(manager, run, **more):
+    manager.begin_run(run, **more)
+    manager.on_epoch_begin(0)
+    manager.on_epoch_end(0, {"loss": 1.0, "duration": 1.0})
+
+
+def test_the_loop_run_again_begins_its_files_anew_and_a_sweep_does_not(tmp_path):
+    def kept():
+        rows = json.loads((tmp_path / "results.json").read_text())
+        return [(row["run"], row["lr"], row["seed"]) for row in rows]
+
+    for runs in ([(0.1, 0), (0.1, 1), (0.2, 0)], [(0.3, 0), (0.4, 1)]):
+        manager = RunManager(tmp_path / "results", show=False)
+        for lr, seed in runs:
+            one_epoch(manager, {"lr": lr, "seed": seed})
+    assert kept() == [(1, 0.3, 0), (2, 0.4, 1)]
+    one_epoch(RunManager(tmp_path / "results", show=False), {"lr": 0.5}, number=3, seed=7)
+    assert kept()[1:] == [(2, 0.4, 1), (3, 0.5, 7)]
+
+
+def test_a_hyperparameter_with_the_name_of_a_column_is_refused():
+    with pytest.raises(UserError, match="hyperparameter 'loss': a column of the results has that name"):
+        RunManager(show=False).begin_run({"loss": "mse"})
 
 
 ROWS = [{"run": 1, "epoch": e, "loss": 1 / e, "run directory": "runs/0001", "val_loss": None} for e in (1, 2, 3)]

@@ -100,6 +100,7 @@ def test_more_trials_extend_a_sweep_and_another_plan_is_refused(tmp_path):
         assert runs(sweep) == list(range(1, trials + 1))
     for other, says in (
         (plan("random", "learning_rate=0.1..0.3", trials=5), "fields is"),
+        (plan("random", "learning_rate=0.1..0.2", trials=4), "the number of settings is 5 there, found 4"),
         (plan("random", "learning_rate=0.1..0.2", trials=5, seeds=2), "seeds is 1 there, found 2"),
         (plan("random", "learning_rate=0.1..0.2", trials=5, base=Recipe()), "holds another sweep"),
     ):
@@ -247,6 +248,10 @@ def test_any_database_of_optuna_holds_the_study(tmp_path):
         ("lenet5 --grid lr=0.1 selection_metric=loss", "unknown selection metric 'loss'"),
         ("lenet5 --random many lr=0.1..0.2", "--random"),
         ("lenet5 --grid lr=0.1 --dataset no/such/folder", "no/such/folder"),
+        ("lenet5 --grid dataset=digits,no/such/folder", "no/such/folder"),
+        ("lenet5 --grid lr=0.1 --epochs 0", "--epochs is 0, expected at least 1"),
+        ("lenet5 --random 0 lr=0.1..0.2", "--random is 0, expected at least 1"),
+        ("lenet5 --search -1 lr=0.1..0.2", "--search is -1, expected at least 1"),
     ],
 )
 def test_wrong_arguments_are_said_before_anything_is_made(args, says, tmp_path):
