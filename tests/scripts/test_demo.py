@@ -1,5 +1,6 @@
 """The page in Debian's chromium: draw, upload, read the answer; and what it must refuse."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -11,8 +12,11 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import demo
 import pytest
 from PIL import Image
+
+from kerasref.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytest.importorskip("gradio", reason="needs requirements-demo.txt")
@@ -57,6 +61,7 @@ def browser(tmp_path):
 
 
 def test_draw_a_one_and_a_zero_and_upload_a_picture(port, browser, tmp_path):
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
@@ -68,7 +73,8 @@ def test_draw_a_one_and_a_zero_and_upload_a_picture(port, browser, tmp_path):
             found = browser.find_element(By.CSS_SELECTOR, "#answer p").text  # not the progress beside it
             return found if " ms" in found and found != after else None
 
-        return WebDriverWait(browser, 30).until(text)
+        redrawn = [StaleElementReferenceException]  # between finding the element and asking for its text
+        return WebDriverWait(browser, 30, ignored_exceptions=redrawn).until(text)
 
     strokes = {"1": [(0, -80), (0, 160)], "0": [(45, 0), *_circle()]}
     answers, last = [], None
@@ -124,6 +130,22 @@ def test_what_the_page_refuses(port, method, path, headers, status):
     answer = connection.getresponse()
     assert answer.status == status
     assert b"root:" not in answer.read()
+
+
+def test_a_body_of_unsaid_length_is_refused_where_it_grows_too_large(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Transfer-Encoding": "chunked"}
+    begin = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    body = iter([begin, *[bytes(2**20)] * 30])
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the answer came before all was sent
+        connection.request("POST", "/gradio_api/upload", body, headers, encode_chunked=True)
+    assert connection.getresponse().status == 413
+
+
+def test_a_port_or_host_that_cannot_be_had_is_said(port):
+    for host, number in (("127.0.0.1", port), ("::1", 7860), ("127.0.0.1", 99999)):
+        with pytest.raises(UserError, match="give another --port or --host"):
+            demo.expect_free(host, number)
 
 
 def test_it_listens_on_loopback_only(port):
