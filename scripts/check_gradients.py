@@ -37,6 +37,8 @@ def main(args: list[str]) -> None:
     for field in ("weights_per_layer", "examples"):
         if getattr(options, field) < 1:
             raise UserError(f"{field} is {getattr(options, field)}, expected at least 1")
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"seed is {options.seed}, expected a whole number from 0 to 2**32 - 1")
 
     import_tensorflow()
     import numpy as np
@@ -44,6 +46,8 @@ def main(args: list[str]) -> None:
     from kerasref.training.gradient_check import check_gradients
 
     model, loss = load(options)
+    if not model.trainable_weights:
+        raise UserError(f"{options.model} has no trainable weights, expected some whose gradient can be checked")
     rng = np.random.default_rng(options.seed)
     inputs = rng.normal(size=(options.examples, *model.input_shape[1:]))
     labels = rng.integers(0, max(2, model.output_shape[-1]), (options.examples, 1))
@@ -73,7 +77,7 @@ def load(options: Options):
     if not path.is_dir() and path.suffix != ".keras":
         keras.utils.set_random_seed(options.seed)
         return build_model(options.model, options.input_shape, options.num_classes, **options.options()), None
-    if options.input_shape or options.num_classes or options.options():
+    if options.input_shape is not None or options.num_classes is not None or options.options():
         raise UserError(f"{path} says itself what its network is; leave the network's options out")
     source = open_source(path, options.trust)
     if not source.gives_probabilities:

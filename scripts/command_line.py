@@ -1,6 +1,8 @@
 """What every script shares: arguments from a function or dataclass (tyro), errors as short lines and an exit code."""
 
 import contextlib
+import functools
+import inspect
 import io
 import os
 import re
@@ -18,6 +20,10 @@ def parse(target, args: Sequence[str], **options):
     import tyro
 
     cli = tyro.extras.subcommand_cli_from_dict if isinstance(target, dict) else tyro.cli
+    if isinstance(target, dict):
+        target = {verb: _heard(function) for verb, function in target.items()}
+    elif inspect.isfunction(target):
+        target = _heard(target)
 
     complaint = io.StringIO()
     try:
@@ -27,6 +33,18 @@ def parse(target, args: Sequence[str], **options):
         if stop.code:
             raise UserError(_without_box(complaint.getvalue())) from None
         raise
+
+
+def _heard(function):
+    """The function, which tyro calls, with a stderr that is heard: tyro's own is caught for its complaint."""
+    stderr = sys.stderr
+
+    @functools.wraps(function)
+    def call(*args, **options):
+        with contextlib.redirect_stderr(stderr):
+            return function(*args, **options)
+
+    return call
 
 
 def _without_box(text: str) -> str:
@@ -90,11 +108,7 @@ def _explain(error: Exception) -> tuple[int, str]:
     if found := re.search(r"\bUserError: (.+)", str(error)):  # raised in a pipeline: TensorFlow makes its own of it
         return 2, f"error: {found[1]}"
     if "tensorflow" in sys.modules and isinstance(error, _errors_of_the_machine()):
-        # The reason stands behind a traceback of the graph, between the names of nodes.
-        reason = re.sub(
-            r"\{\{.*?\}\} ?|\s*\[\[.*|\s*\[Op:.*", "", str(error).strip().split("\n\n")[-1], flags=re.DOTALL
-        )
-        return 1, f"error: {reason.splitlines()[0]}"
+        return 1, f"error: {_reason(error)}"
     return 1, f"unexpected {type(error).__name__}: {error}\nrun again with --debug for the whole traceback"
 
 
@@ -103,3 +117,11 @@ def _errors_of_the_machine() -> tuple[type[Exception], ...]:
     from tensorflow import errors
 
     return errors.DataLossError, errors.NotFoundError, errors.PermissionDeniedError, errors.ResourceExhaustedError
+
+
+def _reason(error: Exception) -> str:
+    """The one line that says why, out of the traceback of the graph and the names of nodes around it."""
+    text = re.sub(r"\{\{.*?\}\} ?", "", str(error))
+    text = re.sub(r"\[\[.*|\[Op:.*", "", text, flags=re.DOTALL).split("<stack traces unavailable>")[-1]
+    lines = text.rstrip().rpartition("\n\n")[2].strip().splitlines() or [type(error).__name__]
+    return next((line for line in lines if re.match(r"\w+Error: ", line)), lines[0])

@@ -30,6 +30,8 @@ def demo(runs: Path = Path("runs"), host: str = "127.0.0.1", port: int = 7860, d
         import gradio as gr
     except ModuleNotFoundError:
         raise UserError("the page needs Gradio: pip install -r requirements-demo.txt, or: make demo") from None
+    if ":" in host:
+        host = f"[{host.strip('[]')}]"  # as addresses have it
     expect_free(host, port)
     import_tensorflow()
     from starlette.middleware import Middleware
@@ -51,7 +53,8 @@ def demo(runs: Path = Path("runs"), host: str = "127.0.0.1", port: int = 7860, d
 
 def expect_free(host: str, port: int) -> None:
     try:
-        socket.create_server((host, port)).close()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host.strip("[]"), port), family=family).close()
     except (OSError, OverflowError) as error:
         raise UserError(f"cannot listen on {host}, port {port} ({error}); give another --port or --host") from None
 

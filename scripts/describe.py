@@ -9,6 +9,8 @@ import tyro
 from command_line import import_tensorflow, parse, run
 from network_options import NetworkOptions
 
+from kerasref.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(NetworkOptions):
@@ -20,6 +22,9 @@ class Options(NetworkOptions):
 
 def main(args: list[str]) -> None:
     options = parse(Options, args, prog="describe.py")
+    if options.model is None and options != Options():
+        given = [field for field, value in dataclasses.asdict(options).items() if value is not None]
+        raise UserError(f"name a network for {', '.join('--' + field.replace('_', '-') for field in given)}")
 
     import_tensorflow()
     from rich.console import Console

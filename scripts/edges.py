@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 from command_line import parse, run
+from png_file import check_png_target, write_png
 
 from kerasref.errors import UserError
 
@@ -22,12 +23,12 @@ def edges(image: Annotated[Path, tyro.conf.Positional], angle: float = 0.0, out:
     """
     if not math.isfinite(angle):
         raise UserError(f"angle is {angle}, expected a number of degrees")
-    import io
+    out = out or Path(f"{image.stem}-edges.png")
+    check_png_target(out)
 
     import numpy as np
     from matplotlib.figure import Figure
 
-    from kerasref.atomic import write_atomically
     from kerasref.data.pictures import read_picture
     from kerasref.notes.edges import KERNELS
     from kerasref.notes.edges import edges as find_edges
@@ -44,10 +45,7 @@ def edges(image: Annotated[Path, tyro.conf.Positional], angle: float = 0.0, out:
         panel.set_title(title, parse_math=False)
         panel.axis("off")
     figure.suptitle(f"edges at {angle:g}°")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=100)
-    out = out or Path(f"{image.stem}-edges.png")
-    write_atomically(out, content.getvalue())
+    write_png(figure, out, dpi=100)
     print(out)
 
 

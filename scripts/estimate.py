@@ -1,5 +1,6 @@
 """What a training would take: python scripts/estimate.py RECIPE --devices N; or --table, the table of docs/scale.md."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -45,8 +46,8 @@ def main(args: list[str]) -> None:
         raise UserError(f"no recipe given; choose from {', '.join(RECIPES)}, or --table")
     if options.devices < 1:
         raise UserError(f"--devices {options.devices}: expected at least 1")
-    if options.images_per_second is not None and not options.images_per_second > 0:
-        raise UserError(f"--images-per-second {options.images_per_second}: expected a number above 0")
+    if options.images_per_second is not None and not 0 < options.images_per_second < math.inf:
+        raise UserError(f"--images-per-second {options.images_per_second}: expected a finite number above 0")
     if options.recipe is not None:
         named_recipe(options.recipe)
     import_tensorflow()
@@ -66,6 +67,8 @@ def _estimate(options: Options) -> None:
     recipe = named_recipe(options.recipe).recipe
     changes = {"batch_size": options.batch_size, "epochs": options.epochs}
     recipe = replace(recipe, **{name: value for name, value in changes.items() if value is not None})
+    if options.devices > recipe.batch_size:
+        raise UserError(f"--devices {options.devices}: a batch of {recipe.batch_size} cannot be shared among so many")
     model, examples = _network(recipe)
     memory = memory_of(model, recipe.optimizer, recipe.precision)
     share = -(-recipe.batch_size // options.devices)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from command_line import import_tensorflow, parse, run
 
+from kerasref.errors import UserError
 from kerasref.recipes import named_recipe
 
 EPOCHS = 7  # the first traces, the last has no next one; between them five, so that one confusion matrix is there
@@ -22,6 +23,8 @@ def measure(recipe: str = "mnist_cnn", rounds: int = 3, data_dir: str | None = N
         rounds: trainings of either kind
         data_dir: where TensorFlow Datasets keeps its data; its own default, or TFDS_DATA_DIR
     """
+    if rounds < 1:
+        raise UserError(f"--rounds is {rounds}, expected at least 1")
     settings = dataclasses.replace(named_recipe(recipe).recipe, epochs=EPOCHS)
     import_tensorflow()
     import keras

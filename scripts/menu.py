@@ -2,6 +2,9 @@
 
 import locale
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from command_line import import_tensorflow, parse, quiet_start, run
@@ -30,7 +33,7 @@ TEXTS = {
 }
 
 
-def menu(recipe: str = "mnist_cnn", dataset: str | None = None, run_dir: Path = Path("runs/menu")) -> None:
+def menu(recipe: str = "mnist_cnn", dataset: str | None = None, run_dir: Path = Path("runs/menu")) -> int:
     """Asks what to do, as the notes' program does: 1 trains, 2 names pictures until 0.
 
     Args:
@@ -42,9 +45,9 @@ def menu(recipe: str = "mnist_cnn", dataset: str | None = None, run_dir: Path = 
     while (chosen := _asked(say["start"])) not in ("0", "1", "2"):
         pass
     if chosen == "1":
-        train(recipe, dataset, run_dir)
-    if chosen != "2":
-        return
+        return wait_for(train_command(recipe, dataset, run_dir))
+    if chosen == "0":
+        return 0
     if not (run_dir / "model.keras").is_file():
         raise UserError(say["untrained"])
     import_tensorflow()
@@ -63,16 +66,29 @@ def menu(recipe: str = "mnist_cnn", dataset: str | None = None, run_dir: Path = 
         else:
             print(say["answer"].format(prediction["label"]))
         print("----------")
+    return 0
 
 
-def train(recipe: str, dataset: str | None, run_dir: Path) -> None:
-    """By train.py, in its own process: its progress and messages are the same."""
-    import subprocess
-    import sys
-
+def train_command(recipe: str, dataset: str | None, run_dir: Path) -> list[str]:
+    """train.py, whose progress and messages are the same here; it goes on with a run that is there."""
     command = [sys.executable, str(Path(__file__).with_name("train.py")), recipe, "--run-dir", str(run_dir)]
-    if subprocess.run(command + ["--validation", "0.1"] + (["--dataset", dataset] if dataset else [])).returncode:
-        raise UserError("the training did not end well; what it said stands above")
+    command += ["--validation", "0.1"] + (["--dataset", dataset] if dataset else [])
+    return command + (["--resume"] if (run_dir / "recipe.json").exists() else [])
+
+
+def wait_for(command: list[str]) -> int:
+    """Runs it to its own end, which a signal only asks for: a training saves first. Returns its exit code."""
+    child = subprocess.Popen(command)
+    before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    try:
+        while True:
+            try:
+                code = child.wait()
+                return code if code >= 0 else 128 - code  # as a shell has it: a signal that ended it
+            except KeyboardInterrupt:  # the terminal sent Ctrl-C to the child, too
+                continue
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def language() -> str:
@@ -90,4 +106,4 @@ def _asked(question: str) -> str:
 
 
 if __name__ == "__main__":
-    run(lambda args: parse(menu, args))
+    run(lambda args: sys.exit(parse(menu, args)))

@@ -10,6 +10,8 @@ from command_line import import_tensorflow, parse, quiet_start, run
 
 from kerasref.errors import UserError
 
+OTHER_FORMATS = (".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+
 
 def predict(
     model: Annotated[Path, tyro.conf.Positional],
@@ -47,7 +49,7 @@ def predict(
             f"{model}: its pixels are only scaled to [0, 1]; export it with --mean and --std for more", file=sys.stderr
         )
     failed, pictures = [], _pictures(images)
-    if show and show.suffix != ".png" and not show.is_dir() and (show.suffix or show.exists()):
+    if show and (show.is_file() or show.suffix.lower() in OTHER_FORMATS) and show.suffix != ".png":
         raise UserError(f"--show {show}: expected a .png file to write, or a folder")
     if show and show.suffix == ".png" and len(pictures) > 1:
         raise UserError(f"--show {show} is one file, found {len(pictures)} pictures; give a folder")

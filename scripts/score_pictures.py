@@ -33,6 +33,11 @@ def score_pictures(
     """
     if count < 1:
         raise UserError(f"--count is {count}, expected at least 1")
+    if seed < 0:
+        raise UserError(f"--seed is {seed}, expected at least 0")
+    for path in (out, *out.parents) if out else ():
+        if path.exists() and not path.is_dir():
+            raise UserError(f"--out {out}: {path} is a file, expected a folder")
     import_tensorflow()
     from picture_set import make_pictures, sklearn_digits
 

@@ -1,9 +1,11 @@
 """Shows a data set: samples with their labels as a picture, and how many examples each class has."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import tyro
 from command_line import import_tensorflow, parse, run
+from png_file import check_png_target, write_png
 
 SAMPLES = 36
 
@@ -26,8 +28,8 @@ class Options:
 
 def main(args: list[str]) -> None:
     options = parse(Options, args, prog="show_data.py")
-
-    from pathlib import Path
+    out = Path(options.out or f"{Path(options.dataset).resolve().name}.png")  # of ".", too
+    check_png_target(out)
 
     from kerasref.data import check_available, load_dataset
     from kerasref.evaluation.figures import image_grid
@@ -39,9 +41,8 @@ def main(args: list[str]) -> None:
     )
     print_counts(dataset)
     images, labels = next(dataset.train.batches(SAMPLES, shuffle_seed=0).as_numpy_iterator())
-    out = Path(options.out or f"{Path(options.dataset).resolve().name}.png")  # of ".", too
     figure = image_grid(images.astype("uint8"), [dataset.class_names[label] for label in labels])
-    figure.savefig(out, dpi=120)
+    write_png(figure, out, dpi=120)
     print(f"{len(images)} samples of train in {out}")
 
 

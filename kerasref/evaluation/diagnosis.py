@@ -47,8 +47,8 @@ def _turned(history) -> str:
     if not last > RISEN * lowest:
         return ""
     epoch = int(column(history, "epoch")[losses.index(lowest)])
-    risen = _percent(last / lowest - 1)
-    return f"; validation loss was lowest in epoch {epoch} and is {risen} higher now, so stop earlier"
+    risen = f"{_percent(last / lowest - 1)} higher" if lowest > 0 else f"{last:.3g}"
+    return f"; validation loss was lowest in epoch {epoch} and is {risen} now, so stop earlier"
 
 
 def _percent(share) -> str:

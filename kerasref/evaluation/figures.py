@@ -40,6 +40,11 @@ SMALLEST_TEXT = 4.5  # points
 
 
 @matplotlib.rc_context(STYLE)
+def _printable(name) -> str:
+    """Control characters would be no XML, and halves of a pair (a folder's name that is not UTF-8) no text."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(name))
+
+
 def plot_confusion_matrix(matrix, class_names, *, title=None) -> Figure:
     """Counts [true][predicted] as a coloured table: blue is right, orange is wrong, white is never.
 
@@ -54,7 +59,7 @@ def plot_confusion_matrix(matrix, class_names, *, title=None) -> Figure:
         raise UserError(f"confusion matrix has shape {matrix.shape}, expected {(size, size)} for {size} class names")
     share = np.sqrt(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
     cell = np.clip(5 / size, 0.165, 1.1) if size <= MOST_NAMED_CLASSES else 10 / size  # inches
-    names = [name if len(name) <= 24 else f"{name[:23]}…" for name in map(str, class_names)]
+    names = [name if len(name) <= 24 else f"{name[:23]}…" for name in map(_printable, class_names)]
     text_size = float(np.clip(cell * 72 * 0.6, 5.5, 10))
     side = size * cell + 0.7 + text_size / 72 * 0.62 * max(map(len, names))
     figure = Figure((side, side + (0.3 if title else 0)), layout="constrained")

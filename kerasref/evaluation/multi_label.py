@@ -11,10 +11,11 @@ SCORES = ("precision", "recall", "f1")
 def multi_label_metrics(labels, probabilities, label_names, threshold: float = 0.5) -> dict:
     """Labels [n, L] of 1, 0 and -1 (not there, left out), probabilities [n, L], as values that JSON can hold.
 
-    - `per_label`: label, precision, recall, f1, support (examples that have it); a label never predicted has 0;
-    - `macro`: their mean; `exact`: share of the examples all of whose labels are right; `n`.
+    - `per_label`: label, precision, recall, f1, support (examples that have it); a label never predicted has 0, one
+      that no example has None;
+    - `macro`: their mean over the others; `exact`: share of the examples all of whose labels are right; `n`.
 
-    Raises UserError for arrays that do not fit each other.
+    Raises UserError for arrays that do not fit each other, other values, and where no example has any label.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     if (
@@ -25,10 +26,17 @@ def multi_label_metrics(labels, probabilities, label_names, threshold: float = 0
     ):
         raise UserError(f"labels have shape {labels.shape}, probabilities {probabilities.shape}; "
                         f"expected both [examples, {len(label_names)}], and at least one example")  # fmt: skip
+    if not (np.isfinite(probabilities) & (probabilities >= 0) & (probabilities <= 1)).all():
+        raise UserError("probabilities that are not finite or not from 0 to 1; the training may have diverged")
+    if not np.isin(labels, (-1, 0, 1)).all() or not (labels == 1).any():
+        raise UserError(f"labels hold {np.unique(labels)[:5].tolist()}, expected 1, 0 and -1, and at least one 1")
     predicted, known = probabilities > threshold, labels >= 0
     per_label = []
     for column, name in enumerate(label_names):
         rows = known[:, column]
+        if not (labels[:, column] == 1).any():
+            per_label.append({"label": str(name), **dict.fromkeys(SCORES), "support": 0})
+            continue
         scores = sk.precision_recall_fscore_support(
             labels[rows, column], predicted[rows, column], labels=[1], average=None, zero_division=0
         )
@@ -37,6 +45,6 @@ def multi_label_metrics(labels, probabilities, label_names, threshold: float = 0
     return {
         "n": len(labels),
         "exact": float(((predicted == labels) | ~known).all(axis=1).mean()),
-        "macro": {score: float(np.mean([row[score] for row in per_label])) for score in SCORES},
+        "macro": {score: float(np.mean([row[score] for row in per_label if row["support"]])) for score in SCORES},
         "per_label": per_label,
     }

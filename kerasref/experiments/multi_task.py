@@ -109,6 +109,7 @@ def _train(task: MultiTask, split: MemorySplit):
     import keras
 
     from kerasref.models import build_model
+    from kerasref.training import StopOnNonFinite
     from kerasref.training.losses import MaskedBinaryCrossEntropy
 
     keras.utils.set_random_seed(task.seed)
@@ -116,7 +117,7 @@ def _train(task: MultiTask, split: MemorySplit):
     model.compile(keras.optimizers.Adam(task.learning_rate), MaskedBinaryCrossEntropy(), steps_per_execution=20)
     for epoch in range(task.epochs):
         batches = split.batches(task.batch_size, shuffle_seed=task.seed, epoch=epoch, preprocessing=PREPROCESSING)
-        model.fit(batches, shuffle=False, verbose=0)
+        model.fit(batches, shuffle=False, verbose=0, callbacks=[StopOnNonFinite()])
     return model
 
 
@@ -128,7 +129,7 @@ def table(results: list[dict[str, dict]]) -> str:
         found = [result[name] for result in results]
         columns = [[f["macro"][score] for f in found] for score in ("precision", "recall", "f1")]
         columns.append([f["exact"] for f in found])
-        columns.append([min(row["f1"] for row in f["per_label"]) for f in found])
+        columns.append([min(row["f1"] for row in f["per_label"] if row["support"]) for f in found])
         seconds = np.mean([f["seconds"] for f in found])
         parameters = f"{found[0]['parameters']:,}"
         lines.append(f"| {name} | {parameters} | {' | '.join(map(_percent, columns))} | {seconds:.0f} s |")

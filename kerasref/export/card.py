@@ -72,7 +72,12 @@ def _training(run) -> list[str]:
 def _figures(run, model) -> list[str]:
     metrics = run.metrics_of(model)
     if not metrics:
-        return ["## Figures", "", f"None: {run.model_file.name} was never evaluated (scripts/evaluate.py).", ""]
+        return [
+            "## Figures",
+            "",
+            f"None: {run.model_file.name} was not evaluated with the weights that it has (scripts/evaluate.py).",
+            "",
+        ]
     interval = " to ".join(f"{end:.2%}" for end in metrics["accuracy_interval"])
     names = metrics["class_names"]
     worst = sorted((row["recall"], row["class"]) for row in metrics["per_class"] if row["recall"] is not None)[:3]

@@ -76,9 +76,9 @@ def verify(file: Path, expected: Expected, quantize: str | None, work: Path) -> 
     accuracy within 0.5 points; as many classes alike where labels are not known.
     """
     found = read_back(file, expected.images, work)
-    _expect_consistent(file, found, expected.class_names)
     if not all(np.isfinite(found[name]).all() for name in ("probabilities", "logits")):
         raise RunError(f"{file.name}, read back, gives numbers that are not finite; this file was not written")
+    _expect_consistent(file, found, expected.class_names)
     difference = np.abs(found["probabilities"] - expected.probabilities).max(axis=1)
     best, chosen = expected.probabilities.argmax(axis=1), found["class_id"]
     rows = np.arange(len(best))

@@ -92,7 +92,7 @@ def _padding(layer, kernel, strides):
 def _multiply_adds(layer, inputs, outputs):
     if isinstance(layer, keras.Model):
         return multiply_adds(layer)
-    kernels = [weight for weight in getattr(layer, "trainable_weights", ()) if len(weight.shape) > 1]
+    kernels = [weight for weight in getattr(layer, "weights", ()) if len(weight.shape) > 1]  # frozen ones work too
     if isinstance(layer, PER_OUTPUT_PIXEL + PER_INPUT_PIXEL):
         shape = outputs[0] if isinstance(layer, PER_OUTPUT_PIXEL) else inputs[0]
         pixels = shape[2:] if getattr(layer, "data_format", None) == "channels_first" else shape[1:-1]

@@ -90,21 +90,23 @@ def different_settings(model: keras.Model, module: nn.Module, names: dict[str, s
     images: one is enough, for a forward pass. examples: of the smallest batch. Raises UserError where batch norm gets
     one value per channel of it. Call it outside of `preserved`, which takes the dropout away.
     """
-    found = _penalty(model)
     values = values_per_channel(model, images)
+    found = _penalty(model)  # after a call, which adds what depends on inputs
     refuse_single_values(
         values, examples, "choose --examples and --step-batch (step_batch) so that the last batch has more than one"
     )
     for name, other in names.items():
         layer = find_layer(model, name)
-        for quantity, row, reason in _different_norm(layer, find_module(module, other), examples * values.get(name, 1)):
+        n = examples * values[name] if name in values else None
+        for quantity, row, reason in _different_norm(layer, find_module(module, other), n):
             found.append(_setting(name, quantity, row, reason))
     ours, theirs = dropout_calls(model, module, images)
-    ours, theirs = ([_told(layer) for layer in side if getattr(layer, rate_field(layer))] for side in (ours, theirs))
+    # By number and kind: the order of parallel branches is each library's own.
+    ours, theirs = (sorted(_told(part) for part in side if getattr(part, rate_field(part))) for side in (ours, theirs))
     if ours != theirs:
         reason = (
-            f"in the order of the calls Keras has {', '.join(ours) or 'none'}, PyTorch {', '.join(theirs) or 'none'} "
-            "(of layers: what a function of PyTorch's drops is neither seen nor switched off for the steps)"
+            f"Keras has {', '.join(ours) or 'none'}, PyTorch {', '.join(theirs) or 'none'} (of layers: what a function "
+            "of PyTorch's drops is neither seen nor switched off for the steps)"
         )
         found.append(_setting(model.name, "dropout", None, reason))
     return found
@@ -149,7 +151,7 @@ def refuse_single_values(values: dict[str, int], examples: int, advice: str) -> 
 
 
 def _penalty(model: keras.Model) -> list[dict]:
-    if not model.losses:
+    if not any(keras.ops.any(loss != 0) for loss in model.losses):
         return []
     weights = [weight.path for weight in model.trainable_weights if getattr(weight, "regularizer", None)]
     reason = (
@@ -159,8 +161,11 @@ def _penalty(model: keras.Model) -> list[dict]:
     return [_setting(model.name, "penalty", "l2", reason)]
 
 
-def _different_norm(layer, part, n: int) -> Iterator[tuple[str, str, str]]:
-    """(quantity, row, reason) for a normalisation and its counterpart. n: values per channel in the smallest batch."""
+def _different_norm(layer, part, n: int | None) -> Iterator[tuple[str, str, str]]:
+    """(quantity, row, reason) for a normalisation and its counterpart.
+
+    n: values per channel in the smallest batch; None where it is called several times.
+    """
     epsilon = getattr(layer, "epsilon", None)
     if epsilon is not None and hasattr(part, "eps") and not math.isclose(epsilon, part.eps, rel_tol=1e-6):
         yield "epsilon", "batch_norm_constants", f"epsilon is {epsilon:g} in Keras, {part.eps:g} in PyTorch"
@@ -172,12 +177,13 @@ def _different_norm(layer, part, n: int) -> Iterator[tuple[str, str, str]]:
     elif not math.isclose(1 - layer.momentum, part.momentum, abs_tol=1e-9):
         told = f"momentum is {layer.momentum:g} in Keras, which is {1 - layer.momentum:g} in PyTorch, not"
         yield "momentum", "batch_norm_constants", f"{told} {part.momentum:g}"
-    if _is_biased(layer) and 1 / n > BIASED:
+    if n is not None and _is_biased(layer) and 1 / n > BIASED:
         told = f"of {n} values per channel in a batch Keras keeps the biased variance, PyTorch n/(n−1) times it"
         yield "running variance", "batch_norm_unbiased", f"{told}; TorchBatchNormalization does as PyTorch"
 
 
 def _told(layer) -> str:
-    """Dropout 0.5, by PyTorch's name."""
-    name = type(layer).__name__
+    """Dropout 0.5, by PyTorch's name; of a class of one's own by that of the library's it is derived from."""
+    classes = (kind for kind in type(layer).__mro__ if kind.__module__.startswith(("keras.", "torch.")))
+    name = next(classes).__name__
     return f"{DROPOUT.get(name, name)} {getattr(layer, rate_field(layer)):g}"

@@ -67,7 +67,8 @@ def _refuse_probabilities(model, module, inputs, keras_logits, torch_logits) -> 
 def weights_part(model: keras.Model, module: nn.Module, names: dict[str, str]) -> dict:
     """Each weight, which both sides are meant to share: largest difference relative to the tensor's largest entry.
 
-    Raises UserError for a tensor that PyTorch lacks, and for parameters of PyTorch's that no weight of Keras' is.
+    Raises UserError for a tensor that PyTorch lacks, and for trained parameters of PyTorch's that no weight
+    of Keras' is.
     """
     state = {tensor: value.detach().cpu().numpy() for tensor, value in module.state_dict().items()}
     rows = []
@@ -79,10 +80,12 @@ def weights_part(model: keras.Model, module: nn.Module, names: dict[str, str]) -
         rows.append(row | _difference(ours, theirs, float(np.abs(theirs).max())))
     parameters = dict(module.named_parameters(remove_duplicate=False))  # one that is shared has several names
     shared = {id(parameters[row["module"]]) for row in rows if row["module"] in parameters}
-    if alone := [name for name, parameter in parameters.items() if id(parameter) not in shared]:
+    # What takes no gradient is a constant, which the forward pass compares.
+    trained = {name: parameter for name, parameter in parameters.items() if parameter.requires_grad}
+    if alone := [name for name, parameter in trained.items() if id(parameter) not in shared]:
         raise UserError(
             f"parameters of PyTorch's that no weight in Keras stands against: {shortened(alone)}; add their layers to "
-            "the layer map, or take them out of the module"
+            "the layer map, take them out of the module, or keep them as they are with requires_grad=False"
         )
     part = verdict("weights", rows, 1e-6, "largest difference / largest entry")
     if not part["equal"]:

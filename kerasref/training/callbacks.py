@@ -5,7 +5,7 @@ import time
 
 import keras
 
-from kerasref.errors import RunError
+from kerasref.errors import RunError, UserError
 from kerasref.training.schedules import Schedule
 
 
@@ -25,7 +25,12 @@ class LearningRateDecay(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         steps_per_epoch = self.steps_per_epoch or self.params["steps"]
-        done = int(self.model.optimizer.iterations.numpy())
+        if steps_per_epoch is None:
+            raise UserError("the data set does not tell its length; give LearningRateDecay its steps_per_epoch")
+        optimizer = self.model.optimizer
+        # Keras counts updates; where gradients are accumulated, one is made of several steps.
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        done = int(optimizer.iterations.numpy()) * (inner.gradient_accumulation_steps or 1)
         steps = min(self.model.steps_per_execution, steps_per_epoch - done % steps_per_epoch)
         self.model.optimizer.learning_rate = self.schedule((done + (steps - 1) / 2) / steps_per_epoch)
 

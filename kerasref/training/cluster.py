@@ -29,6 +29,8 @@ class Cluster:
         try:
             found = json.loads(text)
             cluster, task = found["cluster"], found["task"]
+            if not str(task["index"]).isdigit():
+                raise ValueError(f"index {task['index']!r} is no worker's number")
             job, index = task["type"], int(task["index"])
             jobs = [name for name in ("chief", "worker") if name in cluster]
             tasks = tuple((name, i, address) for name in jobs for i, address in enumerate(cluster[name]))
@@ -57,7 +59,9 @@ class Cluster:
         """
         port = self._host_and_port(self.worker)[1]
         try:
-            listening = socket.create_server(("", port))
+            both = socket.has_dualstack_ipv6()
+            family = socket.AF_INET6 if both else socket.AF_INET
+            listening = socket.create_server(("", port), family=family, dualstack_ipv6=both)
         except OSError as error:
             raise RunError(f"{self.describe([self.worker])} cannot listen at its port: {error.strerror}") from None
         missing, begun = [number for number in range(len(self.tasks)) if number != self.worker], time.monotonic()

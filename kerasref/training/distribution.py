@@ -10,6 +10,7 @@ those of one process but for rounding. Batch norm normalises with each replica's
 import contextlib
 import hashlib
 import json
+import math
 import signal
 import time
 from typing import Literal
@@ -245,7 +246,9 @@ class Replicas:
 
 
 def choose(strategy: Strategy, peer_timeout: float = PEER_TIMEOUT) -> OneDevice | Replicas:
-    """Raises UserError where `multi_worker` has no TF_CONFIG, or a broken one."""
+    """Raises UserError where `multi_worker` has no TF_CONFIG, or a broken one, or waits no time at all."""
+    if not 0 < peer_timeout < math.inf:
+        raise UserError(f"peer_timeout is {peer_timeout}, expected a finite number of seconds above 0")
     if strategy == "none":
         return OneDevice()
     return Replicas(Cluster.of_environment() if strategy == "multi_worker" else None, peer_timeout)

@@ -40,7 +40,9 @@ def check_gradients(
 
     A copy in float64 is checked, batch norm with the statistics of the batch; the model is left alone. Of a layer with
     more trainable weights `weights_per_layer` are drawn. A weight that disagrees is tried again with smaller ε: a kink
-    of ReLU or max-pooling between θ − ε and θ + ε goes away so, a wrong gradient does not.
+    of ReLU or max-pooling between θ − ε and θ + ε goes away so, a wrong gradient does not. At θ itself, as where batch
+    norm sees one value and puts out β = 0, the slopes of the two sides differ, and what is no steeper than one and no
+    flatter than the other is right.
 
     model: functional or sequential. inputs: [n, …]. labels: what `loss` takes; by default integers [n] for the
     cross-entropy over its logits. loss: a function of (labels, outputs) or a keras.losses.Loss.
@@ -111,6 +113,14 @@ def _difference(cost, variable, index, expected, rounding) -> float:
         found.append((at(theta + epsilon) - at(theta - epsilon)) / (2 * epsilon))
         if abs(found[-1] - expected) <= max(RIGHT * (abs(found[-1]) + abs(expected)), rounding / epsilon):
             break
+    else:
+        here, epsilon = at(theta), EPSILON / 100  # so small that what is smooth has one slope
+        noise = rounding / epsilon
+        low, high = sorted([(at(theta + epsilon) - here) / epsilon, (here - at(theta - epsilon)) / epsilon])
+        steepest = max(-low, high)
+        slack = noise + RIGHT * steepest
+        if high - low > max(100 * noise, 0.01 * steepest) and low - slack <= expected <= high + slack:
+            found.append(expected)
     at(theta)
     return min(found, key=lambda difference: abs(difference - expected))
 
@@ -135,6 +145,8 @@ def _copy(model, without_dropout):
 
 
 def _refuse_randomness(model, costs):
+    if wild := [cost for cost in costs if not np.isfinite(cost)]:
+        raise UserError(f"the cost is {wild[0]}, expected a finite number; look for nan or huge weights or inputs")
     if np.ptp(costs) <= ROUNDING * max(map(abs, costs)):
         return
     names = ", ".join(layer.name for layer in model.layers if getattr(layer, "seed_generator", None))

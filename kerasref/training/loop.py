@@ -105,8 +105,8 @@ def train(
             recipe=settings["recipe"], data=settings["dataset"], preprocessing=settings["preprocessing"]
         )
         if devices.is_chief:
-            for file in (run.model_file, run.best_file):
-                file.unlink(missing_ok=True)  # of fewer epochs: while it is there the run counts as complete
+            for file in (run.model_file, run.best_file, run.metrics_file, run.validation_file, run.report_file):
+                file.unlink(missing_ok=True)  # of fewer epochs: while they are there the run counts as complete
             run.write_settings(settings)
         with StopSignals() as signals:
             training = Training(
@@ -116,8 +116,8 @@ def train(
             if devices.is_chief:
                 training.save_best()
                 save_model(model, run.model_file)
-        if signals.received:
-            raise Stopped(f"trained to the end; scripts/evaluate.py {run.path} has its figures", signals.received)
+        if devices.is_chief and signals.received:
+            raise Stopped(f"trained to the end and saved, but not evaluated: {run.path}", signals.received)
     return run
 
 

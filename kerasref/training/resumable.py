@@ -12,6 +12,7 @@ from kerasref.atomic import written_beside
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.evaluation.evaluate import labels_of, predict_logits
 from kerasref.evaluation.metrics import compute_metrics, probabilities
+from kerasref.models.weight_files import weights_sha256
 from kerasref.runs import augmentation_of
 from kerasref.training import checkpoints, transfer
 from kerasref.training.callbacks import LearningRateDecay, ProgressBar, StopOnNonFinite
@@ -84,7 +85,9 @@ class Training(keras.callbacks.Callback):
         )
         all_callbacks.begin()
         stopped_early = self._restore()
-        self.devices.check_agreement(checkpoint=[self.first_epoch, self.first_step])
+        if self.devices.distributed:
+            place = [self.first_epoch, self.first_step]
+            self.devices.check_agreement(checkpoint=place, initial_weights=weights_sha256(model))
         progress_bar.first_step = stop_on_non_finite.first_step = self.first_step
         try:
             for epoch in range(self.first_epoch, recipe.epochs if not stopped_early else 0):

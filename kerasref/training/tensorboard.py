@@ -156,6 +156,7 @@ class ConfusionMatrixImage(_Writing):
 
     Written at the end of every `every`th epoch and of the training; None: of the training alone. A pass over `data`
     each time. Labels are numbers of classes or one-hot; a network with a single output is taken to give a logit.
+    Raises UserError where the network's outputs are not one for each of `class_names`, and for labels of other classes.
     """
 
     def __init__(self, log_dir, data, class_names, every=1, tag="confusion matrix"):
@@ -173,13 +174,22 @@ class ConfusionMatrixImage(_Writing):
             self._write()
         super().on_train_end(logs)
 
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        found, expected = max(2, self.model.output_shape[-1]), len(self.class_names)
+        if found != expected:
+            raise UserError(f"the network tells {found} classes apart, found {expected} class names; give one for each")
+
     def _write(self):
         matrix = np.zeros((len(self.class_names),) * 2, np.int64)
-        for images, labels in self.data:
+        for images, labels, *_ in self.data:
             logits, labels = self.model.predict_on_batch(images), np.asarray(labels)
             predicted = logits.argmax(-1) if logits.shape[-1] > 1 else (logits[:, 0] > 0).astype(np.int64)
             one_hot = labels.ndim == 2 and labels.shape[1] > 1
-            np.add.at(matrix, (labels.argmax(-1) if one_hot else labels.reshape(-1).astype(np.int64), predicted), 1)
+            classes = labels.argmax(-1) if one_hot else labels.reshape(-1).astype(np.int64)
+            if classes.min() < 0 or classes.max() >= len(matrix):
+                raise UserError(f"labels from {classes.min()} to {classes.max()}, expected 0 to {len(matrix) - 1}")
+            np.add.at(matrix, (classes, predicted), 1)
         with self.writer.as_default():
             tf.summary.image(self.tag, _pixels(plot_confusion_matrix(matrix, self.class_names))[None], step=self.epoch)
         self.writer.flush()

@@ -155,3 +155,27 @@ def test_what_tensorflow_says_of_a_damaged_disk_is_a_line(tmp_path):
             model.predict(records.batch(2), verbose=0)
         code, message = command_line._explain(found.value)
         assert code == 1 and re.match(says, message) and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("", "ResourceExhaustedError"),
+        ("{{function_node f}} [Op:Mul]", "ResourceExhaustedError"),
+        (
+            "Graph execution error:\n\nDetected at node a defined at:\n\n<stack traces unavailable>\nOOM, b\n\t [[a]]",
+            "OOM, b",
+        ),
+        (
+            "Traceback (most recent):\n  File x\nMemoryError: no 9 GiB\n\n\n\t [[{{node PyFunc}}]]\nHint: y",
+            "MemoryError: no 9 GiB",
+        ),
+        (
+            "{{function_node f}} x/events; No space left on device\n\tFailed [Op:Flush]",
+            "x/events; No space left on device",
+        ),
+    ],
+)
+def test_the_reason_is_found_among_the_names_of_nodes(message, reason):
+    error = tf.errors.ResourceExhaustedError(None, None, message)
+    assert command_line._explain(error) == (1, f"error: {reason}")

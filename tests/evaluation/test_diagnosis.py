@@ -48,3 +48,8 @@ def test_without_validation_it_says_so(nothing):
 def test_without_anything_it_says_so():
     assert "no training history" in diagnose([])
     assert "no training accuracy" in diagnose([{"epoch": 1, "loss": 2.0}])
+
+
+def test_a_validation_loss_that_was_zero():
+    sentence = diagnose(history(0.99, 0.98, val_losses=(0.5, 0.0, 0.3)))
+    assert "lowest in epoch 2 and is 0.3 now" in sentence

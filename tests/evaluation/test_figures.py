@@ -129,3 +129,12 @@ def test_image_grid_refuses_what_is_no_picture():
         image_grid(np.zeros((0, 4, 4, 1), np.uint8))
     with pytest.raises(UserError, match="1 captions for 2 images"):
         image_grid(np.zeros((2, 4, 4, 1), np.uint8), ["x"])
+
+
+def test_names_that_no_picture_can_show_leave_it_whole():
+    from xml.etree import ElementTree
+
+    figure, file = plot_confusion_matrix(np.eye(3, dtype=int), ("a\x07b", "\udce9", "c")), io.BytesIO()
+    figure.savefig(file, format="svg")
+    ElementTree.fromstring(file.getvalue())
+    assert labels_of(drawn(figure).axes[0].xaxis) == ["a\N{REPLACEMENT CHARACTER}b", "\N{REPLACEMENT CHARACTER}", "c"]

@@ -35,3 +35,23 @@ def test_a_picture_is_right_when_all_its_known_labels_are():
 def test_arrays_that_do_not_fit(shape):
     with pytest.raises(UserError, match="labels have shape"):
         multi_label_metrics(np.zeros(shape), np.zeros((3, 2)), "ab")
+
+
+def test_a_label_that_no_example_has_neither_helps_nor_harms():
+    metrics = multi_label_metrics([[1, 0, -1], [1, 0, -1]], [[0.9, 0.2, 0.1], [0.8, 0.1, 0.9]], "abc")
+    assert metrics["macro"]["f1"] == 1 and metrics["exact"] == 1
+    assert [(row["f1"], row["support"]) for row in metrics["per_label"]] == [(1, 2), (None, 0), (None, 0)]
+
+
+@pytest.mark.parametrize(
+    ("label", "probability", "says"),
+    [
+        (1, np.nan, "not finite"),
+        (1, 3.0, "not from 0 to 1"),
+        (2, 0.5, "expected 1, 0 and -1"),
+        (0, 0.5, "at least one"),
+    ],
+)
+def test_values_that_are_none(label, probability, says):
+    with pytest.raises(UserError, match=says):
+        multi_label_metrics([[label]], [[probability]], "a")

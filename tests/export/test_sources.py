@@ -70,7 +70,7 @@ def test_the_figures_of_other_weights_are_not_given(run_dir, tmp_path):
     model.save(run.model_file)
     os.utime(run.metrics_file)
     assert not run.is_evaluated() and open_source(run.path).contract.sure_above is None
-    assert "was never evaluated" in model_card(open_source(run.path), {})
+    assert "was not evaluated with the weights" in model_card(open_source(run.path), {})
 
 
 def _reversed(servable_class):
@@ -140,7 +140,7 @@ def test_figures_are_of_the_weights_that_are_exported(run_dir, tmp_path):
     model.save(tmp_path / "run" / "best.keras")
     best = open_source(tmp_path / "run" / "best.keras")
     assert last.contract.sure_above is not None and best.contract.sure_above is None
-    assert "best.keras was never evaluated" in model_card(best, {}) and "accuracy" in model_card(last, {})
+    assert "best.keras was not evaluated" in model_card(best, {}) and "accuracy" in model_card(last, {})
     folder = tmp_path / "exports"
     export(best, ("onnx",), folder, examples=20)
     export(last, ("litert",), folder, examples=20)

@@ -64,6 +64,13 @@ def test_channels_first():
     assert multiply_adds(model) == 8 * 10 * 9 * 4 * 8
 
 
+def test_frozen_layers_work_too():
+    model = build_model("lenet5")
+    before = multiply_adds(model)
+    model.trainable = False
+    assert multiply_adds(model) == before > 0
+
+
 def test_shared_layers_and_inner_models():
     inner = build_model("lenet5")
     outer = keras.Sequential([keras.Input((32, 32, 1)), inner])

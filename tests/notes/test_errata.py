@@ -13,7 +13,14 @@ from keras import ops
 from sklearn import metrics as sk
 
 from kerasref.models.vgg import VGG16
-from kerasref.notes import averages, batch_normalisation, deep_network, gradient_checking, logistic_regression
+from kerasref.notes import (
+    averages,
+    batch_normalisation,
+    deep_network,
+    gradient_checking,
+    initialisation,
+    logistic_regression,
+)
 from kerasref.notes import optimizers as rules
 from kerasref.notes.activations import ACTIVATIONS, relu, sigmoid
 from kerasref.notes.convolution import convolve_channels
@@ -89,6 +96,34 @@ def test_rmsprop_without_epsilon_divides_zero_by_zero(digits):
     assert np.isfinite(rules.rmsprop(w, dw, np.zeros_like(w), 0.01, epsilon=1e-7)[0]).all()
 
 
+def test_momentum_with_1_minus_beta_accelerates_nothing():
+    """A steady gradient of 1 "获得加速": V stays below it, and the weights behind plain descent's; Keras' go ahead."""
+    w, v, highest = np.zeros(1), np.zeros(1), 0
+    for _ in range(100):
+        w, v = rules.momentum(w, np.ones(1), v, 0.01)
+        highest = max(highest, v[0])
+    assert 0.9999 < highest < 1
+    assert w[0] > -100 * 0.01
+    variable = keras.Variable([0.0], dtype="float64")
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+    for _ in range(100):
+        before = float(variable[0])
+        optimizer.apply([ops.ones(1, dtype="float64")], [variable])
+    assert before - float(variable[0]) == pytest.approx(10 * 0.01, rel=1e-3)
+
+
+def test_at_a_saddle_the_gradient_is_zero_in_all_dimensions():
+    """x² − y² at 0. Rare is an optimum's one sign of all curvatures: here of random symmetric matrices, n x n."""
+    saddle = gradient_checking.numeric_gradient(lambda p: p[0] ** 2 - p[1] ** 2, np.zeros(2))
+    assert np.array_equal(saddle, [0, 0])
+    one_sign = {}
+    for n in (1, 2, 4, 8):
+        a = RNG.standard_normal((2000, n, n))
+        curvatures = np.linalg.eigvalsh(a + a.transpose(0, 2, 1))
+        one_sign[n] = ((curvatures > 0).all(axis=1) | (curvatures < 0).all(axis=1)).mean()
+    assert one_sign[1] == 1 > one_sign[2] > one_sign[4] > one_sign[8] == 0
+
+
 def test_classes_are_counted_from_1_to_c():
     z, y = RNG.normal(size=(4, 1)), np.eye(4)[:, :1]
     a = softmax(z)
@@ -104,6 +139,28 @@ def test_the_derivative_of_the_cost_lacks_1_over_m():
     y_hat, y = RNG.uniform(0.1, 0.9, (1, 5)), np.array([[1.0, 0, 1, 0, 0]])
     numeric = gradient_checking.numeric_gradient(lambda p: logistic_regression.cost(p, y), y_hat)
     np.testing.assert_allclose(numeric, logistic_regression.cost_derivative(y_hat, y) / 5, rtol=1e-7)
+    x, w = RNG.normal(size=(3, 5)), RNG.normal(size=(1, 3))
+    dz = sigmoid(w @ x) - y  # the notes' dZ, called ∂J/∂Z
+    of_z = gradient_checking.numeric_gradient(lambda z: logistic_regression.cost_of_logits(z, y), w @ x)
+    of_w = gradient_checking.numeric_gradient(lambda w: logistic_regression.cost_of_logits(w @ x, y), w)
+    np.testing.assert_allclose(of_z, dz / 5, rtol=1e-7)
+    np.testing.assert_allclose(
+        of_w, of_z @ x.T, rtol=1e-7
+    )  # the 1/m is in it; with another one it would be there twice
+
+
+def test_n_is_a_number_of_units_and_a_what_they_put_out():
+    """n^[l] is "第 l 层神经网络" and a^[l] "第 l 层的激活函数" in the notes, which have σ' = a(1 − a) further down."""
+    layers = [
+        (RNG.normal(size=(5, 3)), np.zeros((5, 1)), "sigmoid"),
+        (RNG.normal(size=(2, 5)), np.zeros((2, 1)), "softmax"),
+    ]
+    zs, activations = deep_network.forward(layers, RNG.normal(size=(3, 7)))
+    assert [len(a) for a in activations] == [3, 5, 2]  # n^[0], n^[1], n^[2]
+    slope = (sigmoid(zs[0] + 1e-6) - sigmoid(zs[0] - 1e-6)) / 2e-6
+    np.testing.assert_allclose(activations[1] * (1 - activations[1]), slope, rtol=1e-7)  # a is the values
+    with pytest.raises(TypeError):
+        1 - sigmoid  # and no function
 
 
 def test_the_forward_pass_has_w_where_the_notes_have_its_transpose():
@@ -127,6 +184,34 @@ def test_the_forward_pass_has_w_where_the_notes_have_its_transpose():
         for transposed in (False, True)
     ]
     assert ratios[0] < 1e-7 and ratios[1] > 0.1
+
+
+def test_w_has_a_row_for_each_unit_of_its_own_layer():
+    """W is n x n in the notes, n the units of the layer before: that gives a layer as many units as its inputs."""
+    layer, x = keras.layers.Dense(10), RNG.normal(size=(784, 4))
+    assert layer(x.T).shape == (4, 10)
+    assert layer.kernel.shape == (784, 10)  # Wᵀ
+    w = layer.get_weights()[0].T
+    np.testing.assert_allclose(w @ x, ops.convert_to_numpy(layer(x.T)).T, atol=1e-4)
+    assert (np.zeros((784, 784)) @ x).shape != (10, 4)
+
+
+def test_zero_weights_make_the_rows_of_a_equal_and_not_the_columns(digits):
+    """ "X矩阵每一列都相同": a column is an example, a row a unit. Five steps from W = 0."""
+    x, y = digits
+    layers = [(np.zeros((8, 64)), np.zeros((8, 1)), "sigmoid"), (np.zeros((10, 8)), np.zeros((10, 1)), "softmax")]
+    layers = deep_network.train(layers, x, y, 0.5, deep_network.mini_batches(x.shape[1], 64)[:5])
+    a = deep_network.forward(layers, x)[1][1]
+    assert np.ptp(x, axis=1).max() == 1  # the columns of X are not the same
+    assert np.ptp(a, axis=0).max() < 1e-12  # all units put out the same
+    assert np.ptp(a, axis=1).min() > 1e-4  # of different examples different things
+
+
+def test_small_weights_leave_the_sigmoid_near_a_half(digits):
+    """ "经过激活函数后仍接近 0": with w of 0.03, and the sigmoid that the notes' layers have up to there."""
+    z = initialisation.small(RNG, (50, 64)) @ digits[0]
+    assert np.abs(np.tanh(z)).mean() < 0.15
+    assert sigmoid(z).mean() == pytest.approx(0.5, abs=0.02) and sigmoid(z).min() > 0.3
 
 
 def test_dw_takes_what_went_into_the_layer():
@@ -179,6 +264,11 @@ def test_z_sums_over_features():
     assert (w.T @ x)[0, 4] == pytest.approx(sum(x[i, 4] * w[i, 0] for i in range(6)))
     with pytest.raises(IndexError):
         sum(x[i, 4] * w[i, 0] for i in range(9))  # Σ from 1 to m
+
+
+def test_z_and_not_w_is_distributed_like_the_features():
+    x, w = RNG.standard_normal((500, 400)), initialisation.xavier(RNG, (500, 500))
+    assert [x.std(), w.std(), (w @ x).std()] == pytest.approx([1, 0.0447, 1], rel=0.02)
 
 
 def test_no_activation_of_the_notes_has_a_slope_above_1():

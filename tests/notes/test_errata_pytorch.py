@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import io
 import re
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -38,6 +39,14 @@ def test_reshape_1_minus_1_is_no_vector():
     assert t.reshape(1, -1).squeeze().shape == t.reshape(-1).shape == t.flatten().shape == (6,)
 
 
+def test_unsqueeze_needs_an_axis():
+    with pytest.raises(TypeError, match="dim"):
+        torch.ones(3).unsqueeze()
+    with pytest.raises(TypeError, match="axis"):
+        ops.expand_dims(np.ones(3))
+    assert torch.ones(3).unsqueeze(dim=0).shape == (1, 3)
+
+
 def test_broadcasting_adds_axes_in_front():
     assert (torch.zeros(2, 3) + torch.arange(3)).tolist() == [[0, 1, 2]] * 2
     with pytest.raises(RuntimeError, match="size of tensor"):
@@ -66,6 +75,29 @@ def test_a_batch_is_a_list_of_two_tensors():
     assert isinstance(batch, list)
     assert [type(element) for element in batch] == [torch.Tensor, torch.Tensor]
     assert batch[1].tolist() == [0, 1, 2, 3]
+
+
+def test_the_example_data_set_has_no_normalize():
+    """The notes' OHLC, with Dataset for DataSet and a given table for pandas' of a file."""
+
+    class OHLC(torch.utils.data.Dataset):
+        def __init__(self, data):
+            self.data = data
+
+        def __getitem__(self, index):
+            r = self.data.iloc[index]
+            label = torch.tensor(r.is_up_day, dtype=torch.long)
+            sample = self.normalize(torch.tensor([r.open, r.high, r.low, r.close]))
+            return sample, label
+
+        def __len__(self):
+            return len(self.data.iloc)
+
+    day = SimpleNamespace(open=1.0, high=2.0, low=0.5, close=1.5, is_up_day=1)
+    days = OHLC(SimpleNamespace(iloc=[day]))
+    assert len(days) == 1
+    with pytest.raises(AttributeError, match="normalize"):
+        days[0]
 
 
 def test_torchvision_is_a_package_of_its_own():
@@ -116,6 +148,29 @@ def test_eval_does_not_stop_gradients():
     assert module(x).requires_grad and torch.equal(module(x), module(x))
     with torch.no_grad():
         assert not module(x).requires_grad
+
+
+def test_step_changes_weights_and_no_gradient():
+    """`optimizer.step()    # 更新梯度`"""
+    layer = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.001)
+    layer(torch.ones(4, 3)).square().sum().backward()
+    weight, gradient = layer.weight.detach().clone(), layer.weight.grad.clone()
+    optimizer.step()
+    assert torch.equal(layer.weight.grad, gradient)
+    assert not torch.equal(layer.weight, weight)
+
+
+def test_the_weights_go_to_model_pth(tmp_path, monkeypatch):
+    """ "保存模型的权重到名为 mnist_cnn_model.pth 的文件中", above this line; eval_model has the other one."""
+    monkeypatch.chdir(tmp_path)
+    model, model_f = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    torch.save(model.state_dict(), "model.pth")
+    assert [file.name for file in tmp_path.iterdir()] == ["model.pth"]
+    model_f.load_state_dict(torch.load("model.pth"))
+    assert torch.equal(model_f.weight, model.weight)
+    with pytest.raises(FileNotFoundError):
+        torch.load("mnist_cnn_model.pth")
 
 
 def test_tensorboard_does_not_bring_tensorflow():

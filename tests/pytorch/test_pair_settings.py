@@ -250,3 +250,58 @@ def test_weights_may_be_excluded_from_the_decay():
     optimizer.exclude_from_weight_decay(var_list=[kept])
     optimizer.apply([np.zeros(2)] * 2, [kept, decayed])
     np.testing.assert_allclose([kept, decayed], [[1, 1], [0.9, 0.9]])
+
+
+class Mine(layers.Dropout):
+    pass
+
+
+def branches(in_keras=layers.Dropout, rates=(0.3, 0.5)):
+    """Two branches that drop out: Keras runs them in an order of its own."""
+    inputs = keras.Input((6,))
+    a = in_keras(0.5)(layers.Dense(7, name="a")(inputs))
+    b = in_keras(0.3)(layers.ReLU()(layers.ReLU()(layers.Dense(7, name="b")(inputs))))
+    drops = dict(one=nn.Dropout(rates[0]), two=nn.Dropout(rates[1]))
+    modules = dict(a=nn.Linear(6, 7), b=nn.Linear(6, 7), c=nn.Linear(7, 5), **drops)
+
+    def forward(net, x):
+        return net.c(net.one(torch.relu(net.b(x))) + net.two(net.a(x)))
+
+    return ported(layers.Dense(5, name="c")(a + b), inputs, forward, **modules)
+
+
+@pytest.mark.parametrize("in_keras", [layers.Dropout, Mine])
+def test_dropout_in_another_order_or_a_class_of_ones_own_is_equal(in_keras):
+    model, module, names = branches(in_keras)
+    assert compare(model, module, VECTORS, names, **QUICK).equal
+    model, module, names = branches(in_keras, rates=(0.3, 0.4))
+    assert not compare(model, module, VECTORS, names, **QUICK).equal
+
+
+def test_a_shared_batch_norm_is_not_told_to_have_one_value():
+    inputs, norm = keras.Input((6, 8, 2)), layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="bn")
+    x = layers.GlobalAveragePooling2D()(norm(norm(inputs)))
+    modules = dict(bn=nn.BatchNorm2d(2), fc=nn.Linear(2, 5))
+    pair = ported(layers.Dense(5, name="fc")(x), inputs, lambda n, x: n.fc(n.bn(n.bn(x)).mean((2, 3))), **modules)
+    part = compare(*pair[:2], IMAGES, pair[2], **QUICK).parts[-1]
+    assert "values per channel" not in str(part.get("reason"))
+
+
+def test_a_penalty_counts_where_it_is_one_and_whatever_was_called_before():
+    model, module, names = dense(regularizer=keras.regularizers.L2(0.0))
+    assert compare(model, module, VECTORS, names, **QUICK).equal
+    model, module, names = dense(between=layers.ActivityRegularization(l2=0.1))
+    for layer_map in (names, None):
+        assert not compare(model, module, VECTORS, layer_map, **QUICK).equal
+
+
+def test_a_parameter_of_pytorch_s_that_is_a_constant_needs_no_counterpart():
+    inputs = keras.Input((6, 8, 2))
+    x = TorchBatchNormalization(scale=False, momentum=0.9, epsilon=1e-5, name="bn")(inputs)
+    x = layers.Dense(5, name="fc")(layers.GlobalAveragePooling2D()(x))
+    modules = dict(bn=nn.BatchNorm2d(2), fc=nn.Linear(2, 5))
+    model, module, names = ported(x, inputs, lambda net, x: net.fc(net.bn(x).mean((2, 3))), **modules)
+    with pytest.raises(UserError, match="requires_grad=False"):
+        compare(model, module, IMAGES, names, **QUICK)
+    module.bn.weight.requires_grad_(False)
+    assert compare(model, module, IMAGES, names, **QUICK).equal

@@ -1,15 +1,18 @@
 """The notes' menu, typed at."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from menu import train_command
 from PIL import Image
 
-SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "menu.py"
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCRIPT = ROOT / "scripts" / "menu.py"
 
 
 def menu(typed, run_dir, locale="C.UTF-8", *args):
@@ -38,6 +41,48 @@ def test_pictures_until_0_in_two_languages(run_dir, tmp_path, locale, said):
     assert done.returncode == 0, done.stderr
     assert "no-such.png" in done.stdout  # and it went on
     assert any(word in done.stdout for word in said)
+
+
+TRAINING = """
+import signal, sys, time
+def save(number, frame):
+    time.sleep(1)  # longer than the quarter of a second that subprocess.run gives it
+    print("saved", flush=True)
+    sys.exit(128 + number)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, save)
+print("begun", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
+def test_a_signal_lets_the_training_save(send, number):
+    """Ctrl-C goes to both, as from a terminal; SIGTERM to the menu alone."""
+    waiting = f"import sys, menu; sys.exit(menu.wait_for([sys.executable, '-c', {TRAINING!r}]))"
+    options = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(
+        [sys.executable, "-c", waiting], env={**os.environ, "PYTHONPATH": str(SCRIPT.parent)}, cwd=ROOT, **options
+    ) as process:
+        try:
+            assert process.stdout.readline() == "begun\n"
+            send(process.pid, number)
+            assert process.communicate(timeout=30)[0] == "saved\n"
+            assert process.returncode == 128 + number
+        finally:
+            process.kill()
+
+
+def test_the_exit_code_is_the_trainings(tmp_path):
+    done = menu(["1"], tmp_path / "run", "C.UTF-8", "--recipe", "nothing")
+    assert done.returncode == 2 and "unknown recipe 'nothing'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_that_is_there_is_resumed(tmp_path):
+    assert "--resume" not in train_command("mnist_cnn", None, tmp_path)
+    (tmp_path / "recipe.json").touch()
+    assert train_command("mnist_cnn", "digits", tmp_path)[-3:] == ["--dataset", "digits", "--resume"]
 
 
 def test_testing_before_training_says_what_to_do(tmp_path):

@@ -36,11 +36,30 @@ def test_gradients_of_a_network_from_elsewhere(tmp_path, capsys):
         (["mlp", "--examples", "0"], "examples is 0, expected at least 1"),
         (["scripts"], "scripts"),
         (["scripts", "--dropout", "0.5"], "leave the network's options out"),
+        (["scripts", "--num-classes", "0"], "leave the network's options out"),
+        (["mlp", "--seed", "-1"], r"seed is -1, expected a whole number from 0 to 2\*\*32 - 1"),
+        (["mlp", "--seed", "4294967296"], "seed is 4294967296, expected"),
     ],
 )
 def test_what_cannot_be_checked(args, says):
     with pytest.raises(UserError, match=says):
         check_gradients.main(args)
+
+
+def test_gradients_of_weights_that_are_not_numbers_or_not_there(tmp_path):
+    model = keras.Sequential([keras.Input((4, 5, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.set_weights([np.full((20, 3), np.nan), np.zeros(3)])
+    model.save(tmp_path / "nan.keras")
+    model.trainable = False
+    model.save(tmp_path / "frozen.keras")
+    keras.Sequential([keras.Input((4, 5, 1)), keras.layers.Flatten()]).save(tmp_path / "none.keras")
+    for name, says in {
+        "nan": "the cost is nan, expected a finite number",
+        "frozen": "frozen.keras has no trainable weights",
+        "none": "none.keras has no trainable weights",
+    }.items():
+        with pytest.raises(UserError, match=says):
+            check_gradients.main([str(tmp_path / f"{name}.keras"), "--trust"])
 
 
 def test_edges_of_a_photograph(tmp_path, monkeypatch, capsys):

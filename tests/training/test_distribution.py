@@ -4,8 +4,10 @@ import collections
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,8 +15,9 @@ import numpy as np
 import pytest
 
 from kerasref.errors import UserError
+from kerasref.recipe import Recipe
 from kerasref.runs import Run
-from kerasref.training import is_chief
+from kerasref.training import is_chief, train
 from kerasref.training.cluster import EXAMPLE, Cluster
 from tests.training import namespaces
 from tests.training.workers import PLAIN
@@ -119,6 +122,7 @@ def _config(cluster, job="worker", index=0):
         (_config({"worker": ["a:1", "b:1"]}, index=2), "task worker 2 is not in its cluster of 2"),
         (_config({"worker": ["a:1", "a:1"]}), "two workers have one address"),
         (_config({"worker": ["a"]}), "'a' is no HOST:PORT"),
+        (_config({"worker": ["a:1", "b:1"]}, index=0.7), "index 0.7 is no worker's number"),
         (_config({"worker": ["a:1"], "ps": ["b:1"]}), "it has ps"),
     ],
 )
@@ -129,6 +133,26 @@ def test_a_broken_tf_config_is_said_with_an_example(config, says, monkeypatch):
     with pytest.raises(UserError, match=says) as error:
         is_chief("multi_worker")
     assert EXAMPLE in str(error.value)
+
+
+@pytest.mark.parametrize("seconds", [-3.0, 0.0, float("nan"), float("inf")])
+def test_a_time_to_wait_that_is_none(seconds, tmp_path):
+    with pytest.raises(UserError, match="peer_timeout is"):
+        train(Recipe(dataset="digits"), tmp_path / "run", peer_timeout=seconds)
+
+
+def test_workers_meet_by_either_family_of_addresses():
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    hosts = ("[::1]", "127.0.0.1") if socket.has_dualstack_ipv6() else ("127.0.0.1",)
+    for host in hosts:
+        first, second = (
+            Cluster((("worker", 0, f"{host}:{port}"), ("worker", 1, f"{host}:{port + 1}")), i) for i in (0, 1)
+        )
+        waiting = threading.Thread(target=first.wait_for_all, args=(20,))
+        waiting.start()
+        second.wait_for_all(20)
+        waiting.join()
 
 
 def test_the_chief_of_a_cluster_is_worker_0(monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 from kerasref.errors import RunError, Stopped, UserError
+from kerasref.evaluation.evaluate import evaluate_run
 from kerasref.recipe import Recipe
 from kerasref.runs import Run
 from kerasref.training import loop, resumable, train
@@ -95,6 +96,14 @@ def test_fewer_epochs_than_were_begun_leave_the_run_as_it_is(tmp_path):
     shorter = dataclasses.replace(RECIPE, epochs=2, steps_per_execution=1)
     run = train(shorter, tmp_path / "run", resume=True, callbacks=[StopIn()])
     assert not run.model_file.exists() and run.recipe().epochs == 4  # it holds a part of the third epoch already
+
+
+def test_the_figures_of_fewer_epochs_go_when_more_are_trained(tmp_path):
+    run = train(RECIPE, tmp_path / "run")
+    evaluate_run(run)
+    assert run.is_evaluated() and run.validation_file.exists()
+    train(dataclasses.replace(RECIPE, epochs=3), tmp_path / "run", resume=True)
+    assert not any(file.exists() for file in (run.metrics_file, run.validation_file, run.report_file))
 
 
 def test_a_signal_while_the_network_is_saved_is_not_lost(tmp_path, monkeypatch):

@@ -69,6 +69,34 @@ def test_a_kink_is_no_mistake():
     assert check.verdict == "right"
 
 
+class SlopeAtZero(layers.Layer):
+    """ReLU that is said to have `slope` at 0, where its two sides have 0 and 1."""
+
+    def __init__(self, slope=0.0, **options):
+        super().__init__(**options)
+        self.slope = slope
+
+    def call(self, x):
+        @tf.custom_gradient
+        def relu(x):
+            slopes = tf.where(x == 0, tf.cast(self.slope, x.dtype), tf.cast(x > 0, x.dtype))
+            return tf.nn.relu(x), lambda upstream: upstream * slopes
+
+        return relu(x)
+
+    def get_config(self):
+        return super().get_config() | {"slope": self.slope}
+
+
+@pytest.mark.parametrize(("slope", "verdict"), [(0.0, "zero"), (0.5, "right"), (1.0, "right"), (1.5, "wrong")])
+def test_a_kink_at_the_weight_itself(slope, verdict):
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, SlopeAtZero(slope)(layers.Dense(1, name="unit")(inputs)))
+    model.set_weights([np.array([[1.0]]), np.array([-1.0])])
+    (check,) = check_gradients(model, np.ones((1, 1)), np.zeros((1, 1)), lambda labels, outputs: tf.reduce_sum(outputs))
+    assert check.verdict == verdict
+
+
 def test_a_gradient_of_zero_is_called_that():
     """The notes, batch 归一化: a bias before batch norm has no effect."""
     inputs = keras.Input((5,))

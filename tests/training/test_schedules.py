@@ -1,7 +1,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from kerasref.errors import UserError
 from kerasref.recipe import Recipe
 from kerasref.training import LearningRateDecay, constant, cosine, exponential, inverse_time, step, warmup
 from kerasref.training.schedules import recipe_schedule
@@ -41,3 +43,22 @@ def test_the_callback_stands_alone_in_anyones_fit():
     x, y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
     history = model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=[LearningRateDecay(inverse_time(0.01, 1.0))])
     np.testing.assert_allclose(history.history["learning_rate"], [0.01, 0.005, 0.01 / 3], rtol=1e-6)
+
+
+def test_the_callback_counts_steps_and_not_updates():
+    x, y, rates = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32"), []
+    for accumulated in (None, 2):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=accumulated), "mse")
+        callback = LearningRateDecay(inverse_time(0.01, 1.0))
+        rates.append(model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=[callback]).history["learning_rate"])
+    np.testing.assert_allclose(*rates)
+
+
+def test_a_data_set_of_unknown_length_is_said():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    one = tf.TensorSpec((1, 2)), tf.TensorSpec((1, 1))
+    data = tf.data.Dataset.from_generator(lambda: iter([(np.ones((1, 2)), np.ones((1, 1)))]), output_signature=one)
+    with pytest.raises(UserError, match="give LearningRateDecay its steps_per_epoch"):
+        model.fit(data, verbose=0, callbacks=[LearningRateDecay(inverse_time(0.01, 1.0))])

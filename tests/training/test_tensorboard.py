@@ -242,3 +242,16 @@ def test_a_stop_at_an_epochs_end_loses_nothing(shown, tmp_path):
             np.testing.assert_array_equal(
                 [tags[tag][step] for step in (0, 1)], [expected[tag][step] for step in (0, 1)]
             )
+
+
+@pytest.mark.parametrize(
+    ("names", "change", "says"),
+    [
+        (["a", "b"], lambda x, y: (x, y), "tells 3 classes apart, found 2 class names"),
+        (["a", "b", "c"], lambda x, y: (x, y - 1), "labels from -1 to 1"),
+    ],
+)
+def test_a_confusion_matrix_of_other_classes(tmp_path, names, change, says):
+    callback = ConfusionMatrixImage(tmp_path, batches().map(change), names)
+    with pytest.raises(UserError, match=says):
+        softmax_regression().fit(batches(), callbacks=[callback], verbose=0, shuffle=False)
