@@ -1,6 +1,8 @@
 """A file of weights from one side to the other, for a network of kerasref."""
 
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -74,8 +76,9 @@ def _read_keras(name: str, path: Path, build: dict) -> keras.Model:
 def _build(name: str, source: Path, build: dict) -> keras.Model:
     """The network, unless it is larger than the paper's and has more parameters than the file bytes: the file says
     its sizes, and may lie."""
-    with keras.StatelessScope(initialize_variables=False):  # shapes alone, no memory
-        parameters, usual = (build_model(name, **fields).count_params() for fields in (build, {}))
+    # In a thread: Keras keeps its state by thread, and this one's variables are never to be given values.
+    with ThreadPoolExecutor(1) as thread:
+        parameters, usual = thread.map(partial(_count_params, name), (build, {}))
     size = source.stat().st_size
     if parameters > max(usual, size):
         raise UserError(
@@ -83,3 +86,8 @@ def _build(name: str, source: Path, build: dict) -> keras.Model:
             f"inputs {build['input_shape']} and {build['num_classes']} classes; expected a whole file of its weights"
         )
     return build_model(name, **build)
+
+
+def _count_params(name: str, build: dict) -> int:
+    with keras.StatelessScope(initialize_variables=False):  # shapes alone, no memory
+        return build_model(name, **build).count_params()
