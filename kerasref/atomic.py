@@ -77,3 +77,8 @@ def _flush(path: Path) -> None:
 
 def _aside(target):
     return target.with_name(f".{target.name}.replaced")
+
+
+def file_in_the_way(folder: Path) -> Path | None:
+    """What is no folder where `folder` or one above it should be; None where it can be made, or is there."""
+    return next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)

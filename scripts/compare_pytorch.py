@@ -14,6 +14,7 @@ import tyro
 from command_line import import_tensorflow, parse, run
 from network_options import NetworkOptions
 
+from kerasref.atomic import file_in_the_way
 from kerasref.errors import RunError, UserError
 
 
@@ -64,7 +65,7 @@ class Arguments(NetworkOptions):
 def main(args: list[str]) -> None:
     arguments = parse(Arguments, args, prog="compare_pytorch.py")
     out = arguments.out or Path("comparisons") / arguments.model
-    if blocked := next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None):
+    if blocked := file_in_the_way(out):
         raise UserError(f"{blocked} is a file, expected a folder for the page; give another --out")
 
     import_tensorflow()

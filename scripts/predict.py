@@ -85,16 +85,11 @@ def _pictures(paths: tuple[Path, ...]) -> list[Path | bytes]:
 
 def write_picture(pixels, file: Path) -> None:
     """uint8 [H, W, 1 or 3] as a PNG."""
-    import io
-
-    from PIL import Image
-
     from kerasref.atomic import write_atomically
+    from kerasref.data.pictures import png_of
 
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, buffer.getvalue())
+    write_atomically(file, png_of(pixels))
 
 
 def _print(image: str, prediction: dict, as_json: bool) -> None:

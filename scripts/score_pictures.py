@@ -9,6 +9,7 @@ import numpy as np
 import tyro
 from command_line import import_tensorflow, parse, quiet_start, run
 
+from kerasref.atomic import file_in_the_way
 from kerasref.errors import UserError
 
 BATCH_SIZE = 100
@@ -35,9 +36,8 @@ def score_pictures(
         raise UserError(f"--count is {count}, expected at least 1")
     if seed < 0:
         raise UserError(f"--seed is {seed}, expected at least 0")
-    for path in (out, *out.parents) if out else ():
-        if path.exists() and not path.is_dir():
-            raise UserError(f"--out {out}: {path} is a file, expected a folder")
+    if out and (blocked := file_in_the_way(out)):
+        raise UserError(f"--out {out}: {blocked} is a file, expected a folder")
     import_tensorflow()
     from picture_set import make_pictures, sklearn_digits
 

@@ -162,3 +162,10 @@ def _regular_file_size(path) -> int:
 
 def _unreadable(source, reason) -> UserError:
     return UserError(f"{'picture' if isinstance(source, bytes) else Path(source)}: {reason}")
+
+
+def png_of(pixels: np.ndarray) -> bytes:
+    """uint8 [height, width, 1 or 3] as the content of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
+    return file.getvalue()

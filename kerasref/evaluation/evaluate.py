@@ -32,9 +32,10 @@ def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
     dataset = run.load_dataset(data_dir)
     if dataset.test is None:
         raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
-    labels, predicted, metrics = _measure(run, dataset, dataset.test)
+    model = run.load_model()
+    labels, predicted, metrics = _measure(run, model, dataset, dataset.test)
     if dataset.validation is not None:
-        *judged, on_validation = _measure(run, dataset, dataset.validation)
+        *judged, on_validation = _measure(run, model, dataset, dataset.validation)
         metrics["sure_above"] = sure_above(*judged)
         run.write_metrics(on_validation, run.validation_file)
     run.write_metrics(metrics)
@@ -54,14 +55,13 @@ def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
 
 def measure_validation(run: Run, dataset: ImageDataset) -> dict:
     """Writes validation.json, the metrics of the run's validation split, by which runs are chosen; returns them."""
-    metrics = _measure(run, dataset, dataset.validation)[2]
+    metrics = _measure(run, run.load_model(), dataset, dataset.validation)[2]
     run.write_metrics(metrics, run.validation_file)
     return metrics
 
 
-def _measure(run: Run, dataset: ImageDataset, split) -> tuple[np.ndarray, np.ndarray, dict]:
+def _measure(run: Run, model, dataset: ImageDataset, split) -> tuple[np.ndarray, np.ndarray, dict]:
     """Labels [n], probabilities [n, classes] and metrics of one split."""
-    model = run.load_model()
     predicted = probabilities(predict_logits(model, split, run.preprocessing()))
     labels = labels_of(split)
     metrics = compute_metrics(labels, predicted, dataset.class_names, run.recipe().selection_metric)

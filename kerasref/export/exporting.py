@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kerasref.atomic import move_into_place, restore, write_atomically
+from kerasref.atomic import file_in_the_way, move_into_place, restore, write_atomically
 from kerasref.errors import RunError, UserError
 from kerasref.export.card import model_card
 from kerasref.export.contract import read_entries
@@ -40,8 +40,8 @@ def export(
     that file is then not there, and what was there before still is.
     """
     targets = {format: folder / NAMES[format].format(f"_{quantize}" if quantize else "") for format in formats}
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; expected a folder to write into")
+    if blocked := file_in_the_way(folder):
+        raise UserError(f"{blocked} is a file; expected a folder to write into")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):

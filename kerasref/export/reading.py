@@ -1,14 +1,13 @@
 """Reads an exported file as a stranger would: in a process of its own that cannot import Keras, nor TensorFlow where
 the file does not need it. python -m kerasref.export.reading MODEL PICTURES.npy ANSWERS.npz"""
 
-import io
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from kerasref.data.pictures import png_of
 from kerasref.export.predictors import load, needs_tensorflow
 
 BATCH_BYTES = 2**22  # of pictures at a time: 256 of MNIST, 27 of ImageNet
@@ -34,12 +33,6 @@ def latency(call, picture: np.ndarray) -> float:
     return float(np.median(times))
 
 
-def _png(picture: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(file, "PNG")
-    return file.getvalue()
-
-
 def main(model: str, pictures: str, answers: str) -> None:
     for module in ("keras",) if needs_tensorflow(Path(model)) else ("keras", "tensorflow"):
         sys.modules[module] = None  # importing it raises
@@ -47,7 +40,7 @@ def main(model: str, pictures: str, answers: str) -> None:
     found = [{**predictor.answer(batch), "logits": predictor.logits(batch)} for batch in batches(images)]
     joined = {name: np.concatenate([answer[name] for answer in found]) for name in found[0]}
     if predictor.answer_encoded:
-        files = [_png(picture) for picture in images[:ENCODED]]
+        files = [png_of(picture) for picture in images[:ENCODED]]
         joined["of_encoded"] = predictor.answer_encoded(files)["probabilities"]
     np.savez(answers, **joined, seconds=latency(predictor, np.array(images[:1])))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 from filelock import FileLock, Timeout
 
-from kerasref.atomic import remove_unfinished
+from kerasref.atomic import file_in_the_way, remove_unfinished
 from kerasref.data import ImageDataset
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.evaluation.metrics import check_selection_metric
@@ -57,8 +57,8 @@ def train(
     if keep_checkpoints < 1:
         raise UserError(f"keep_checkpoints is {keep_checkpoints}, expected at least 1")
     run = Run(run_dir)
-    if run.path.exists() and not run.path.is_dir():
-        raise UserError(f"{run.path} is a file, expected a folder for the run; choose another --run-dir")
+    if blocked := file_in_the_way(run.path):
+        raise UserError(f"{blocked} is a file, expected a folder for the run; choose another --run-dir")
     run.path.mkdir(parents=True, exist_ok=True)
     with _locked(run) if devices.is_chief else contextlib.nullcontext():
         _check_new(run, resume)
