@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kerasref.experiments.results_table import write_table
+from kerasref.lab.sweeps.results_table import write_table
 from kerasref.models.initializers import initialize
 from kerasref.recipe import Recipe
 from kerasref.runs import build_network, load_recipe_dataset

@@ -3,8 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from kerasref.evaluation.label_errors import PLANTS, plant_errors
-from kerasref.experiments.run_manager import RunManager
+from kerasref.lab.studies.label_errors import PLANTS, plant_errors
+from kerasref.lab.sweeps.run_manager import RunManager
 from kerasref.recipe import Recipe
 from kerasref.runs import load_recipe_dataset
 from kerasref.training import train

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasref.data.folder import scan_folder
-from kerasref.experiments.results_table import write_table
+from kerasref.lab.sweeps.results_table import write_table
 from kerasref.models import build_model
 from kerasref.training.losses import classification_accuracy, classification_loss
 

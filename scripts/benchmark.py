@@ -44,9 +44,9 @@ class Options:
 
 def main(args: list[str]) -> None:
     options = parse(Options, args)
-    from kerasref.benchmark import programs, record
-    from kerasref.benchmark.turns import compare_fused, compare_steps
-    from kerasref.benchmark.workloads import TORCH_SETTINGS, WORKLOADS
+    from kerasref.lab.benchmark import programs, record
+    from kerasref.lab.benchmark.turns import compare_fused, compare_steps
+    from kerasref.lab.benchmark.workloads import TORCH_SETTINGS, WORKLOADS
 
     for kind, given, known in (
         ("workload", options.workloads, WORKLOADS),
@@ -89,8 +89,8 @@ def _say(line: str) -> None:
 
 def _write_page(rows: list[dict]) -> None:
     from kerasref.atomic import write_atomically
-    from kerasref.benchmark.page import tables
-    from kerasref.experiments.results import replace_between
+    from kerasref.lab.benchmark.page import tables
+    from kerasref.lab.studies.results import replace_between
 
     text = PAGE.read_text(encoding="utf-8")
     for marker, table in tables(rows).items():

@@ -43,7 +43,7 @@ def main(args: list[str]) -> None:
     import_tensorflow()
     import numpy as np
 
-    from kerasref.training.gradient_check import check_gradients
+    from kerasref.lab.studies.gradient_check import check_gradients
 
     model, loss = load(options)
     if not model.trainable_weights:

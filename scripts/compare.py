@@ -27,8 +27,8 @@ def compare(
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder; expected a run directory of train.py, or a folder of sweep.py")
     import_tensorflow()
-    from kerasref.experiments import comparison as comparing
-    from kerasref.experiments.comparison_page import write_page
+    from kerasref.lab.sweeps import comparison as comparing
+    from kerasref.lab.sweeps.comparison_page import write_page
 
     comparison = comparing.compare(comparing.read_entries(folders, choose))
     out = (

@@ -19,7 +19,7 @@ def networks(names: Annotated[tuple[str, ...], tyro.conf.Positional] = (), page:
     import_tensorflow()
     import keras
 
-    from kerasref.experiments.export_table import FILE, measure, read, table, write
+    from kerasref.lab.studies.export_table import FILE, measure, read, table, write
     from kerasref.models import model_names
 
     for name in names or model_names():
@@ -41,7 +41,7 @@ def latency(run_dir: Annotated[Path, tyro.conf.Positional], exports: Path | None
     """
     import_tensorflow()
     with quiet_start():
-        from kerasref.pytorch.latency import measure, table
+        from kerasref.lab.parity.latency import measure, table
 
         seconds = measure(run_dir, exports or run_dir / "exports")
     print(table(seconds))
@@ -49,7 +49,7 @@ def latency(run_dir: Annotated[Path, tyro.conf.Positional], exports: Path | None
 
 
 def _write(marker: str, content: str) -> None:
-    from kerasref.experiments.results import write_between
+    from kerasref.lab.studies.results import write_between
 
     write_between(PAGE, marker, content)
     print(f"written into {PAGE}")

@@ -69,7 +69,7 @@ def main(args: list[str]) -> None:
         raise UserError(f"{blocked} is a file, expected a folder for the page; give another --out")
 
     import_tensorflow()
-    from kerasref.pytorch import compare_network
+    from kerasref.lab.parity import compare_network
 
     fields = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Arguments)}
     for option in dataclasses.fields(NetworkOptions):

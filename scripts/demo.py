@@ -84,11 +84,12 @@ def page(gr, runs: Path, names: list[str], data_dir: str | None):
     @lru_cache(maxsize=4)
     def pictures(name):
         """The first test pictures with their class, uint8; none for digits, which are drawn."""
-        from kerasref.runs import Run
+        from kerasref.build import load_run_data
+        from kerasref.runs import RunFiles
 
         if predictor(name).contract.picture == "digit":
             return []
-        test = Run(runs / name).load_dataset(data_dir).test
+        test = load_run_data(RunFiles(runs / name), data_dir).test
         if test is None:
             return []
         images, labels = next(test.batches(GALLERY).as_numpy_iterator())

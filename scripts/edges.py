@@ -29,7 +29,7 @@ def edges(image: Annotated[Path, tyro.conf.Positional], angle: float = 0.0, out:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from kerasref.data.pictures import read_picture
+    from kerasref.data.images import read_picture
     from kerasref.notes.edges import KERNELS
     from kerasref.notes.edges import edges as find_edges
 

@@ -60,8 +60,8 @@ def main(args: list[str]) -> None:
 def _estimate(options: Options) -> None:
     from dataclasses import replace
 
-    from kerasref.benchmark import record
-    from kerasref.benchmark.estimate import images_per_second, memory_of, training_flops
+    from kerasref.lab.benchmark import record
+    from kerasref.lab.benchmark.estimate import images_per_second, memory_of, training_flops
     from kerasref.models.description import count_weights
 
     recipe = named_recipe(options.recipe).recipe
@@ -91,7 +91,7 @@ def _estimate(options: Options) -> None:
 
 def _network(recipe):
     """The recipe's network and the number of its training examples, without the data being there."""
-    from kerasref.runs import build_network
+    from kerasref.build import build_network
 
     if recipe.dataset not in SETS:
         raise UserError(f"the size of {recipe.dataset} is not known here; choose a recipe on {', '.join(SETS)}")
@@ -111,8 +111,8 @@ def _duration(seconds: float) -> str:
 
 
 def _write_table() -> None:
-    from kerasref.benchmark.estimate import memory_table
-    from kerasref.experiments.results import write_between
+    from kerasref.lab.benchmark.estimate import memory_table
+    from kerasref.lab.studies.results import write_between
 
     recipes = {entry.recipe.model: entry.recipe for entry in RECIPES.values()}
     models = {name: _network(recipe)[0] for name, recipe in recipes.items()}

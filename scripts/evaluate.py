@@ -21,9 +21,9 @@ def evaluate(run_dir: Annotated[Path, tyro.conf.Positional], data_dir: str | Non
 
     import_tensorflow()
     from kerasref.evaluation.evaluate import evaluate_run
-    from kerasref.runs import Run
+    from kerasref.runs import RunFiles
 
-    trained = Run(run_dir)
+    trained = RunFiles(run_dir)
     metrics = evaluate_run(trained, data_dir)
     chosen = metrics["selection_metric"]
     print(

@@ -44,7 +44,7 @@ def main(args: list[str]) -> None:
             "give --dataset FOLDER, or make experiments CIFAR10=FOLDER"
         )
     import_tensorflow()
-    from kerasref.experiments.notes_experiments import FOLDER, keep_results, read_experiment, write_page
+    from kerasref.lab.studies.notes_experiments import FOLDER, keep_results, read_experiment, write_page
 
     started = time.monotonic()
     experiment = read_experiment(options.name)

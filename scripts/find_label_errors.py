@@ -49,14 +49,15 @@ def main(args: list[str]) -> None:
         raise UserError(f"plant {options.plant}: expected --split train and a share above 0, below 0.5")
 
     import_tensorflow()
-    from kerasref.evaluation import label_errors
+    from kerasref.build import load_run_data, load_trained_model
     from kerasref.evaluation.evaluate import predict_logits
     from kerasref.evaluation.metrics import probabilities
-    from kerasref.experiments.label_errors import out_of_fold_probabilities
-    from kerasref.runs import Run
+    from kerasref.lab.studies import label_errors
+    from kerasref.lab.studies.out_of_fold import out_of_fold_probabilities
+    from kerasref.runs import RunFiles
 
-    trained = Run(options.run_dir)
-    recipe, dataset = trained.recipe(), trained.load_dataset(options.data_dir)
+    trained = RunFiles(options.run_dir)
+    recipe, dataset = trained.recipe(), load_run_data(trained, options.data_dir)
     split = getattr(dataset, options.split)
     if split is None or split.labels is None:
         raise UserError(f"{dataset.name}: {options.split} has no examples, or is read as a stream; choose another")
@@ -71,7 +72,7 @@ def main(args: list[str]) -> None:
         trainings = folder / f"{options.folds}-folds-{recipe.epochs}-epochs"
         found = out_of_fold_probabilities(recipe, dataset, trainings, options.folds)
     else:
-        found = probabilities(predict_logits(trained.load_model(), split, trained.preprocessing()))
+        found = probabilities(predict_logits(load_trained_model(trained), split, trained.preprocessing()))
 
     suspects = label_errors.find_label_errors(labels, found)
     print(f"{len(suspects.indices)} of {len(labels)} labels suspected, {len(suspects.indices) / len(labels):.2%}")
@@ -88,7 +89,7 @@ def main(args: list[str]) -> None:
 def write(folder: Path, suspects, found, split, class_names) -> None:
     """suspects.csv, all of them, and suspects.png, the first SHOWN."""
     from kerasref.atomic import write_atomically
-    from kerasref.evaluation.figures import image_grid
+    from kerasref.evaluation.plots import image_grid
 
     folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from command_line import import_tensorflow, parse, run
 
-from kerasref.experiments.multi_task import MultiTask
+from kerasref.lab.studies.multi_task import MultiTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ def main(args: list[str]) -> None:
     check_available(options.task.dataset, options.data_dir)
     import_tensorflow()
     from kerasref.atomic import write_atomically
-    from kerasref.experiments.multi_task import compare, table
+    from kerasref.lab.studies.multi_task import compare, table
 
     by_seed = {}
     for seed in options.seeds or (options.task.seed,):

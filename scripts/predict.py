@@ -86,7 +86,7 @@ def _pictures(paths: tuple[Path, ...]) -> list[Path | bytes]:
 def write_picture(pixels, file: Path) -> None:
     """uint8 [H, W, 1 or 3] as a PNG."""
     from kerasref.atomic import write_atomically
-    from kerasref.data.pictures import png_of
+    from kerasref.data.images import png_of
 
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, png_of(pixels))

@@ -20,17 +20,17 @@ def add(run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
     if not run_dirs:
         raise UserError("no run directory given; expected some of train.py: results.py add RUN_DIR…")
     import_tensorflow()
-    from kerasref.experiments.results import RESULTS_FILE, append, row_of
-    from kerasref.runs import Run
+    from kerasref.lab.studies.results import RESULTS_FILE, append, row_of
+    from kerasref.runs import RunFiles
 
-    append([row_of(Run(run_dir)) for run_dir in run_dirs])
+    append([row_of(RunFiles(run_dir)) for run_dir in run_dirs])
     print(f"{len(run_dirs)} rows added to {RESULTS_FILE}")
 
 
 def table() -> None:
     """Makes README's table of recipes anew from results/runs.csv."""
     import_tensorflow()
-    from kerasref.experiments.results import read, table, write_between
+    from kerasref.lab.studies.results import read, table, write_between
     from kerasref.models import build_model
     from kerasref.models.description import count_weights
     from kerasref.recipes import RECIPES

@@ -42,7 +42,7 @@ def score_pictures(
     from picture_set import make_pictures, sklearn_digits
 
     from kerasref.data import load_dataset
-    from kerasref.data.pictures import picture_to_input, read_picture
+    from kerasref.data.images import picture_to_input, read_picture
     from kerasref.export.predictors import load
 
     with quiet_start():

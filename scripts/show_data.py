@@ -32,7 +32,7 @@ def main(args: list[str]) -> None:
     check_png_target(out)
 
     from kerasref.data import check_available, load_dataset
-    from kerasref.evaluation.figures import image_grid
+    from kerasref.evaluation.plots import image_grid
 
     check_available(options.dataset, options.data_dir)
     import_tensorflow()

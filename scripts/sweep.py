@@ -60,8 +60,8 @@ class Arguments:
 def main(args: list[str]) -> None:
     arguments, plan = plan_of(args)
     from kerasref.data import check_available
-    from kerasref.experiments.sweep import Sweep
-    from kerasref.experiments.workers import Execution, run_workers, train_run
+    from kerasref.lab.sweeps.sweep import Sweep
+    from kerasref.lab.sweeps.workers import Execution, run_workers, train_run
 
     space = plan.space()
     for dataset in space["dataset"].choices if "dataset" in space else [plan.base["dataset"]]:
@@ -108,7 +108,7 @@ def plan_of(args: list[str]):
     base = dataclasses.replace(recipe, **changes)
 
     from kerasref.evaluation.metrics import SELECTION_METRICS, check_selection_metric
-    from kerasref.experiments.plan import Plan
+    from kerasref.lab.sweeps.plan import Plan
 
     varied = [word for word in fields if word.startswith("selection_metric=")]
     if varied:  # one for all: runs are compared by it

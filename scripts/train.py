@@ -57,6 +57,7 @@ def main(args: list[str]) -> None:
 
     check_available(options.recipe.dataset, options.data_dir)  # said before seconds go into loading TensorFlow
     import_tensorflow()
+    from kerasref.build import is_evaluated
     from kerasref.evaluation.evaluate import evaluate_run
     from kerasref.evaluation.metrics import check_selection_metric
     from kerasref.training import is_chief, train
@@ -83,7 +84,7 @@ def main(args: list[str]) -> None:
     )
     if not is_chief(options.strategy):
         return
-    if trained.is_evaluated() or not trained.model_file.exists():  # complete before, or fewer epochs than trained
+    if is_evaluated(trained) or not trained.model_file.exists():  # complete before, or fewer epochs than trained
         return
     if trained.settings()["dataset"]["num_test"] == 0:
         print("there is no test split, so nothing was evaluated")

@@ -151,7 +151,7 @@ class ImageDataset:
     image_shape: (height, width, channels) of the uint8 pictures before any `Preprocessing`
     validation, test: None where the split has no examples
     notes: sentences for the user, such as files that were left out
-    picture: how one user's picture becomes an input: "digit", "garment" or "photo" (see `kerasref.data.pictures`)
+    picture: how one user's picture becomes an input: "digit", "garment" or "photo" (see `kerasref.data.images`)
     """
 
     name: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kerasref.data.dataset import WHOLE, MemorySplit, Split, order_of
-from kerasref.data.pictures import PHOTO_FORMATS, prepare_photo, read_picture
+from kerasref.data.images import PHOTO_FORMATS, prepare_photo, read_picture
 from kerasref.errors import UserError
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of uint8 pixels up to which a data set is decoded once and kept

@@ -9,7 +9,7 @@ import numpy as np
 
 from kerasref.data.archives import is_clutter
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
-from kerasref.data.pictures import ORIENTATION, PHOTO_FORMATS, open_picture, read_picture
+from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_picture, read_picture
 from kerasref.data.splitting import Parts
 from kerasref.errors import UserError
 

@@ -15,7 +15,7 @@ import numpy as np
 from kerasref.data.archives import is_archive, unpack
 from kerasref.data.folder import ImageFolder, check_utf8, not_used, one_size_or_two, scan_folder, shown
 from kerasref.data.idx import read_idx_set
-from kerasref.data.pictures import ORIENTATION, PHOTO_FORMATS, open_picture, read_picture
+from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_picture, read_picture
 from kerasref.data.tfds_sets import IDX_NAMES, data_root, quiet
 from kerasref.errors import RunError, UserError
 

@@ -11,10 +11,10 @@ from kerasref.data import tfds_sets
 from kerasref.data.dataset import ImageDataset, MemorySplit
 from kerasref.data.digits import load_digits
 from kerasref.data.folder import load_folder
-from kerasref.data.pictures import prepare_photo
+from kerasref.data.images import prepare_photo
 from kerasref.data.splitting import Parts, keep_classes, split_three
 from kerasref.errors import UserError
-from kerasref.ratio import parse_ratio
+from kerasref.recipe import parse_ratio
 
 
 def load_dataset(

@@ -7,7 +7,7 @@ import numpy as np
 
 from kerasref.data.dataset import Split
 from kerasref.errors import UserError, unknown
-from kerasref.ratio import parse_ratio
+from kerasref.recipe import parse_ratio
 
 TEST_FRACTION = 0.2  # of a set that brings no test split of its own, when only the validation fraction is given
 NAMED = 5  # classes that a note names one by one

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kerasref.errors import UserError, unknown
 from kerasref.evaluation.metrics import SELECTION_METRICS
-from kerasref.runs import Run
+from kerasref.runs import RunFiles
 
 # Figures of which less is better: they count against a run in the sum.
 COSTS = {*(name for name, more in SELECTION_METRICS.items() if not more), "latency_ms", "seconds"}
@@ -64,7 +64,7 @@ def parse_criterion(text: str) -> Criterion:
     return Criterion(weights, tuple(parsed))
 
 
-def figures_of(run: Run, on_validation: bool = True) -> dict[str, float]:
+def figures_of(run: RunFiles, on_validation: bool = True) -> dict[str, float]:
     """What a run can be chosen by: all numbers of its metrics, averages as macro_f1 …, on the validation split, or on
     the test set; `seconds` of training; and `latency_ms` of one picture, where it was exported (scripts/export.py): of
     its fastest export. Raises UserError where the run has no metrics of that split."""

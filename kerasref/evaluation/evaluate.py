@@ -5,13 +5,14 @@ from functools import partial
 
 import numpy as np
 
+from kerasref.build import load_run_data, load_trained_model
 from kerasref.data import ImageDataset
 from kerasref.errors import UserError
 from kerasref.evaluation.metrics import compute_metrics, probabilities, sure_above
 from kerasref.evaluation.report import write_report
 from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
-from kerasref.runs import Run
+from kerasref.runs import RunFiles
 
 BATCH_SIZE = 500
 
@@ -21,7 +22,7 @@ def predict_logits(model, split, preprocessing):
     return model.predict(split.batches(BATCH_SIZE, preprocessing=preprocessing), verbose=0)
 
 
-def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
+def evaluate_run(run: RunFiles, data_dir: str | None = None) -> dict:
     """Predicts the run's test set and writes metrics.json and report.html; returns the metrics.
 
     Where there is a validation split its metrics go to validation.json: runs are chosen by those.
@@ -29,10 +30,10 @@ def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
     Raises UserError where the run has no trained model or its data set has no test split.
     """
     settings = run.settings()
-    dataset = run.load_dataset(data_dir)
+    dataset = load_run_data(run, data_dir)
     if dataset.test is None:
         raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
-    model = run.load_model()
+    model = load_trained_model(run)
     labels, predicted, metrics = _measure(run, model, dataset, dataset.test)
     if dataset.validation is not None:
         *judged, on_validation = _measure(run, model, dataset, dataset.validation)
@@ -53,14 +54,14 @@ def evaluate_run(run: Run, data_dir: str | None = None) -> dict:
     return metrics
 
 
-def measure_validation(run: Run, dataset: ImageDataset) -> dict:
+def measure_validation(run: RunFiles, dataset: ImageDataset) -> dict:
     """Writes validation.json, the metrics of the run's validation split, by which runs are chosen; returns them."""
-    metrics = _measure(run, run.load_model(), dataset, dataset.validation)[2]
+    metrics = _measure(run, load_trained_model(run), dataset, dataset.validation)[2]
     run.write_metrics(metrics, run.validation_file)
     return metrics
 
 
-def _measure(run: Run, model, dataset: ImageDataset, split) -> tuple[np.ndarray, np.ndarray, dict]:
+def _measure(run: RunFiles, model, dataset: ImageDataset, split) -> tuple[np.ndarray, np.ndarray, dict]:
     """Labels [n], probabilities [n, classes] and metrics of one split."""
     predicted = probabilities(predict_logits(model, split, run.preprocessing()))
     labels = labels_of(split)

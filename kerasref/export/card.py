@@ -6,6 +6,7 @@ import json
 from kerasref.evaluation.diagnosis import diagnose
 from kerasref.evaluation.metrics import costliest_confusions
 from kerasref.export.sources import Source
+from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
 
 SHOWN_CLASSES = 20
@@ -70,7 +71,7 @@ def _training(run) -> list[str]:
 
 
 def _figures(run, model) -> list[str]:
-    metrics = run.metrics_of(model)
+    metrics = run.metrics_of(weights_sha256(model))
     if not metrics:
         return [
             "## Figures",

@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kerasref.atomic import file_in_the_way, move_into_place, restore, write_atomically
+from kerasref.build import load_run_data
 from kerasref.errors import RunError, UserError
 from kerasref.export.card import model_card
 from kerasref.export.contract import read_entries
@@ -55,7 +56,7 @@ def export(
 
 
 def _export(source, targets, folder, quantize, data_dir, examples, licence) -> dict[str, dict]:
-    dataset = source.run and source.run.load_dataset(data_dir)
+    dataset = source.run and load_run_data(source.run, data_dir)
     if quantize == "int8" and dataset is None:
         raise UserError("int8 is calibrated on training pictures, and a file from elsewhere names none; leave it out")
     calibration = sample(dataset.train, CALIBRATION)[0] if quantize == "int8" else ()

@@ -144,11 +144,9 @@ def _contract_beside(path):
     if not (path.parent / "recipe.json").is_file():
         return None
     from kerasref.export.sources import contract_of_run
-    from kerasref.runs import Run
+    from kerasref.runs import RunFiles
 
-    run = Run(path.parent)
-    run.model_file = path
-    return contract_of_run(run)
+    return contract_of_run(RunFiles(path.parent, path))
 
 
 def _is_weight(name, item):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.data.pictures import picture_to_input, read_picture
+from kerasref.data.images import picture_to_input, read_picture
 from kerasref.errors import UserError
 from kerasref.export.contract import Contract
 

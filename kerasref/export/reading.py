@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.data.pictures import png_of
+from kerasref.data.images import png_of
 from kerasref.export.predictors import load, needs_tensorflow
 
 BATCH_BYTES = 2**22  # of pictures at a time: 256 of MNIST, 27 of ImageNet

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasref.build import load_trained_model
 from kerasref.data import Preprocessing
 from kerasref.errors import UserError
 from kerasref.export.contract import Contract
+from kerasref.models.weight_files import weights_sha256
 from kerasref.provenance import sha256
-from kerasref.runs import Run
+from kerasref.runs import RunFiles
 
 NOISE = 8  # pictures of it tell whether a file from elsewhere gives logits or probabilities
 TRUST = (
@@ -28,7 +30,7 @@ class Source:
     model: object
     preprocessing: Preprocessing
     contract: Contract
-    run: Run | None
+    run: RunFiles | None
     gives_probabilities: bool = False
 
 
@@ -45,15 +47,14 @@ def open_source(path: Path, trust: bool = False, labels: Path | None = None, mea
         raise UserError(f"{path} is not there; expected a run directory of train.py or a .keras file")
     if path.is_file() and (path.suffix == ".h5" or not (folder / "recipe.json").is_file()):
         return _from_elsewhere(path, trust, labels, mean, std)
-    run = Run(folder)
-    run.model_file = run.model_file if path.is_dir() else path
+    run = RunFiles(folder, None if path.is_dir() else path)
     run.settings()  # what is no run directory is said to be that, before anything is looked for in it
-    model = run.load_model()
-    sure = run.metrics_of(model).get("sure_above", {})
+    model = load_trained_model(run)
+    sure = run.metrics_of(weights_sha256(model)).get("sure_above", {})
     return Source(model, run.preprocessing(), contract_of_run(run, sure.get("probability")), run)
 
 
-def contract_of_run(run: Run, sure_above: float | None = None) -> Contract:
+def contract_of_run(run: RunFiles, sure_above: float | None = None) -> Contract:
     """From recipe.json and the checksum of the run's model file."""
     settings = run.settings()
     origin = {

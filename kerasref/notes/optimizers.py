@@ -4,7 +4,7 @@ Each step takes weights and gradient, arrays of one shape, and returns new weigh
 at 0. Where Keras' rules differ, the figures are those of tests/notes/test_optimizers.py: 100 steps at α = 0.01 of a
 softmax regression on scikit-learn's digits, in float64. There Keras casts SGD's β and Adam's βᵗ through float32: equal
 within 1e-10 for β that float32 holds; 0.9 and 0.999 bring 2e-7 (momentum) and 6e-6 (Adam) of the way that the weights
-went. kerasref/pytorch/optimizers.py has PyTorch's rules.
+went. kerasref/lab/parity/optimizers.py has PyTorch's rules.
 """
 
 import numpy as np

@@ -1,11 +1,10 @@
-"""The same networks in PyTorch, weights both ways, and the proof that the two are equal.
+"""The same networks in PyTorch, and weights both ways.
 
-    kerasref.pytorch.compare(keras_model, torch_module, inputs)   # any pair: a page with a verdict per part
     kerasref.pytorch.build_twin("resnet18", (224, 224, 3), 1000)  # the PyTorch twin of a kerasref network
-    kerasref.pytorch.TorchAdam(1e-3)                              # Keras optimizers that follow PyTorch's rule
+    kerasref.pytorch.port(...)                                    # a weight file from one side to the other
 
 Importing this package loads neither torch nor Keras; using one of its names does. Without torch that raises a
-UserError which says how to install it.
+UserError which says how to install it. `kerasref.lab.parity` compares the two sides.
 """
 
 import importlib
@@ -19,14 +18,6 @@ _HOMES = {
     "read_state_dict": "files",
     "write_state_dict": "files",
     "port": "porting",
-    "compare": "comparison",
-    "compare_network": "networks",
-    "Tolerances": "comparison",
-    "pair": "comparison",
-    "TorchSGD": "optimizers",
-    "TorchAdam": "optimizers",
-    "TorchRMSprop": "optimizers",
-    "TorchBatchNormalization": "batch_norm",
 }
 __all__ = list(_HOMES)
 

@@ -1,28 +1,31 @@
-"""Recipe in, run directory out. The callbacks, schedules, optimizers and losses stand alone for anyone's own `fit`."""
+"""Recipe in, run directory out. The callbacks, schedules, optimizers and losses also work in your own `fit`.
 
-from kerasref.training.callbacks import LearningRateDecay, StopOnNonFinite
-from kerasref.training.distribution import is_chief
-from kerasref.training.gradient_check import LayerCheck, check_gradients
-from kerasref.training.loop import train
-from kerasref.training.schedules import constant, cosine, exponential, inverse_time, step, warmup
-from kerasref.training.tensorboard import ConfusionMatrixImage, GradientHistograms, ImageGrid, ModelGraph, image_grid
+Importing this package loads neither Keras nor TensorFlow; using one of its names does.
+"""
 
-__all__ = [
-    "ConfusionMatrixImage",
-    "GradientHistograms",
-    "ImageGrid",
-    "LayerCheck",
-    "LearningRateDecay",
-    "ModelGraph",
-    "StopOnNonFinite",
-    "check_gradients",
-    "constant",
-    "cosine",
-    "exponential",
-    "image_grid",
-    "inverse_time",
-    "is_chief",
-    "step",
-    "train",
-    "warmup",
-]
+import importlib
+
+_HOMES = {
+    "ConfusionMatrixImage": "tensorboard",
+    "GradientHistograms": "tensorboard",
+    "ImageGrid": "tensorboard",
+    "LearningRateDecay": "callbacks",
+    "ModelGraph": "tensorboard",
+    "StopOnNonFinite": "callbacks",
+    "constant": "schedules",
+    "cosine": "schedules",
+    "exponential": "schedules",
+    "image_grid": "tensorboard",
+    "inverse_time": "schedules",
+    "is_chief": "distribution",
+    "step": "schedules",
+    "train": "loop",
+    "warmup": "schedules",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -9,15 +9,16 @@ import keras
 from filelock import FileLock, Timeout
 
 from kerasref.atomic import file_in_the_way, remove_unfinished
+from kerasref.build import build_network, describe_settings, load_data, make_optimizer, make_preprocessing
 from kerasref.data import ImageDataset
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.evaluation.metrics import check_selection_metric
 from kerasref.models.initializers import initialize
 from kerasref.recipe import Recipe
-from kerasref.runs import Run, build_network, describe_settings, load_recipe_dataset
+from kerasref.runs import RunFiles
 from kerasref.training import checkpoints, distribution, execution, fused, transfer
 from kerasref.training.losses import classification_accuracy, classification_loss
-from kerasref.training.optimizers import add_l2, l2_coefficient, recipe_optimizer
+from kerasref.training.optimizers import add_l2, l2_coefficient
 from kerasref.training.resumable import Training, save_model
 from kerasref.training.stopping import StopSignals
 
@@ -38,7 +39,7 @@ def train(
     strategy: distribution.Strategy = "none",
     peer_timeout: float = distribution.PEER_TIMEOUT,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> Run:
+) -> RunFiles:
     """Trains and leaves recipe.json, history.csv, checkpoints/, tensorboard/ and model.keras in `run_dir`; where there
     is a validation split best.keras too, the network of the epoch that was best in the recipe's selection metric.
 
@@ -56,7 +57,7 @@ def train(
     interval = checkpoints.Interval.parse(checkpoint_every)
     if keep_checkpoints < 1:
         raise UserError(f"keep_checkpoints is {keep_checkpoints}, expected at least 1")
-    run = Run(run_dir)
+    run = RunFiles(run_dir)
     if blocked := file_in_the_way(run.path):
         raise UserError(f"{blocked} is a file, expected a folder for the run; choose another --run-dir")
     run.path.mkdir(parents=True, exist_ok=True)
@@ -74,12 +75,12 @@ def train(
 
         devices.connect(recipe.batch_size)
         keras.utils.set_random_seed(recipe.seed)
-        dataset = dataset or load_recipe_dataset(recipe, data_dir)
+        dataset = dataset or load_data(recipe, data_dir)
         for note in dataset.notes:
             print(note)
         check_selection_metric(recipe.selection_metric, len(dataset.class_names))
         begun = resume and checkpoints.latest_place(run.checkpoints) > (0, 0)  # its weights come from the checkpoint
-        preprocessing = run.preprocessing() if begun else transfer.preprocessing_for(recipe, dataset)
+        preprocessing = run.preprocessing() if begun else make_preprocessing(recipe, dataset)
         with devices.scope():
             model = build_network(recipe, preprocessing.output_shape(dataset.image_shape), len(dataset.class_names))
         model = devices.outside(model)
@@ -121,7 +122,7 @@ def train(
     return run
 
 
-def _check_new(run: Run, resume: bool) -> None:
+def _check_new(run: RunFiles, resume: bool) -> None:
     if run.recipe_file.exists() and not resume:
         raise UserError(f"{run.path} holds a run already; go on with --resume, or choose another --run-dir")
     if not run.recipe_file.exists() and checkpoints.latest_place(run.checkpoints) > (0, 0):
@@ -129,7 +130,7 @@ def _check_new(run: Run, resume: bool) -> None:
 
 
 @contextlib.contextmanager
-def _locked(run: Run):
+def _locked(run: RunFiles):
     """Held while a process trains here; the system frees it with its owner, however that one ended."""
     lock = FileLock(run.path / ".lock")
     owner = run.path / ".lock.owner"
@@ -146,7 +147,7 @@ def _locked(run: Run):
         lock.release()
 
 
-def _is_complete(run: Run, recipe: Recipe) -> bool:
+def _is_complete(run: RunFiles, recipe: Recipe) -> bool:
     """True when nothing is left to train; raises UserError where the run there is not this recipe's."""
     before = run.recipe()
     for field in before.__dataclass_fields__:
@@ -157,7 +158,7 @@ def _is_complete(run: Run, recipe: Recipe) -> bool:
     return run.model_file.exists() and recipe.epochs <= before.epochs
 
 
-def _check_same(run: Run, settings: dict) -> None:
+def _check_same(run: RunFiles, settings: dict) -> None:
     """Raises UserError where the data are not those the run began with; prints what else makes other bits."""
     before = run.settings()
     for field, old in before["dataset"].items():
@@ -168,7 +169,7 @@ def _check_same(run: Run, settings: dict) -> None:
             print(f"began with {field} {old}, goes on with {now.get(field)}: not to the same bits")
 
 
-def _expect_same(run: Run, field: str, old, new) -> None:
+def _expect_same(run: RunFiles, field: str, old, new) -> None:
     if old != new:
         raise UserError(
             f"{run.path} was trained with {field} {old!r}, found {new!r}; resume with the same, "
@@ -182,7 +183,7 @@ def _compile(model: keras.Model, recipe: Recipe, dataset: ImageDataset, device: 
     if coefficient:
         add_l2(model, coefficient)
     with devices.scope():
-        optimizer = recipe_optimizer(recipe)
+        optimizer = make_optimizer(recipe)
         optimizer.build(model.trainable_variables)
     fused.set_update_rule(model, optimizer, recipe.weight_decay, fused=not devices.distributed)
     if devices.distributed:  # where neither works

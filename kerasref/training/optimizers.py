@@ -10,18 +10,6 @@ RMSPROP_RHO = 0.9
 ADAM = dict(beta_1=0.9, beta_2=0.999, epsilon=1e-8)
 
 
-def recipe_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer at its full learning rate; a `LearningRateDecay` moves it from there."""
-    rate = recipe.learning_rate
-    if recipe.optimizer == "sgd":
-        return keras.optimizers.SGD(rate)
-    if recipe.optimizer == "momentum":
-        return keras.optimizers.SGD(rate, momentum=MOMENTUM, nesterov=recipe.nesterov)
-    if recipe.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(rate, rho=RMSPROP_RHO, epsilon=1e-8)
-    return keras.optimizers.Adam(rate, **ADAM)
-
-
 def add_l2(model: keras.Model, coefficient: float) -> None:
     """Adds coefficient · Σw² of every kernel (not of biases or batch norm) to the loss of a built model.
 

@@ -9,14 +9,13 @@ import keras
 import numpy as np
 
 from kerasref.atomic import written_beside
+from kerasref.build import make_augmentation, make_schedule
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.evaluation.evaluate import labels_of, predict_logits
 from kerasref.evaluation.metrics import compute_metrics, probabilities
 from kerasref.models.weight_files import weights_sha256
-from kerasref.runs import augmentation_of
 from kerasref.training import checkpoints, transfer
 from kerasref.training.callbacks import LearningRateDecay, ProgressBar, StopOnNonFinite
-from kerasref.training.schedules import recipe_schedule
 from kerasref.training.tensorboard import run_callbacks
 
 VALIDATION_BATCH_SIZE = 500  # nothing is learned from it, so only speed counts
@@ -68,7 +67,7 @@ class Training(keras.callbacks.Callback):
         all_callbacks = _OncePerTraining(
             [
                 stop_on_non_finite,
-                LearningRateDecay(recipe_schedule(recipe), self.steps_per_epoch),
+                LearningRateDecay(make_schedule(recipe), self.steps_per_epoch),
                 *([transfer.Unfreeze(recipe.frozen_epochs)] if recipe.frozen_epochs else []),
                 keras.callbacks.LambdaCallback(on_epoch_end=self._log_durations),
                 *callbacks,
@@ -110,7 +109,7 @@ class Training(keras.callbacks.Callback):
             shuffle_seed=self.recipe.seed,
             epoch=epoch,
             first_step=first_step,
-            augmentation=augmentation_of(self.recipe),
+            augmentation=make_augmentation(self.recipe),
             preprocessing=self.preprocessing,
             share=self.devices.share,
         )

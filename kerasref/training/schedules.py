@@ -6,8 +6,6 @@
 import math
 from collections.abc import Callable
 
-from kerasref.recipe import Recipe
-
 Schedule = Callable[[float], float]
 
 
@@ -47,16 +45,3 @@ def warmup(schedule: Schedule, warmup_epochs: float) -> Schedule:
         return schedule(epoch - warmup_epochs)
 
     return warmed_up
-
-
-def recipe_schedule(recipe: Recipe) -> Schedule:
-    """The recipe's schedule with its warm-up; the decay counts from the end of the warm-up."""
-    rate = recipe.learning_rate
-    schedule = {
-        "constant": lambda: constant(rate),
-        "inverse_time": lambda: inverse_time(rate, recipe.decay_rate),
-        "step": lambda: step(rate, recipe.decay_epochs, recipe.decay_rate),
-        "exponential": lambda: exponential(rate, recipe.decay_rate),
-        "cosine": lambda: cosine(rate, max(recipe.epochs - recipe.warmup_epochs, 1e-9)),
-    }[recipe.schedule]()
-    return warmup(schedule, recipe.warmup_epochs) if recipe.warmup_epochs else schedule

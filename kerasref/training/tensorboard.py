@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 
 from kerasref.errors import UserError
-from kerasref.evaluation.figures import plot_confusion_matrix
+from kerasref.evaluation.plots import plot_confusion_matrix
 from kerasref.recipe import Recipe
 
 MOST_PICTURES = 64

@@ -5,21 +5,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kerasref.data import ImageDataset, Preprocessing
 from kerasref.errors import UserError, unknown
 from kerasref.models.weight_files import open_tensors
-from kerasref.recipe import Recipe
-from kerasref.runs import Run
-
-
-def preprocessing_for(recipe: Recipe, dataset: ImageDataset) -> Preprocessing:
-    """The recipe's; but mean and standard deviation are those of the run that `init_from` names, since its weights
-    expect inputs on that scale."""
-    if recipe.init_from and recipe.normalization == "dataset" and Path(recipe.init_from).is_dir():
-        before = Run(recipe.init_from).preprocessing()
-        if len(before.mean) == dataset.image_shape[-1]:
-            return Preprocessing(recipe.pad, before.mean, before.std)
-    return Preprocessing.for_dataset(recipe.normalization, dataset, recipe.pad)
+from kerasref.runs import RunFiles
 
 
 def initialize_from(
@@ -40,7 +28,7 @@ def initialize_from(
     source = Path(source)
     taken, new = [], []
     wanted = model.layers if until is None else _as_far_as(model, until)
-    replaced = source.is_dir() and Run(source).class_names() != class_names
+    replaced = source.is_dir() and RunFiles(source).class_names() != class_names
     with open_tensors(source / "model.keras" if source.is_dir() else source) as tensors:
         for layer in (layer for layer in model.layers if layer.weights):
             weights = layer.weights

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasref.benchmark.worker import cpu_seconds
+from kerasref.lab.benchmark.worker import cpu_seconds
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

@@ -3,9 +3,9 @@
 import keras
 import pytest
 
-from kerasref.benchmark import page, record
-from kerasref.benchmark.estimate import images_per_second, memory_of
 from kerasref.errors import UserError
+from kerasref.lab.benchmark import page, record
+from kerasref.lab.benchmark.estimate import images_per_second, memory_of
 from kerasref.recipe import Recipe
 from kerasref.recipes import named_recipe
 

@@ -1,7 +1,7 @@
 import numpy as np
 
 from kerasref.data import MemorySplit
-from kerasref.data.composed import UNKNOWN, compose_digits, hide_labels
+from kerasref.lab.studies.composed import UNKNOWN, compose_digits, hide_labels
 
 
 def split_of_codes(classes=10):

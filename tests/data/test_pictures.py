@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kerasref.data.pictures import picture_to_input, prepare_digit, read_picture
+from kerasref.data.images import picture_to_input, prepare_digit, read_picture
 from kerasref.errors import UserError
 
 

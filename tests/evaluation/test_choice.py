@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kerasref.errors import UserError
 from kerasref.evaluation.choice import Criterion, figures_of, parse_criterion
 from kerasref.evaluation.metrics import compute_metrics
-from kerasref.runs import Run
+from kerasref.runs import RunFiles
 
 FAST = {"accuracy": 0.97, "macro_f1": 0.90, "log_loss": 0.2, "latency_ms": 2.0}
 GOOD = {"accuracy": 0.99, "macro_f1": 0.89, "log_loss": 0.1, "latency_ms": 9.0}
@@ -69,7 +69,7 @@ def test_any_text_is_a_criterion_or_a_user_error(text):
 
 
 def test_the_figures_of_a_run(tmp_path):
-    run = Run(tmp_path)
+    run = RunFiles(tmp_path)
     metrics = compute_metrics([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], ("a", "b"))
     run.write_metrics(metrics)
     with pytest.raises(UserError, match=r"validation\.json is not there"):

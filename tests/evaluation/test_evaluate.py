@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kerasref.build import load_data, load_run_data
 from kerasref.data import MemorySplit
 from kerasref.errors import UserError
 from kerasref.evaluation import evaluate
 from kerasref.recipe import Recipe
-from kerasref.runs import load_recipe_dataset
 from kerasref.training import train
 
 
@@ -52,7 +52,7 @@ def test_a_folder_that_changed_since_is_not_measured(tmp_path):
 
 def test_a_part_of_a_data_set_is_measured_on_the_whole_ones_test_split(tmp_path):
     recipe = Recipe(model="softmax_regression", dataset="digits", validation=0.1, epochs=1)
-    data = load_recipe_dataset(recipe)
+    data = load_data(recipe)
     part = dataclasses.replace(data, name="half of digits", train=data.train.select(np.arange(500)))
     run = train(recipe, tmp_path / "part", dataset=part)
     assert evaluate.evaluate_run(run)["n"] == data.test.num_examples
@@ -63,7 +63,7 @@ def test_the_figures_on_validation_are_kept_too_and_nothing_is_predicted_twice(t
     predicted, predict = [], evaluate.predict_logits
     monkeypatch.setattr(evaluate, "predict_logits", lambda *args: predicted.append(args) or predict(*args))
     on_test = evaluate.evaluate_run(run)
-    data = run.load_dataset()
+    data = load_run_data(run)
     written = run.metrics(run.validation_file)
     assert (on_test["n"], written["n"]) == (data.test.num_examples, data.validation.num_examples)
     assert len(predicted) == 2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kerasref.errors import UserError
-from kerasref.evaluation.figures import image_grid, plot_calibration, plot_confusion_matrix, plot_curves
+from kerasref.evaluation.plots import image_grid, plot_calibration, plot_confusion_matrix, plot_curves
 
 
 def labels_of(axis):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kerasref.errors import UserError
-from kerasref.evaluation.label_errors import (
+from kerasref.lab.studies.label_errors import (
     concentration,
     find_label_errors,
     pattern,

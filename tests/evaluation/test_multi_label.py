@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from kerasref.errors import UserError
-from kerasref.evaluation.multi_label import multi_label_metrics
+from kerasref.lab.studies.multi_label import multi_label_metrics
 
 SCORES = (("precision", precision_score), ("recall", recall_score), ("f1", f1_score))
 

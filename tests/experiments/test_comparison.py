@@ -12,17 +12,17 @@ import pytest
 from scipy import stats
 
 from kerasref.errors import UserError
-from kerasref.experiments.comparison import compare, is_logarithmic, read_entries, significance
-from kerasref.experiments.results_table import add_rows, make_row
+from kerasref.lab.sweeps.comparison import compare, is_logarithmic, read_entries, significance
+from kerasref.lab.sweeps.results_table import add_rows, make_row
 from kerasref.recipe import Recipe
-from kerasref.runs import Run
+from kerasref.runs import RunFiles
 
 
 def write_run(
     path: Path, value=None, metric="macro_f1", split="validation", finished=True, epochs=3, accuracy=None, **fields
 ) -> Path:
     """A run directory as training leaves it, without the training."""
-    run = Run(path)
+    run = RunFiles(path)
     recipe = dataclasses.asdict(Recipe(**fields))
     dataset = {"name": "digits", "class_names": ["0", "1"], "image_shape": [28, 28, 1], "picture": "digit"}
     run.write_settings({"recipe": recipe, "dataset": dataset, "preprocessing": {}})
@@ -74,9 +74,9 @@ def test_runs_are_chosen_by_what_is_asked_for_within_its_limits(tmp_path):
     runs = [write_run(tmp_path / str(i), batch_size=i + 1) for i in range(3)]
     for path, accuracy, latency in zip(runs, (0.7, 0.9, 0.8), (1.0, 9.0, 4.0), strict=True):
         chosen = {"name": "log_loss", "value": 0.1, "higher_is_better": False}
-        Run(path).write_metrics({"accuracy": accuracy, "selection_metric": chosen})
-        Run(path).exports.mkdir()
-        (Run(path).exports / "verification.json").write_text(json.dumps({"m.onnx": {"latency_ms": latency}}))
+        RunFiles(path).write_metrics({"accuracy": accuracy, "selection_metric": chosen})
+        RunFiles(path).exports.mkdir()
+        (RunFiles(path).exports / "verification.json").write_text(json.dumps({"m.onnx": {"latency_ms": latency}}))
     comparison = compare(read_entries(runs, "accuracy subject to latency_ms < 5"))
     assert [setting.fields["batch_size"] for setting in comparison.settings] == [3, 1]
     assert [entry.reason for entry in comparison.left_out] == ["latency_ms 9 is not < 5"]
@@ -86,8 +86,8 @@ def test_runs_are_chosen_by_what_is_asked_for_within_its_limits(tmp_path):
 
 def test_a_run_without_a_figure_that_is_asked_for_is_left_out_by_name(tmp_path, capsys):
     runs = [write_run(tmp_path / str(i), 0.5 + i / 10, batch_size=i + 1) for i in range(2)]
-    Run(runs[0]).exports.mkdir()
-    (Run(runs[0]).exports / "verification.json").write_text(json.dumps({"m.onnx": {"latency_ms": 1.0}}))
+    RunFiles(runs[0]).exports.mkdir()
+    (RunFiles(runs[0]).exports / "verification.json").write_text(json.dumps({"m.onnx": {"latency_ms": 1.0}}))
     compare_script.main([*map(str, runs), "--choose", "seconds + latency_ms", "--out", str(tmp_path / "page.html")])
     said = capsys.readouterr().out
     assert "1. -4.0" in said and "1 runs without a place" in said
@@ -99,8 +99,9 @@ def test_what_is_asked_for_is_measured_on_one_split(tmp_path, capsys):
     runs = [write_run(tmp_path / str(i), 0.5, batch_size=i + 1) for i in range(2)]
     for i, path in enumerate(runs):
         chosen = {"name": "macro_f1", "value": 0.5, "higher_is_better": True}
-        Run(path).write_metrics({"accuracy": 0.9 - i / 10, "selection_metric": chosen})
-        Run(path).write_metrics({"accuracy": 0.6 + i / 10, "selection_metric": chosen}, Run(path).validation_file)
+        files = RunFiles(path)
+        files.write_metrics({"accuracy": 0.9 - i / 10, "selection_metric": chosen})
+        files.write_metrics({"accuracy": 0.6 + i / 10, "selection_metric": chosen}, files.validation_file)
 
     def best(*more):
         return compare(read_entries([*runs, *more], "accuracy")).settings[0]
@@ -110,7 +111,7 @@ def test_what_is_asked_for_is_measured_on_one_split(tmp_path, capsys):
     assert "by accuracy (the sum that was asked for, on validation), mean" in capsys.readouterr().out
     unfinished = write_run(tmp_path / "unfinished", finished=False)
     assert best(unfinished).mean == 0.7
-    Run(runs[1]).validation_file.unlink()
+    RunFiles(runs[1]).validation_file.unlink()
     assert best().mean == 0.9
     assert "on test" in compare(read_entries(runs, "accuracy")).metric
 
@@ -139,7 +140,7 @@ def test_runs_are_compared_by_a_figure_that_all_have(tmp_path, figures, metric):
 
 
 def test_the_last_resort_is_called_what_it_is(tmp_path):
-    run = Run(write_run(tmp_path / "run"))
+    run = RunFiles(write_run(tmp_path / "run"))
     run.write_history([{"epoch": 1, "accuracy": 0.5}])
     assert compare(read_entries([run.path])).metric == "training accuracy of the last epoch"
 

@@ -9,9 +9,8 @@ import sweep
 from PIL import Image
 
 from kerasref.errors import RunError, UserError
-from kerasref.experiments import notes_experiments
-from kerasref.experiments.comparison import shown
-from kerasref.experiments.notes_experiments import (
+from kerasref.lab.studies import notes_experiments
+from kerasref.lab.studies.notes_experiments import (
     FOLDER,
     PAGE,
     Experiment,
@@ -24,7 +23,8 @@ from kerasref.experiments.notes_experiments import (
     settings_of,
     table,
 )
-from kerasref.experiments.results_table import add_rows, make_row, read_rows
+from kerasref.lab.sweeps.comparison import shown
+from kerasref.lab.sweeps.results_table import add_rows, make_row, read_rows
 
 
 @pytest.mark.parametrize("name", names())

@@ -17,9 +17,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from kerasref.experiments.plan import Plan
-from kerasref.experiments.results_table import read_rows
-from kerasref.experiments.sweep import Sweep
+from kerasref.lab.sweeps.plan import Plan
+from kerasref.lab.sweeps.results_table import read_rows
+from kerasref.lab.sweeps.sweep import Sweep
 from kerasref.recipe import Recipe
 
 PROGRAMS = [Path(found).parent for found in [shutil.which("initdb")] if found]
@@ -81,9 +81,9 @@ def _wait(condition) -> None:
 WORKER = """
 import sys, time
 from pathlib import Path
-from kerasref.experiments.sweep import Sweep
-from kerasref.experiments.results_table import add_rows, make_row
-from kerasref.experiments.plan import Outcome
+from kerasref.lab.sweeps.sweep import Sweep
+from kerasref.lab.sweeps.results_table import add_rows, make_row
+from kerasref.lab.sweeps.plan import Outcome
 folder, me, url = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 def train(job):
     (folder / f"worker-{me}").touch()

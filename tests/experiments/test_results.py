@@ -6,7 +6,7 @@ import pytest
 
 import results as results_script
 from kerasref.errors import UserError
-from kerasref.experiments.results import in_words, reached, read, replace_between, summarize
+from kerasref.lab.studies.results import in_words, reached, read, replace_between, summarize
 from kerasref.recipes import RECIPES
 
 README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text(encoding="utf-8")

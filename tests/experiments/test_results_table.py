@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from kerasref.experiments.results_table import add_rows, make_row, read_rows
+from kerasref.lab.sweeps.results_table import add_rows, make_row, read_rows
 
 
 def row(run, epoch, **more):
@@ -85,7 +85,7 @@ def test_a_damaged_line_costs_no_other(tmp_path, damage):
 WRITER = """
 import sys
 from pathlib import Path
-from kerasref.experiments.results_table import add_rows, make_row
+from kerasref.lab.sweeps.results_table import add_rows, make_row
 file, run = Path(sys.argv[1]), int(sys.argv[2])
 for epoch in range(1, 201):
     add_rows(file, [make_row(number=run, epoch=epoch, params={"learning_rate": 0.1}, seed=0, run_dir="r", loss=1 / epoch)])

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from kerasref.errors import UserError
-from kerasref.experiments.live_table import LiveTable, make_table
-from kerasref.experiments.results_table import FIGURES, make_row
-from kerasref.experiments.run_builder import RunBuilder
-from kerasref.experiments.run_manager import RunManager
+from kerasref.lab.sweeps.live_table import LiveTable, make_table
+from kerasref.lab.sweeps.results_table import FIGURES, make_row
+from kerasref.lab.sweeps.run_builder import RunBuilder
+from kerasref.lab.sweeps.run_manager import RunManager
 
 NOTES_COLUMNS = ["run", "epoch", "loss", "accuracy", "epoch duration", "run duration", "lr", "batch_size"]
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kerasref.build import load_data
 from kerasref.errors import UserError
-from kerasref.evaluation import label_errors
-from kerasref.evaluation.label_errors import Suspects, plant_errors, planted_recall
-from kerasref.experiments.label_errors import out_of_fold_probabilities
-from kerasref.experiments.multi_task import MultiTask, compare, table
+from kerasref.lab.studies import label_errors
+from kerasref.lab.studies.label_errors import Suspects, plant_errors, planted_recall
+from kerasref.lab.studies.multi_task import MultiTask, compare, table
+from kerasref.lab.studies.out_of_fold import out_of_fold_probabilities
 from kerasref.recipe import Recipe
-from kerasref.runs import Run, load_recipe_dataset
+from kerasref.runs import RunFiles
 from kerasref.training import train
 
 RECIPE = Recipe(
@@ -23,7 +24,7 @@ RECIPE = Recipe(
 
 
 def test_planted_errors_of_real_digits_are_found_and_a_fold_is_not_trained_twice(tmp_path, capsys):
-    dataset = load_recipe_dataset(RECIPE)
+    dataset = load_data(RECIPE)
     true = dataset.train.labels
     planted = plant_errors(true, 10, 0.05, "random")
     changed = dataclasses.replace(dataset, train=dataset.train.with_labels(planted))
@@ -40,7 +41,7 @@ def test_planted_errors_of_real_digits_are_found_and_a_fold_is_not_trained_twice
 @pytest.mark.parametrize("folds", [1, 1000])
 def test_folds_that_cannot_be(tmp_path, folds):
     with pytest.raises(UserError, match=f"folds {folds}: expected 2 to"):
-        out_of_fold_probabilities(RECIPE, load_recipe_dataset(RECIPE), tmp_path, folds=folds)
+        out_of_fold_probabilities(RECIPE, load_data(RECIPE), tmp_path, folds=folds)
 
 
 def test_one_network_knows_which_digits_are_in_the_picture():
@@ -98,12 +99,12 @@ def test_fewer_epochs_are_trainings_of_their_own_and_an_old_picture_goes(tmp_pat
         find_label_errors.main([str(tmp_path), "--folds", "2", "--epochs", str(epochs)])
         assert "already complete" not in capsys.readouterr().out
     folder = tmp_path / "label_errors" / "train"
-    folds = {f"{path.parent.name}/{path.name}": len(Run(path).history()) for path in folder.glob("*/fold-*")}
+    folds = {f"{path.parent.name}/{path.name}": len(RunFiles(path).history()) for path in folder.glob("*/fold-*")}
     assert folds == {f"2-folds-{n}-epochs/fold-{fold}": n for n in (1, 2) for fold in (1, 2)}
 
     assert (folder / "suspects.png").exists()
     no = np.array([], np.int64)
-    monkeypatch.setattr("kerasref.evaluation.label_errors.find_label_errors", lambda *_: Suspects(no, no, no, no))
+    monkeypatch.setattr("kerasref.lab.studies.label_errors.find_label_errors", lambda *_: Suspects(no, no, no, no))
     find_label_errors.main([str(tmp_path), "--folds", "2", "--epochs", "1"])
     assert not (folder / "suspects.png").exists()
     assert (folder / "suspects.csv").read_text().count("\n") == 1

@@ -14,10 +14,10 @@ import pytest
 import sweep as sweep_script
 
 from kerasref.errors import RunError, UserError
-from kerasref.experiments.plan import Outcome, Plan
-from kerasref.experiments.results_table import add_rows, make_row, read_rows
-from kerasref.experiments.sweep import Sweep
-from kerasref.experiments.workers import Execution, run_workers
+from kerasref.lab.sweeps.plan import Outcome, Plan
+from kerasref.lab.sweeps.results_table import add_rows, make_row, read_rows
+from kerasref.lab.sweeps.sweep import Sweep
+from kerasref.lab.sweeps.workers import Execution, run_workers
 from kerasref.recipe import Recipe
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "sweep.py"
@@ -111,9 +111,9 @@ def test_more_trials_extend_a_sweep_and_another_plan_is_refused(tmp_path):
 WORKER = """
 import sys, time
 from pathlib import Path
-from kerasref.experiments.sweep import Sweep
-from kerasref.experiments.results_table import add_rows, make_row
-from kerasref.experiments.plan import Outcome
+from kerasref.lab.sweeps.sweep import Sweep
+from kerasref.lab.sweeps.results_table import add_rows, make_row
+from kerasref.lab.sweeps.plan import Outcome
 folder, me, others = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 def train(job):
     (folder / f"worker-{me}").touch()

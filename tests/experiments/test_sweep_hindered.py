@@ -6,10 +6,10 @@ import pytest
 import sweep as sweep_script
 
 from kerasref.errors import RunError, UserError
-from kerasref.experiments.plan import NotReady, Outcome, Plan
-from kerasref.experiments.results_table import add_rows, make_row, read_rows
-from kerasref.experiments.sweep import Sweep
-from kerasref.experiments.workers import Execution, run_workers, train_run
+from kerasref.lab.sweeps.plan import NotReady, Outcome, Plan
+from kerasref.lab.sweeps.results_table import add_rows, make_row, read_rows
+from kerasref.lab.sweeps.sweep import Sweep
+from kerasref.lab.sweeps.workers import Execution, run_workers, train_run
 from kerasref.recipe import Recipe
 
 SMALLEST = Recipe(model="softmax_regression", dataset="digits", validation=0.1, epochs=1, selection_metric="accuracy")
@@ -59,10 +59,10 @@ def test_a_sweep_in_which_every_run_failed_has_failed(tmp_path, monkeypatch):
         assert not sweep.has_failed()
         sweep.work(lambda job: Outcome(reason="mlp has no dropout"))
 
-    monkeypatch.setattr("kerasref.experiments.workers.run_workers", every_run_fails)
+    monkeypatch.setattr("kerasref.lab.sweeps.workers.run_workers", every_run_fails)
     with pytest.raises(RunError, match="1 × mlp has no dropout\nno run came to its end"):
         sweep_script.main(words)
-    monkeypatch.setattr("kerasref.experiments.workers.run_workers", lambda *_: None)
+    monkeypatch.setattr("kerasref.lab.sweeps.workers.run_workers", lambda *_: None)
     with pytest.raises(RunError, match="no run came to its end"):
         sweep_script.main(words)  # nor is it done the second time
 
@@ -76,7 +76,7 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_made(tmp_path, monke
 
 
 def test_a_data_set_that_no_run_has_need_not_be_there(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("kerasref.experiments.workers.run_workers", lambda sweep, *_: sweep.work(record))
+    monkeypatch.setattr("kerasref.lab.sweeps.workers.run_workers", lambda sweep, *_: sweep.work(record))
     words = ["mnist_cnn", "--grid", "dataset=digits", "--dataset", "no/such/folder", "--out", str(tmp_path)]
     sweep_script.main(words)
     assert "1 of 1 runs done, 0 of them" in capsys.readouterr().out

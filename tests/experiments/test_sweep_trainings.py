@@ -10,10 +10,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from kerasref.experiments.plan import Plan
-from kerasref.experiments.results_table import read_rows
-from kerasref.experiments.sweep import Sweep
-from kerasref.experiments.workers import Execution, train_run
+from kerasref.lab.sweeps.plan import Plan
+from kerasref.lab.sweeps.results_table import read_rows
+from kerasref.lab.sweeps.sweep import Sweep
+from kerasref.lab.sweeps.workers import Execution, train_run
 from kerasref.recipe import Recipe
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "sweep.py"

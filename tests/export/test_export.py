@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from kerasref.build import load_run_data
 from kerasref.errors import RunError, UserError
 from kerasref.export import exporting
 from kerasref.export.exporting import export
@@ -20,7 +21,7 @@ from kerasref.export.predictors import load
 from kerasref.export.sources import open_source
 from kerasref.provenance import sha256
 from kerasref.recipe import Recipe
-from kerasref.runs import Run
+from kerasref.runs import RunFiles
 from kerasref.training import train
 
 FILES = ("model.onnx", "model.tflite", "saved_model")
@@ -28,7 +29,7 @@ FILES = ("model.onnx", "model.tflite", "saved_model")
 
 @pytest.fixture(scope="module")
 def pictures(run_dir):
-    return Run(run_dir).load_dataset().test.examples(slice(0, 20))
+    return load_run_data(RunFiles(run_dir)).test.examples(slice(0, 20))
 
 
 def visible(folder):

@@ -16,8 +16,8 @@ from kerasref.export.formats import write_litert, write_onnx, write_saved_model
 from kerasref.export.predictors import load
 from kerasref.export.servable import Servable
 from kerasref.export.sources import Source
+from kerasref.lab.parity.comparison import randomize_weights
 from kerasref.models import build_model
-from kerasref.pytorch.comparison import randomize_weights
 from tests.networks import NAMES, small
 
 # The modules; the package has functions of the same names.

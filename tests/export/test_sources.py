@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kerasref.data.pictures import prepare_photo, read_picture
+from kerasref.build import is_evaluated, load_trained_model
+from kerasref.data.images import prepare_photo, read_picture
 from kerasref.errors import RunError, UserError
 from kerasref.export import exporting, servable, verification
 from kerasref.export.card import model_card
@@ -21,7 +22,7 @@ from kerasref.export.exporting import export
 from kerasref.export.inspection import inspect_model
 from kerasref.export.servable import _decode
 from kerasref.export.sources import open_source
-from kerasref.runs import Run
+from kerasref.runs import RunFiles
 
 
 def _softmax_inside():
@@ -63,13 +64,13 @@ def test_several_labels_at_once_are_refused(tmp_path):
 
 def test_the_figures_of_other_weights_are_not_given(run_dir, tmp_path):
     shutil.copytree(run_dir, tmp_path / "run")  # in whatever order, with whatever times
-    run = Run(tmp_path / "run")
-    assert run.is_evaluated() and open_source(run.path).contract.sure_above is not None
-    model = run.load_model()
+    run = RunFiles(tmp_path / "run")
+    assert is_evaluated(run) and open_source(run.path).contract.sure_above is not None
+    model = load_trained_model(run)
     model.set_weights([0.9 * weight for weight in model.get_weights()])
     model.save(run.model_file)
     os.utime(run.metrics_file)
-    assert not run.is_evaluated() and open_source(run.path).contract.sure_above is None
+    assert not is_evaluated(run) and open_source(run.path).contract.sure_above is None
     assert "was not evaluated with the weights" in model_card(open_source(run.path), {})
 
 
@@ -135,7 +136,7 @@ def test_figures_are_of_the_weights_that_are_exported(run_dir, tmp_path):
     (tmp_path / "run").mkdir()
     for name in ("recipe.json", "metrics.json", "history.csv"):
         shutil.copy(run_dir / name, tmp_path / "run" / name)
-    model = Run(run_dir).load_model()
+    model = load_trained_model(RunFiles(run_dir))
     model.set_weights([0.9 * weight for weight in model.get_weights()])
     model.save(tmp_path / "run" / "best.keras")
     best = open_source(tmp_path / "run" / "best.keras")

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kerasref.data.idx import read_idx
-from kerasref.data.pictures import FORMATS, picture_to_input, read_picture
+from kerasref.data.images import FORMATS, picture_to_input, read_picture
 from kerasref.errors import UserError
-from kerasref.experiments.results_table import read_rows
+from kerasref.lab.sweeps.results_table import read_rows
 from kerasref.recipe import Recipe, from_dict
-from kerasref.runs import Run
+from kerasref.runs import RunFiles
 from kerasref.training import checkpoints
 
 fuzz = settings(
@@ -143,7 +143,7 @@ SETTINGS = {
     )
 )
 def test_recipe_file(tmp_path_factory, content):
-    run = Run(tmp_path_factory.getbasetemp() / "fuzz-run")
+    run = RunFiles(tmp_path_factory.getbasetemp() / "fuzz-run")
     run.path.mkdir(exist_ok=True)
     run.recipe_file.write_bytes(content)
     try:

@@ -120,7 +120,7 @@ def _runs(canary):
 
     from kerasref.models import build_model
     from kerasref.recipe import Recipe
-    from kerasref.runs import Run
+    from kerasref.runs import RunFiles
 
     network = build_model("softmax_regression", (28, 28, 1), 10)
     kernel = next(f"layers/{layer.name}/vars/0" for layer in network.layers if layer.weights)
@@ -207,14 +207,14 @@ def _runs(canary):
 
     def run(content):
         def write(path):
-            Run(path).write_settings(settings)
+            RunFiles(path).write_settings(settings)
             (path / "model.keras").write_bytes(content)
 
         return write
 
     def recipe(**changes):
         def write(path):
-            Run(path).write_settings({**settings, **changes})
+            RunFiles(path).write_settings({**settings, **changes})
             (path / "model.keras").write_bytes(end)
 
         return write

@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from kerasref.build import load_trained_model
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 LIMIT = 512 * 2**20  # bytes more than at the start
@@ -21,7 +23,7 @@ def openers():
     from kerasref.data.idx import read_idx, read_idx_set
     from kerasref.export.sources import open_source
     from kerasref.pytorch import read_state_dict
-    from kerasref.runs import Run
+    from kerasref.runs import RunFiles
 
     def into_new_folder(path):
         with tempfile.TemporaryDirectory(dir=Path(path).parent) as target:
@@ -31,7 +33,7 @@ def openers():
         "idx": lambda path: read_idx(path, 3),
         "idx_set": lambda path: read_idx_set(path, "fashion_mnist"),
         "archive": into_new_folder,
-        "run": lambda path: Run(path).load_model(),
+        "run": lambda path: load_trained_model(RunFiles(path)),
         "elsewhere": lambda path: open_source(Path(path)),
         "pth": read_state_dict,
     }

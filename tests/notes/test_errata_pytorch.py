@@ -14,7 +14,7 @@ import torch
 from keras import ops
 from PIL import Image
 
-from kerasref.data.pictures import prepare_digit, read_picture
+from kerasref.data.images import prepare_digit, read_picture
 from kerasref.models import build_model
 
 RNG = np.random.default_rng(0)

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import torch
 
+from kerasref.lab.parity import TorchBatchNormalization
+from kerasref.lab.parity.batch_norm import with_torch_batch_norm
 from kerasref.models import build_model
-from kerasref.pytorch import TorchBatchNormalization
-from kerasref.pytorch.batch_norm import with_torch_batch_norm
 
 IMAGES = np.random.default_rng(0).normal(2, 3, size=(4, 5, 3, 2))  # n = 60 a channel
 

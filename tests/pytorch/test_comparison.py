@@ -14,12 +14,12 @@ from markupsafe import escape
 from torch import nn
 
 from kerasref.errors import UserError
+from kerasref.lab.parity import Tolerances, compare, compare_network, pair
+from kerasref.lab.parity.page import read_comparison, render_comparison
+from kerasref.lab.parity.side_by_side import two_sample
+from kerasref.lab.parity.trajectories import RULES
+from kerasref.lab.parity.variations import same_padding, unmoved_flatten
 from kerasref.models import build_model
-from kerasref.pytorch import Tolerances, compare, compare_network, pair
-from kerasref.pytorch.page import read_comparison, render_comparison
-from kerasref.pytorch.side_by_side import two_sample
-from kerasref.pytorch.trajectories import RULES
-from kerasref.pytorch.variations import same_padding, unmoved_flatten
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_pytorch.py"
 IMAGES = np.random.default_rng(0).normal(size=(40, 12, 10, 3)).astype("float32")

@@ -15,15 +15,15 @@ from PIL import Image
 from torch import nn
 
 from kerasref.data.dataset import MemorySplit
-from kerasref.data.pictures import prepare_photo, read_picture
+from kerasref.data.images import prepare_photo, read_picture
+from kerasref.lab.parity import TorchSGD
+from kerasref.lab.parity.differences import DIFFERENCES, markdown_table
+from kerasref.lab.parity.explain import ADAM
+from kerasref.lab.parity.recording import exact_arithmetic, to_nchw, to_nhwc
+from kerasref.lab.parity.side_by_side import _Keras
 from kerasref.models import build_model
 from kerasref.models.normalization import BATCH_NORM
 from kerasref.models.residual import conv_bn
-from kerasref.pytorch import TorchSGD
-from kerasref.pytorch.differences import DIFFERENCES, markdown_table
-from kerasref.pytorch.explain import ADAM
-from kerasref.pytorch.recording import exact_arithmetic, to_nchw, to_nhwc
-from kerasref.pytorch.side_by_side import _Keras
 from kerasref.recipe import Recipe
 from kerasref.training.losses import SmoothedCrossEntropy, classification_loss
 from kerasref.training.optimizers import add_l2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from kerasref.pytorch import TorchAdam, TorchRMSprop, TorchSGD
+from kerasref.lab.parity import TorchAdam, TorchRMSprop, TorchSGD
 from kerasref.training.schedules import inverse_time
 
 STEPS = 60

@@ -8,9 +8,10 @@ from keras import layers
 from torch import nn
 
 from kerasref.errors import UserError
-from kerasref.pytorch import TorchBatchNormalization, TorchSGD, compare, to_state_dict
-from kerasref.pytorch.comparison import randomize_weights
-from kerasref.pytorch.trajectories import RULES
+from kerasref.lab.parity import TorchBatchNormalization, TorchSGD, compare
+from kerasref.lab.parity.comparison import randomize_weights
+from kerasref.lab.parity.trajectories import RULES
+from kerasref.pytorch import to_state_dict
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(16, 6, 8, 2)).astype("float32")

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from kerasref.errors import UserError
-from kerasref.pytorch import compare, from_state_dict, to_state_dict
-from kerasref.pytorch.comparison import randomize_weights
+from kerasref.lab.parity import compare
+from kerasref.lab.parity.comparison import randomize_weights
+from kerasref.lab.parity.page import _as_json
+from kerasref.lab.parity.side_by_side import summarize
+from kerasref.lab.parity.trajectories import RULES, _beyond, _largest
+from kerasref.pytorch import from_state_dict, to_state_dict
 from kerasref.pytorch.models import build_twin
-from kerasref.pytorch.page import _as_json
-from kerasref.pytorch.side_by_side import summarize
-from kerasref.pytorch.trajectories import RULES, _beyond, _largest
 from kerasref.pytorch.weights import slots
 from kerasref.recipe import Recipe
 

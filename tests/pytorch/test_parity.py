@@ -14,10 +14,11 @@ import pytest
 import kerasref.models.alexnet
 import kerasref.models.vgg
 import kerasref.pytorch.models
+from kerasref.lab.parity import pair
+from kerasref.lab.parity.comparison import DEEP_TOLERANCE, SHALLOW, SHALLOW_TOLERANCE
+from kerasref.lab.parity.measure import forward_part, gradient_part
 from kerasref.models import model_names
-from kerasref.pytorch import pair, twin_names
-from kerasref.pytorch.comparison import DEEP_TOLERANCE, SHALLOW, SHALLOW_TOLERANCE
-from kerasref.pytorch.measure import forward_part, gradient_part
+from kerasref.pytorch import twin_names
 
 MNIST_LIKE = ((28, 36, 1), (23, 19, 1))
 SHAPES = {  # two input sizes, the first for gradients too; the others take those of `shapes_of`

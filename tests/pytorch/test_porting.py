@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from kerasref.errors import UserError
+from kerasref.lab.parity import pair
 from kerasref.models import build_model
-from kerasref.pytorch import build_twin, name_map, pair, to_state_dict
+from kerasref.pytorch import build_twin, name_map, to_state_dict
 from kerasref.pytorch.porting import port
 
 PORT_WEIGHTS = Path(__file__).parents[2] / "scripts" / "port_weights.py"

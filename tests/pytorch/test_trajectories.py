@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from kerasref.data import Preprocessing, load_dataset
-from kerasref.pytorch import pair
-from kerasref.pytorch.batch_norm import with_torch_batch_norm
-from kerasref.pytorch.trajectories import RULES, cut_batches, keras_steps, torch_steps, trajectories_part, trajectory
+from kerasref.lab.parity import pair
+from kerasref.lab.parity.batch_norm import with_torch_batch_norm
+from kerasref.lab.parity.trajectories import RULES, cut_batches, keras_steps, torch_steps, trajectories_part, trajectory
 
 BY_NAME = {rule.name: rule for rule in RULES}
 PROVEN = ("SGD, momentum, weight decay", "Adam")

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from kerasref.errors import UserError
+from kerasref.lab.parity.comparison import pair, randomize_weights
 from kerasref.models import build_model
 from kerasref.pytorch import build_twin, from_state_dict, name_map, to_state_dict
-from kerasref.pytorch.comparison import pair, randomize_weights
 from kerasref.pytorch.weights import hwc_order, slots
 
 

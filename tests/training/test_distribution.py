@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kerasref.build import load_trained_model
 from kerasref.errors import UserError
 from kerasref.recipe import Recipe
-from kerasref.runs import Run
+from kerasref.runs import RunFiles
 from kerasref.training import is_chief, train
 from kerasref.training.cluster import EXAMPLE, Cluster
 from tests.training import namespaces
@@ -44,7 +45,7 @@ def _largest_difference(a, b):
 
 
 def _history(folder):
-    return [[v for k, v in row.items() if "duration" not in k] for row in Run(folder).history()]
+    return [[v for k, v in row.items() if "duration" not in k] for row in RunFiles(folder).history()]
 
 
 @pytest.mark.parametrize(("name", "workers"), [("mirrored", 1), ("two", 2), ("three", 3)])
@@ -57,7 +58,7 @@ def test_the_weights_are_alike_on_all_workers_and_those_of_one_process(jobs, nam
     assert _largest_difference(first, _weights(folder, "one-0")) < 1e-6
     # the loss and accuracy of each epoch count the single example of the last batch as one
     np.testing.assert_allclose(_history(folder / name), _history(folder / "one"), rtol=1e-5)
-    saved = [weight.numpy() for weight in Run(folder / name).load_model().weights]
+    saved = [weight.numpy() for weight in load_trained_model(RunFiles(folder / name)).weights]
     assert _largest_difference(first, saved) == 0
 
 
@@ -196,7 +197,7 @@ def test_machines_that_share_nothing_but_a_folder(jobs, tmp_path):
     with namespaces.machines(3) as machines, _started(machines, tmp_path, "apart") as started:
         codes = [process.wait(120) for process in started]
     assert codes == [0, 0, 0], (tmp_path / "apart-0.log").read_text()
-    saved = [weight.numpy() for weight in Run(tmp_path / "apart").load_model().weights]
+    saved = [weight.numpy() for weight in load_trained_model(RunFiles(tmp_path / "apart")).weights]
     assert _largest_difference(saved, _weights(jobs[0], "one-0")) < 1e-6
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from kerasref.build import is_evaluated, load_trained_model
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.evaluation.evaluate import evaluate_run
 from kerasref.recipe import Recipe
-from kerasref.runs import Run
+from kerasref.runs import RunFiles
 from kerasref.training import loop, resumable, train
 
 RECIPE = Recipe(
@@ -39,7 +40,7 @@ class StopIn(keras.callbacks.Callback):
 
 
 def _assert_same_weights(run, other):
-    for found, expected in zip(run.load_model().weights, other.load_model().weights, strict=True):
+    for found, expected in zip(load_trained_model(run).weights, load_trained_model(other).weights, strict=True):
         np.testing.assert_array_equal(found, expected, strict=True)
 
 
@@ -84,7 +85,7 @@ def test_a_trained_network_computes_in_float32_whatever_it_was_trained_in(tmp_pa
     run = train(dataclasses.replace(RECIPE, precision="mixed_bfloat16"), tmp_path / "run")
     try:
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
-        assert {layer.compute_dtype for layer in run.load_model().layers} == {"float32"}
+        assert {layer.compute_dtype for layer in load_trained_model(run).layers} == {"float32"}
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
     finally:
         keras.config.set_dtype_policy("float32")
@@ -101,7 +102,7 @@ def test_fewer_epochs_than_were_begun_leave_the_run_as_it_is(tmp_path):
 def test_the_figures_of_fewer_epochs_go_when_more_are_trained(tmp_path):
     run = train(RECIPE, tmp_path / "run")
     evaluate_run(run)
-    assert run.is_evaluated() and run.validation_file.exists()
+    assert is_evaluated(run) and run.validation_file.exists()
     train(dataclasses.replace(RECIPE, epochs=3), tmp_path / "run", resume=True)
     assert not any(file.exists() for file in (run.metrics_file, run.validation_file, run.report_file))
 
@@ -119,7 +120,7 @@ def test_a_signal_while_the_network_is_saved_is_not_lost(tmp_path, monkeypatch):
 
 
 def test_in_use_is_said_before_what_is_there(tmp_path):
-    run = Run(tmp_path / "run")
+    run = RunFiles(tmp_path / "run")
     run.write_settings({})
     with FileLock(run.path / ".lock"), pytest.raises(RunError, match="in use"):
         train(RECIPE, run.path)
@@ -142,4 +143,4 @@ def test_a_run_directory_that_is_a_file(tmp_path):
 def test_a_history_that_is_none_is_named(tmp_path):
     (tmp_path / "history.csv").write_text("epoch,loss\n1,abc\n")
     with pytest.raises(UserError, match=r"history\.csv: not the table"):
-        Run(tmp_path).history()
+        RunFiles(tmp_path).history()

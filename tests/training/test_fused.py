@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasref.build import make_optimizer
 from kerasref.models import build_model
 from kerasref.recipe import Recipe
 from kerasref.training.fused import fuse_batch_norm, set_update_rule
 from kerasref.training.losses import classification_loss
-from kerasref.training.optimizers import add_l2, recipe_optimizer
+from kerasref.training.optimizers import add_l2
 
 STEPS, BATCH, WEIGHT_DECAY = 5, 16, 0.1
 TOLERANCE = 1e-4  # of a variable's largest entry
@@ -35,7 +36,7 @@ def _trained(recipe: Recipe, fused: bool, weight_decay: float = 0.0, l2: float =
     model = _smooth_network()
     if l2:
         add_l2(model, l2)
-    optimizer = recipe_optimizer(recipe)
+    optimizer = make_optimizer(recipe)
     optimizer.build(model.trainable_variables)
     if fused or weight_decay:
         set_update_rule(model, optimizer, weight_decay, fused)

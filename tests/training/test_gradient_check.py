@@ -5,8 +5,8 @@ import tensorflow as tf
 from keras import layers
 
 from kerasref.errors import UserError
+from kerasref.lab.studies.gradient_check import check_gradients
 from kerasref.models import build_model
-from kerasref.training import check_gradients
 from tests.networks import small
 
 RNG = np.random.default_rng(0)

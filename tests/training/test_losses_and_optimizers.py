@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from kerasref.build import make_optimizer
 from kerasref.recipe import Recipe
 from kerasref.training.losses import (
     MaskedBinaryCrossEntropy,
@@ -9,7 +10,7 @@ from kerasref.training.losses import (
     classification_accuracy,
     classification_loss,
 )
-from kerasref.training.optimizers import add_l2, l2_coefficient, recipe_optimizer
+from kerasref.training.optimizers import add_l2, l2_coefficient
 
 
 def _log_softmax(logits):
@@ -71,7 +72,7 @@ def test_l2_is_the_notes_term_and_half_of_pytorchs_weight_decay():
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adam"])
 def test_optimizers_have_the_notes_defaults(name):
-    config = recipe_optimizer(Recipe(optimizer=name, learning_rate=0.02)).get_config()
+    config = make_optimizer(Recipe(optimizer=name, learning_rate=0.02)).get_config()
     expected = {
         "sgd": {"momentum": 0.0},
         "momentum": {"momentum": 0.9},

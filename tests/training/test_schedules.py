@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasref.build import make_schedule
 from kerasref.errors import UserError
 from kerasref.recipe import Recipe
 from kerasref.training import LearningRateDecay, constant, cosine, exponential, inverse_time, step, warmup
-from kerasref.training.schedules import recipe_schedule
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_values(schedule, expected):
 @pytest.mark.parametrize("name", ["constant", "inverse_time", "step", "exponential", "cosine"])
 def test_recipe_schedules_peak_at_the_recipes_rate_after_warm_up(name):
     recipe = Recipe(schedule=name, learning_rate=0.3, decay_epochs=(5,), decay_rate=0.5, warmup_epochs=2, epochs=10)
-    schedule = recipe_schedule(recipe)
+    schedule = make_schedule(recipe)
     rates = [schedule(epoch) for epoch in np.linspace(0, 10, 101)]
     assert max(rates) == pytest.approx(0.3)
     assert schedule(0) == 0

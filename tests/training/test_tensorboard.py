@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from kerasref.build import load_trained_model
 from kerasref.errors import Stopped, UserError
 from kerasref.recipe import Recipe
 from kerasref.training import (
@@ -203,7 +204,7 @@ def test_what_a_run_shows(shown):
     weights = {f"{layer}/{name}" for layer in ("conv1", "fc1", "fc2", "fc3") for name in ("kernel", "bias")}
     tags, (graph,) = read(shown.path / "tensorboard")
     assert {tag.removesuffix("/histogram") for tag in tags if tag.endswith("/histogram")} == weights
-    for weight in shown.load_model().weights:
+    for weight in load_trained_model(shown).weights:
         _same_histogram(tags[f"{weight.path}/histogram"][1], weight.numpy())
     assert {tag for tag in tags if tag.endswith("/gradient")} == {f"{weight}/gradient" for weight in weights}
     assert all(sorted(tags[f"{weight}/gradient"]) == [0, 1] for weight in weights)
@@ -219,7 +220,7 @@ def test_what_a_run_shows(shown):
 def test_off_writes_nothing_and_trains_the_same_bits(shown, tmp_path):
     off = train(RECIPE, tmp_path / "off", tensorboard=False)
     assert not (off.path / "tensorboard").exists()
-    for expected, found in zip(shown.load_model().weights, off.load_model().weights, strict=True):
+    for expected, found in zip(load_trained_model(shown).weights, load_trained_model(off).weights, strict=True):
         np.testing.assert_array_equal(found, expected, strict=True)
 
 

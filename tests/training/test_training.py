@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import pytest
 
+from kerasref.build import load_run_data, load_trained_model
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.recipe import Recipe
-from kerasref.runs import HISTORY_COLUMNS, Run
+from kerasref.runs import HISTORY_COLUMNS, RunFiles
 from kerasref.training import checkpoints, train
 from kerasref.training.loop import _locked
 
@@ -83,7 +84,7 @@ def test_training_learns(whole):
 
 
 def test_the_loaded_model_is_the_trained_one(whole):
-    model, dataset = whole.load_model(), whole.load_dataset()
+    model, dataset = load_trained_model(whole), load_run_data(whole)
     logits = model.predict(dataset.validation.batches(100, preprocessing=whole.preprocessing()), verbose=0)
     accuracy = np.mean(logits.argmax(-1) == dataset.validation.labels)
     assert accuracy == pytest.approx(whole.history()[-1]["val_accuracy"], abs=1e-6)
@@ -99,7 +100,7 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(whole, tmp_path, where):
     assert stopped.value.exit_code == 143
     resumed = train(RECIPE, tmp_path / "run", resume=True, callbacks=[StopAt()])
     assert _history_but_times(resumed) == _history_but_times(whole)
-    for expected, found in zip(whole.load_model().weights, resumed.load_model().weights, strict=True):
+    for expected, found in zip(load_trained_model(whole).weights, load_trained_model(resumed).weights, strict=True):
         np.testing.assert_array_equal(found, expected, strict=True)
 
 
@@ -122,7 +123,7 @@ def test_what_callbacks_know_survives_a_stop(tmp_path):
             train(RECIPE, tmp_path / f"run{at}", callbacks=callbacks(*at))
         resumed = train(RECIPE, tmp_path / f"run{at}", resume=True, callbacks=callbacks())
         assert _history_but_times(resumed) == _history_but_times(whole)
-        for expected, found in zip(whole.load_model().weights, resumed.load_model().weights, strict=True):
+        for expected, found in zip(load_trained_model(whole).weights, load_trained_model(resumed).weights, strict=True):
             np.testing.assert_array_equal(found, expected, strict=True)
     with pytest.raises(UserError, match=r"callbacks \['EarlyStopping', 'StopAt'\], found \[\]"):
         train(dataclasses.replace(RECIPE, epochs=4), tmp_path / "whole", resume=True)
@@ -154,7 +155,7 @@ def test_a_resume_with_other_settings_names_both_values(whole, changes, says):
 
 def test_a_resume_with_other_data_under_the_same_name_is_found(whole, tmp_path):
     shutil.copytree(whole.path, tmp_path / "run")
-    run = Run(tmp_path / "run")
+    run = RunFiles(tmp_path / "run")
     settings = run.settings()
     settings["dataset"]["num_train"] += 1
     run.write_settings(settings)
@@ -174,9 +175,9 @@ def test_one_process_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path):
     """The owner is another process; once it was killed, the lock is free."""
     code = f"""if True:
         import time
-        from kerasref.runs import Run
+        from kerasref.runs import RunFiles
         from kerasref.training.loop import _locked
-        with _locked(Run({str(tmp_path)!r})):
+        with _locked(RunFiles({str(tmp_path)!r})):
             print("locked", flush=True)
             time.sleep(100)"""
     owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -187,7 +188,7 @@ def test_one_process_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path):
     finally:
         owner.kill()
         owner.wait()
-    with _locked(Run(tmp_path)):
+    with _locked(RunFiles(tmp_path)):
         assert (tmp_path / ".lock.owner").read_text() == str(os.getpid())
 
 
@@ -204,9 +205,9 @@ def test_checkpoints_by_step_the_last_few_and_the_best(tmp_path):
     _, progress = checkpoints.load_best(run.checkpoints)
     assert (progress["epoch"], progress["step"]) == (best, 0)
     assert progress["score"] == pytest.approx(scores[best])
-    run.model_file = run.best_file
-    dataset = run.load_dataset()
-    logits = run.load_model().predict(dataset.validation.batches(100, preprocessing=run.preprocessing()), verbose=0)
+    dataset = load_run_data(run)
+    best_model = load_trained_model(run, run.best_file)
+    logits = best_model.predict(dataset.validation.batches(100, preprocessing=run.preprocessing()), verbose=0)
     assert np.mean(logits.argmax(-1) == dataset.validation.labels) == pytest.approx(scores[best])
     assert len(list(run.checkpoints.glob("*.npz"))) <= 4
 

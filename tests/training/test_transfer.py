@@ -12,10 +12,11 @@ import keras
 import numpy as np
 import pytest
 
+from kerasref.build import load_trained_model
 from kerasref.errors import Stopped, UserError
 from kerasref.models import build_model
 from kerasref.recipe import Recipe
-from kerasref.runs import Run
+from kerasref.runs import RunFiles
 from kerasref.training import train
 from kerasref.training.transfer import initialize_from
 
@@ -38,7 +39,7 @@ def test_all_layers_but_the_output_are_taken_for_other_classes(source):
     model = build_model("mlp", (28, 28, 1), 5, units=(32, 16))
     output = model.layers[-1].name
     before, said = weights(model), initialize_from(model, source.path, tuple("56789"))
-    there, here = source.load_model().layers, model.layers
+    there, here = load_trained_model(source).layers, model.layers
     for a, b in zip(there[:-1], here[:-1], strict=True):
         for expected, found in zip(a.weights, b.weights, strict=True):
             np.testing.assert_array_equal(found, expected)
@@ -53,7 +54,7 @@ def test_all_layers_but_the_output_are_taken_for_other_classes(source):
 
 
 def test_a_file_is_taken_by_name_and_shape(source, tmp_path):
-    loaded = source.load_model()
+    loaded = load_trained_model(source)
     loaded.save(tmp_path / "x.keras")
     loaded.save_weights(tmp_path / "x.weights.h5")
     for file in ("x.keras", "x.weights.h5"):
@@ -91,9 +92,9 @@ def _external(h5):
 
 @pytest.mark.parametrize("change", [_link, _external, lambda h5: h5.pop("layers")])
 def test_a_file_that_reaches_elsewhere_is_refused(source, tmp_path, change):
-    source.load_model().save(tmp_path / "x.keras")
+    load_trained_model(source).save(tmp_path / "x.keras")
     with pytest.raises(UserError, match=r"changed\.keras: no weights can be read"):
-        initialize_from(source.load_model(), _rewritten(tmp_path / "x.keras", change), tuple("01234"))
+        initialize_from(load_trained_model(source), _rewritten(tmp_path / "x.keras", change), tuple("01234"))
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
@@ -102,7 +103,7 @@ def test_a_file_that_is_broken_or_missing_is_named(source, tmp_path, content):
         if content is not None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=f"{name}: no weights"):
-            initialize_from(source.load_model(), tmp_path / name, tuple("01234"))
+            initialize_from(load_trained_model(source), tmp_path / name, tuple("01234"))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def whole(source, tmp_path_factory):
 
 def test_frozen_layers_stay_and_then_move(source, whole):
     _, (start, thawed, last) = whole
-    taken = [np.asarray(weight) for weight in source.load_model().weights[:4]]
+    taken = [np.asarray(weight) for weight in load_trained_model(source).weights[:4]]
     for expected, a, b, c in zip(taken, start[:4], thawed[:4], last[:4], strict=True):
         np.testing.assert_array_equal(a, expected)
         np.testing.assert_array_equal(b, expected)
@@ -161,7 +162,7 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(source, whole, tmp_path, wh
     with pytest.raises(Stopped):
         train(target(source), tmp_path / "run", callbacks=[StopAt(*where)])
     resumed = train(target(source), tmp_path / "run", resume=True, callbacks=[StopAt(99, 0)])
-    for expected, found in zip(whole[0].load_model().weights, resumed.load_model().weights, strict=True):
+    for expected, found in zip(load_trained_model(whole[0]).weights, load_trained_model(resumed).weights, strict=True):
         np.testing.assert_array_equal(found, expected, strict=True)
 
 
@@ -195,7 +196,7 @@ def test_a_resume_needs_no_other_network_and_keeps_its_scale(source, tmp_path):
         train(recipe, tmp_path / "run", callbacks=[StopAt(1, 0)])
     settings = source.settings()
     settings["preprocessing"]["mean"] = [0.5]  # trained anew meanwhile, on another scale; its weights are gone
-    Run(tmp_path / "source").write_settings(settings)
+    RunFiles(tmp_path / "source").write_settings(settings)
     (tmp_path / "source" / "model.keras").unlink()
     run = train(recipe, tmp_path / "run", resume=True, callbacks=[StopAt(99, 0)])
     assert run.preprocessing() == source.preprocessing()
@@ -203,6 +204,6 @@ def test_a_resume_needs_no_other_network_and_keeps_its_scale(source, tmp_path):
 
 @pytest.mark.parametrize(("layer", "says"), [("nothing", "unknown layer of mlp"), (None, "nothing is left to train")])
 def test_a_layer_that_cannot_be_frozen(source, tmp_path, layer, says):
-    layer = layer or source.load_model().layers[-1].name
+    layer = layer or load_trained_model(source).layers[-1].name
     with pytest.raises(UserError, match=says):
         train(target(source, classes=tuple("01234"), freeze=layer), tmp_path / "run")

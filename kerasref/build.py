@@ -1,0 +1,155 @@
+"""The one interpreter of recipes: data, preprocessing, augmentation, network, optimizer and schedule of a recipe."""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+
+from kerasref import provenance
+from kerasref.data import Augmentation, ImageDataset, Preprocessing, load_dataset
+from kerasref.errors import UserError
+from kerasref.models import build_model, options_of
+from kerasref.models.weight_files import load_weights, weights_sha256
+from kerasref.recipe import Recipe
+from kerasref.runs import RunFiles
+from kerasref.training import optimizers, schedules
+
+
+def load_data(recipe: Recipe, data_dir: str | None = None) -> ImageDataset:
+    """The recipe's dataset with its splits."""
+    return load_dataset(
+        recipe.dataset,
+        data_dir=data_dir,
+        classes=recipe.classes,
+        image_size=recipe.image_size,
+        validation=recipe.validation,
+        split_seed=recipe.split_seed,
+        train_examples=recipe.train_examples,
+    )
+
+
+def make_preprocessing(recipe: Recipe, dataset: ImageDataset) -> Preprocessing:
+    """The recipe's preprocessing; mean and standard deviation are those of the run that `init_from` names, if any,
+    since its weights expect inputs on that scale."""
+    if recipe.init_from and recipe.normalization == "dataset" and Path(recipe.init_from).is_dir():
+        before = RunFiles(recipe.init_from).preprocessing()
+        if len(before.mean) == dataset.image_shape[-1]:
+            return Preprocessing(recipe.pad, before.mean, before.std)
+    return Preprocessing.for_dataset(recipe.normalization, dataset, recipe.pad)
+
+
+def make_augmentation(recipe: Recipe) -> Augmentation | None:
+    augmentation = Augmentation(
+        crop_padding=recipe.crop_padding, flip=recipe.flip, cutout=recipe.cutout, rotation=recipe.rotation
+    )
+    return None if augmentation == Augmentation() else augmentation
+
+
+def build_network(recipe: Recipe, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+    """The recipe's network with its options; the one place where keep_prob becomes Keras' dropout rate."""
+    chosen = network_options(recipe)
+    if recipe.keep_prob is not None:
+        if "dropout" not in options_of(recipe.model):
+            raise UserError(f"{recipe.model} has no dropout, found keep_prob {recipe.keep_prob}; leave it out")
+        chosen["dropout"] = 1.0 - recipe.keep_prob
+    return build_model(recipe.model, input_shape, num_classes, **chosen)
+
+
+def network_options(recipe: Recipe) -> dict:
+    """What the recipe sets of its network, dropout apart."""
+    chosen = {name: getattr(recipe, name) for name in ("activation", "pooling", "units", "batch_norm", "shortcut")}
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer at its full learning rate; a `LearningRateDecay` moves it from there."""
+    rate = recipe.learning_rate
+    if recipe.optimizer == "sgd":
+        return keras.optimizers.SGD(rate)
+    if recipe.optimizer == "momentum":
+        return keras.optimizers.SGD(rate, momentum=optimizers.MOMENTUM, nesterov=recipe.nesterov)
+    if recipe.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(rate, rho=optimizers.RMSPROP_RHO, epsilon=1e-8)
+    return keras.optimizers.Adam(rate, **optimizers.ADAM)
+
+
+def make_schedule(recipe: Recipe) -> schedules.Schedule:
+    """The recipe's schedule with its warm-up; the decay counts from the end of the warm-up."""
+    rate = recipe.learning_rate
+    schedule = {
+        "constant": lambda: schedules.constant(rate),
+        "inverse_time": lambda: schedules.inverse_time(rate, recipe.decay_rate),
+        "step": lambda: schedules.step(rate, recipe.decay_epochs, recipe.decay_rate),
+        "exponential": lambda: schedules.exponential(rate, recipe.decay_rate),
+        "cosine": lambda: schedules.cosine(rate, max(recipe.epochs - recipe.warmup_epochs, 1e-9)),
+    }[recipe.schedule]()
+    return schedules.warmup(schedule, recipe.warmup_epochs) if recipe.warmup_epochs else schedule
+
+
+def describe_dataset(dataset: ImageDataset) -> dict:
+    """What recipe.json records of the dataset, and a resume compares."""
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    return {
+        "name": dataset.name,
+        "class_names": list(dataset.class_names),
+        "image_shape": list(dataset.image_shape),
+        "picture": dataset.picture,
+        **{f"num_{name}": split.num_examples if split else 0 for name, split in splits.items()},
+    }
+
+
+def describe_settings(recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing, **more) -> dict:
+    """The content of recipe.json: enough to run it again."""
+    return {
+        "recipe": dataclasses.asdict(recipe),
+        "dataset": describe_dataset(dataset),
+        "preprocessing": preprocessing.to_json(),
+        **more,
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "hardware": provenance.hardware(),
+        "command": provenance.command(),
+    }
+
+
+def load_trained_model(run: RunFiles, file: Path | None = None) -> keras.Model:
+    """The trained network: rebuilt from recipe.json, so that no code in the model file runs, with its weights.
+
+    It computes in float32, whatever it was trained in, so that metrics, predictions and exports agree. `file` is
+    model.keras unless given. Raises UserError where the file is missing, broken or of another network.
+    """
+    file = file or run.model_file
+    if not file.is_file():
+        raise UserError(f"{run.path}: no {file.name} in it; train to the end first, or continue with --resume")
+    shape = run.preprocessing().output_shape(run.image_shape())
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        model = build_network(run.recipe(), shape, len(run.class_names()))
+    except UserError as error:
+        raise run.named(error) from None
+    finally:
+        keras.config.set_dtype_policy(policy)
+    load_weights(model, file)
+    return model
+
+
+def is_evaluated(run: RunFiles) -> bool:
+    """Whether metrics and report are there and describe the model that is there."""
+    there = all(file.is_file() for file in (run.metrics_file, run.report_file, run.model_file))
+    return there and bool(run.metrics_of(weights_sha256(load_trained_model(run))))
+
+
+def load_run_data(run: RunFiles, data_dir: str | None = None) -> ImageDataset:
+    """The run's dataset; raises UserError where it is no longer what the run was trained on."""
+    recipe, before = run.recipe(), run.settings()["dataset"]
+    dataset = load_data(recipe, data_dir)
+    if before.get("name") != dataset.name:
+        return dataset  # `train` was given a part of it, under a name of its own
+    for field, now in describe_dataset(dataset).items():
+        if before.get(field, now) != now:
+            raise UserError(
+                f"{run.path} was trained with dataset's {field} {before[field]!r}, found {now!r}; "
+                f"bring {dataset.name} back to what it was, or train again"
+            )
+    return dataset

@@ -1,1 +1,0 @@
-"""Many trainings: what they reached, side by side."""

@@ -1,0 +1,38 @@
+"""Writes a data set's train and test split the way PyTorch's programs read them.
+
+python -m kerasref.lab.benchmark.data_files DATASET FOLDER [DATA_DIR]: FOLDER/train.npz; of one with grey pictures also
+FOLDER/MNIST/raw/*-ubyte, the four IDX files that torchvision expects.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+IDX = {"train": "train", "test": "t10k"}
+
+
+def main(name: str, folder: str, data_dir: str | None = None) -> None:
+    from kerasref.data import load_dataset
+
+    dataset = load_dataset(name, data_dir=data_dir, validation=0.0)
+    for part, prefix in IDX.items():
+        split = getattr(dataset, part)
+        images, labels = split.examples(slice(None)), split.labels
+        if part == "train":
+            np.savez(Path(folder) / "train.npz", images=images, labels=labels)
+        if images.shape[-1] == 1:
+            raw = Path(folder) / "MNIST" / "raw"
+            raw.mkdir(parents=True, exist_ok=True)
+            _write_idx(raw / f"{prefix}-images-idx3-ubyte", images[..., 0])
+            _write_idx(raw / f"{prefix}-labels-idx1-ubyte", labels.astype(np.uint8))
+
+
+def _write_idx(file: Path, array: np.ndarray) -> None:
+    """Magic number 0, 0, 8 for unsigned bytes, the rank; the sizes; the numbers (LeCun's MNIST page)."""
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    file.write_bytes(header + array.tobytes())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,112 @@
+"""kerasref's contenders, each built inside a worker: steps through `fit` and `predict`, batches of the pipeline."""
+
+import itertools
+from dataclasses import replace
+
+import keras
+import tensorflow as tf
+
+from kerasref.build import build_network, load_data, make_augmentation, make_optimizer
+from kerasref.data import Preprocessing
+from kerasref.data.dataset import without_autotune
+from kerasref.lab.benchmark.workloads import WORKLOADS
+from kerasref.models.description import multiply_adds
+from kerasref.recipes import named_recipe
+from kerasref.training import execution, fused
+from kerasref.training.losses import classification_accuracy, classification_loss
+from kerasref.training.optimizers import add_l2
+
+MATRIX = 2048  # side of the matrices whose product stands for the machine's own peak
+
+
+def steps(workload: str, precision: str, fused_kernels: bool = True) -> dict:
+    """What `scripts/train.py` runs: the recipe's network, loss, metric and optimizer through Keras' own `fit`.
+
+    Without `fused_kernels`, and on other backends, batch norm, update rule and weight decay (an L2 term in the loss)
+    are Keras' own.
+    """
+    chosen = WORKLOADS[workload]
+    recipe = chosen.recipe(precision)
+    execution.set_precision(recipe)
+    device = _device()
+    model = build_network(recipe, chosen.input_shape, chosen.num_classes)
+    backend = keras.backend.backend()
+    optimizer = make_optimizer(recipe)
+    optimizer.build(model.trainable_variables)
+    if backend == "tensorflow" and fused_kernels:
+        fused.set_update_rule(model, optimizer, recipe.weight_decay, fused=True)
+        fused.fuse_batch_norm(model)
+    elif recipe.weight_decay:
+        add_l2(model, recipe.weight_decay / 2)
+    # Keras takes one step a call on PyTorch, and nothing else.
+    steps_per_execution = 1 if backend == "torch" else execution.choose_steps_per_execution(recipe, model)
+    model.compile(
+        optimizer,
+        classification_loss(chosen.num_classes),
+        metrics=[classification_accuracy(chosen.num_classes)],
+        jit_compile=execution.choose_jit_compile(recipe, device) if backend == "tensorflow" else "auto",
+        steps_per_execution=steps_per_execution,
+    )
+    images, labels = chosen.batch()
+
+    def train(calls):
+        model.fit(_repeated((images, labels), calls * steps_per_execution), verbose=0)
+        return calls * steps_per_execution * chosen.batch_size
+
+    def infer(calls):
+        return len(model.predict(_repeated((images,), calls * steps_per_execution), verbose=0))
+
+    facts = {"multiply_adds": multiply_adds(model), "device": device, "parameters": model.count_params()}
+    return {"train": train, "infer": infer, "matmul": _matmul(precision), "facts": facts}
+
+
+def _repeated(batch: tuple, steps: int):
+    return without_autotune(tf.data.Dataset.from_tensors(batch).repeat(steps))
+
+
+def _device() -> str:
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return execution.choose_device("auto")
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend().upper()
+    return "GPU" if keras.src.backend.torch.core.DEFAULT_DEVICE != "cpu" else "CPU"
+
+
+def _matmul(precision: str):
+    matrix = keras.ops.cast(keras.random.normal((MATRIX, MATRIX)), precision)
+
+    def multiply(times):
+        for _ in range(times):
+            product = keras.ops.matmul(matrix, matrix)
+        float(product[0, 0])  # waits for a device that works behind our back
+        return times * 2 * MATRIX**3
+
+    return multiply
+
+
+def pipeline(dataset: str, recipe_name: str, unit: int, data_dir: str | None = None) -> dict:
+    """A recipe's training batches as `train` reads them, `unit` at a time: shuffled, augmented and normalised, epoch
+    after epoch."""
+    recipe = replace(named_recipe(recipe_name).recipe, dataset=dataset, validation=0.0)
+    data = load_data(recipe, data_dir)
+    preprocessing = Preprocessing.for_dataset(recipe.normalization, data, recipe.pad)
+    augmentation, epoch = make_augmentation(recipe), itertools.count()
+
+    def batches(count):
+        """Inside one graph, as a training step takes them."""
+        count, done = count * unit, 0
+        while done < count:
+            read = data.train.batches(
+                recipe.batch_size,
+                shuffle_seed=0,
+                epoch=next(epoch),
+                augmentation=augmentation,
+                preprocessing=preprocessing,
+            ).take(count - done)
+            done += int(read.reduce(tf.constant(0), lambda total, _: total + 1))
+        return count * recipe.batch_size
+
+    return {"batches": batches}

@@ -1,0 +1,62 @@
+"""Where a training step's time goes, by kind of operation, as TensorFlow's profiler sees it."""
+
+import collections
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SHOWN = 8  # kinds of operation, the rest is summed up
+
+
+def measure(workload: str, precision: str, seconds: float = 2.0) -> dict:
+    """Milliseconds of a training step by kind of operation, the most first, and of the step itself, by the clock.
+
+    Operations that run at the same time, as those of a network's two gradients do, count each in full. Call it in a
+    process of its own: arithmetic and device are settled for good.
+    """
+    import tensorflow as tf
+
+    from kerasref.lab.benchmark.keras_side import steps
+    from kerasref.lab.benchmark.workloads import WORKLOADS
+
+    train, batch_size = steps(workload, precision)["train"], WORKLOADS[workload].batch_size
+    train(1)  # traces
+    begun = time.perf_counter()
+    train(1)
+    calls = max(1, round(seconds / (time.perf_counter() - begun)))
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        begun = time.perf_counter()
+        done = train(calls) / batch_size
+        step = 1e3 * (time.perf_counter() - begun) / done
+        tf.profiler.experimental.stop()
+        (file,) = Path(folder).rglob("*.xplane.pb")
+        by_kind = {kind: total / done for kind, total in _milliseconds(file.read_bytes()).most_common()}
+    rest = dict(list(by_kind.items())[SHOWN:])
+    shown = dict(list(by_kind.items())[:SHOWN]) | {"all others": sum(rest.values())}
+    return {"part": "profile", "workload": workload, "precision": precision, "step": step, "operations": shown}
+
+
+def _milliseconds(plane_file: bytes) -> collections.Counter:
+    """By kind of operation; its events are named NAME:KIND."""
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    total = collections.Counter()
+    for plane in xplane_pb2.XSpace.FromString(plane_file).planes:
+        for line in plane.lines:
+            for event in line.events:
+                name, _, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
+                if kind.isidentifier() and name and not name.endswith(":"):  # not C++'s CLASS::METHOD
+                    total[kind.removeprefix("_MklNative").removeprefix("_Mkl")] += event.duration_ps / 1e9
+    return total
+
+
+def main() -> None:
+    """python -m kerasref.lab.benchmark.profile WORKLOAD PRECISION: prints the row."""
+    print(json.dumps(measure(*sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    main()

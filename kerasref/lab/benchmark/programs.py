@@ -1,0 +1,175 @@
+"""Whole programs, each in a process of its own: pipelines, time to an accuracy, start-up, memory."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from kerasref.errors import RunError
+from kerasref.lab.benchmark.turns import Worker, alternate
+from kerasref.recipes import named_recipe
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+TARGET = 0.99  # of MNIST's test set
+NOTES_EVERY = 2  # the notes' program runs before every so many-th seed of ours; it takes minutes
+LOADER_WORKERS = (0, 2)
+BATCHES = 100  # a pipeline is measured by so many: what an epoch takes to begin is not to count for a batch
+
+
+def measure_pipelines(sets: dict[str, str], data_dir: str | None, seconds: float, rounds: int, say=print) -> list[dict]:
+    """A row a recipe of `sets` (recipe -> data set): pictures a second, ours and a DataLoader with 0 and 2 workers."""
+    rows = []
+    for recipe_name, dataset in sets.items():
+        recipe = named_recipe(recipe_name).recipe
+        with tempfile.TemporaryDirectory() as folder:
+            _run("kerasref.lab.benchmark.data_files", dataset, folder, data_dir)
+            ours = dict(dataset=dataset, recipe_name=recipe_name, unit=BATCHES, data_dir=data_dir)
+            workers = {"ours": Worker("kerasref.lab.benchmark.keras_side:pipeline", **ours)}
+            for count in LOADER_WORKERS:
+                workers[f"DataLoader, {count} workers"] = Worker(
+                    "kerasref.lab.benchmark.pytorch_side:pipeline",
+                    file=str(Path(folder) / "train.npz"),
+                    num_workers=count,
+                    unit=BATCHES,
+                    **{field: getattr(recipe, field) for field in ("batch_size", "crop_padding", "flip")},
+                )
+            try:
+                rates, _, others = alternate(workers, "batches", seconds, rounds)
+            finally:
+                for worker in workers.values():
+                    worker.close()
+        row = {"part": "pipelines", "workload": recipe_name, "dataset": Path(dataset).name, "rates": rates}
+        rows.append(row | {"others": others})
+        say(f"{recipe_name} on {Path(dataset).name}: " + ", ".join(f"{k} {v[-1]:,.0f}/s" for k, v in rates.items()))
+    return rows
+
+
+def measure_mnist(recipe_name: str, seeds: int, data_dir: str | None, say=print) -> list[dict]:
+    """A row: seconds of whole processes until the test set first gave 99.0 %, and of the notes' program to its end.
+
+    What is counted begins with the start of the process: imports, reading the data, every look at the test set.
+    """
+    ours, notes = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        _run("kerasref.lab.benchmark.data_files", "mnist", folder, data_dir)
+        for seed in range(seeds):
+            if seed % NOTES_EVERY == 0:
+                seconds, events = _follow("kerasref.lab.parity.notes_program", folder, str(seed))
+                notes.append({"seed": seed, "seconds": seconds, "accuracy": events[-1]["accuracy"]})
+                say(f"the notes' program: {notes[-1]}")
+            run_dir = str(Path(folder) / f"run-{seed}")
+            program = ("kerasref.lab.benchmark.training_program", recipe_name, str(seed), run_dir, data_dir)
+            seconds, events = _follow(*program, until=lambda event: event.get("accuracy", 0) >= TARGET)
+            epochs = [event for event in events if event["event"] == "epoch"]
+            reached = epochs[-1]["accuracy"] >= TARGET
+            ours.append({"seed": seed, "seconds": seconds if reached else None, "epochs": epochs})
+            say(f"{recipe_name}, seed {seed}: {seconds:.1f} s, {[epoch['accuracy'] for epoch in epochs]}")
+    return [{"part": "mnist", "workload": recipe_name, "target": TARGET, "ours": ours, "notes": notes}]
+
+
+def measure_startup(rounds: int, data_dir: str | None, say=print) -> list[dict]:
+    """A row a command: seconds until it ends, or until the first step of a training on MNIST is done."""
+    python = [sys.executable]
+    commands = {
+        "`python scripts/train.py --help`": [*python, str(SCRIPTS / "train.py"), "--help"],
+        "`import kerasref`": [*python, "-c", "import kerasref"],
+        "`import tensorflow, keras`": [*python, "-c", "import tensorflow, keras"],
+        "`from kerasref.training import train`": [*python, "-c", "from kerasref.training import train"],
+        "`import torch, torchvision`": [
+            *python,
+            "-c",
+            "from kerasref.pytorch.installed import import_torchvision as t; t()",
+        ],
+    }
+    taken: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        _run("kerasref.lab.benchmark.data_files", "mnist", folder, data_dir)
+        for turn in range(rounds + 1):  # the first fills the disk cache
+            seconds = {}
+            for name, command in commands.items():
+                begun = time.perf_counter()
+                subprocess.run(command, check=True, capture_output=True)
+                seconds[name] = time.perf_counter() - begun
+            programs = {
+                "first step on MNIST, `mnist_cnn`": (
+                    "kerasref.lab.benchmark.training_program",
+                    *("mnist_cnn", "0", str(Path(folder) / f"run-{turn}"), data_dir),
+                ),
+                "first step on MNIST, the notes' program": ("kerasref.lab.parity.notes_program", folder, "0"),
+            }
+            for name, program in programs.items():
+                seconds[name] = _follow(*program, until=lambda event: event["event"] == "first_step")[0]
+            if turn:
+                for name, value in seconds.items():
+                    taken.setdefault(name, []).append(value)
+            say(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
+    return [{"part": "startup", "workload": name, "seconds": values} for name, values in taken.items()]
+
+
+def measure_memory(data_dir: str | None, say=print) -> list[dict]:
+    """A row a program that trains on MNIST for an epoch: its highest resident bytes, as the system counts them."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        _run("kerasref.lab.benchmark.data_files", "mnist", folder, data_dir)
+        more = ["--data-dir", data_dir] if data_dir else []
+        programs = {
+            f"`python scripts/train.py {recipe} --epochs 1`": [
+                *(str(SCRIPTS / "train.py"), recipe, "--epochs", "1", "--run-dir", f"{folder}/{recipe}", *more),
+            ]
+            for recipe in ("mnist_cnn", "mnist_cnn_fast", "lenet5")
+        }
+        programs["the notes' program"] = ["-m", "kerasref.lab.parity.notes_program", folder, "0", "1"]
+        for name, arguments in programs.items():
+            process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                raise RunError(f"{name} ended with {process.returncode}")
+            kilobytes = usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+            rows.append({"part": "memory", "workload": name, "resident": kilobytes * 1024})
+            say(f"{name}: {kilobytes / 1e6:.2f} GB resident")
+    return rows
+
+
+def measure_profiles(workloads: tuple[str, ...], precisions: tuple[str, ...], say=print) -> list[dict]:
+    """A row a network and arithmetic: what our training step consists of (`kerasref.lab.benchmark.profile`)."""
+    rows = []
+    for workload in workloads:
+        for precision in precisions:
+            rows.append(json.loads(_run("kerasref.lab.benchmark.profile", workload, precision).splitlines()[-1]))
+            say(f"{workload} {precision}: a step takes {rows[-1]['step']:.1f} ms")
+    return rows
+
+
+def _command(module: str, *arguments) -> list[str]:
+    return [sys.executable, "-m", module, *(argument for argument in arguments if argument is not None)]
+
+
+def _run(module: str, *arguments) -> str:
+    done = subprocess.run(_command(module, *arguments), capture_output=True, text=True)
+    if done.returncode:
+        raise RunError(f"{module} {arguments} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout
+
+
+def _follow(module: str, *arguments, until=lambda event: False) -> tuple[float, list[dict]]:
+    """Seconds from the start of a program to the event that `until` waits for, or to its end; and its events."""
+    begun, events = time.perf_counter(), []
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(_command(module, *arguments), stdout=subprocess.PIPE, stderr=log, text=True)
+        for line in process.stdout:
+            if line.startswith('{"event"'):
+                events.append(json.loads(line))
+                if until(events[-1]):
+                    seconds = time.perf_counter() - begun
+                    process.terminate()
+                    process.communicate()
+                    return seconds, events
+        code = process.wait()
+        if code:
+            log.seek(0)
+            raise RunError(f"{module} ended with {code}: {log.read().strip().splitlines()[-1:]}")
+    return time.perf_counter() - begun, events

@@ -1,0 +1,208 @@
+"""Contenders in processes of their own that take turns: A B A B, so that what else the machine does meets them all."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from kerasref.errors import RunError
+from kerasref.lab.benchmark.workloads import MODES, TORCH_SETTINGS, WORKLOADS
+
+KERAS, TORCH = "kerasref.lab.benchmark.keras_side:steps", "kerasref.lab.benchmark.pytorch_side:steps"
+REST = 0.1  # seconds between turns: threads of the last contender may still spin, waiting for work
+PEAK_TURNS = 3
+UNDISTURBED = 0.05  # share of the machine that other processes may take in a turn that counts
+PATIENCE = 4  # times as many rounds are tried as are asked for, before disturbed ones are taken
+
+
+class Worker:
+    """A `kerasref.lab.benchmark.worker` process; `facts` is what it said of itself."""
+
+    def __init__(self, contender: str, backend: str = "tensorflow", **arguments):
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the worker)
+        environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        spec = json.dumps({"contender": contender, "arguments": arguments})
+        self.name = f"{contender} {arguments}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "kerasref.lab.benchmark.worker", spec],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env=environment,
+        )
+        try:
+            self.facts = self._answer()
+        except RunError:
+            self.close()
+            raise
+
+    def measure(self, what: str, seconds: float) -> dict:
+        time.sleep(REST)
+        print(json.dumps({"measure": what, "seconds": seconds}), file=self.process.stdin, flush=True)
+        before = _busy_seconds()
+        answer = self._answer()
+        elsewhere = _busy_seconds() - before - answer["cpu_seconds"]
+        return answer | {"others": max(0.0, elsewhere) / answer["total_seconds"] / os.cpu_count()}
+
+    def close(self) -> None:
+        for stream in (self.process.stdin, self.process.stdout):
+            stream.close()
+        self.process.wait()
+        self.log.close()
+
+    def _answer(self) -> dict:
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.log.seek(0)
+            last = self.log.read().strip().splitlines() or ["no word from it"]
+            raise RunError(f"{self.name} ended with {self.process.returncode}: {last[-1]}")
+        return json.loads(line)
+
+
+def _busy_seconds() -> float:
+    """CPU seconds that all processes of this machine took so far; 0 where the system does not say."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    except OSError:
+        return 0.0
+    user, nice, system = map(int, fields[:3])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
+def alternate(workers: dict, what: str, seconds: float, rounds: int) -> tuple[dict, dict, float]:
+    """By contender: its rates, one a round, and its peak of resident bytes; and the largest share of the machine that
+    other processes had during a turn that counts.
+
+    In every round each contender has its turn. A round in which others disturbed any of them is tried again; in the
+    end the least disturbed rounds are taken, whatever their rates.
+    """
+    for worker in workers.values():
+        worker.measure(what, seconds)  # warm, and said how many units fill a turn
+    answers: list[dict] = []
+    while len(answers) < PATIENCE * rounds and sum(_others(answer) <= UNDISTURBED for answer in answers) < rounds:
+        answers.append({name: worker.measure(what, seconds) for name, worker in workers.items()})
+    chosen = sorted(answers, key=_others)[:rounds]
+    rates = {name: [answer[name]["rate"] for answer in chosen] for name in workers}
+    return rates, {name: answers[-1][name]["peak_resident"] for name in workers}, _others(chosen[-1])
+
+
+def _others(answers: dict) -> float:
+    return max(answer["others"] for answer in answers.values())
+
+
+def compare_steps(
+    name: str,
+    precisions: tuple[str, ...],
+    *,
+    seconds: float,
+    rounds: int,
+    backend: str = "tensorflow",
+    settings: tuple[str, ...] = TORCH_SETTINGS,
+    say=print,
+) -> list[dict]:
+    """Rows of one workload, one a precision and mode: images a second of both sides, round by round.
+
+    PyTorch has a trial with each of `settings` first; the fastest of them is its contender, apart for each mode.
+    """
+    workload, opened = WORKLOADS[name], []
+
+    def open_worker(contender, **arguments):
+        opened.append(Worker(contender, **arguments))
+        return opened[-1]
+
+    try:
+        sides, rows = {}, []
+        for precision in precisions:
+            ours = open_worker(KERAS, backend=backend, workload=name, precision=precision)
+            trials, best = _best_torch(open_worker, workload, precision, settings, seconds, say)
+            peak = max(w.measure("matmul", 0.5)["rate"] for _ in range(PEAK_TURNS) for w in (ours, *best.values()))
+            sides[precision] = ours, best, trials, peak
+        for mode in MODES:
+            contenders = {("ours", precision): ours for precision, (ours, *_) in sides.items()}
+            contenders |= {("torch", precision): best[mode] for precision, (_, best, *_) in sides.items()}
+            contenders = dict(sorted(contenders.items(), key=lambda item: item[0][1], reverse=True))  # A B A B
+            rates, resident, others = alternate(contenders, mode, seconds, rounds)
+            for precision, (ours, best, trials, peak) in sides.items():
+                row = {
+                    "part": "steps",
+                    "workload": name,
+                    "mode": mode,
+                    "precision": precision,
+                    "backend": backend,
+                    "device": ours.facts["device"],
+                    "batch_size": workload.batch_size,
+                    "multiply_adds": ours.facts["multiply_adds"],
+                    "ours": rates["ours", precision],
+                    "torch": rates["torch", precision],
+                    "torch_settings": best[mode].facts["settings"],
+                    "torch_trials": trials[mode],
+                    "peak_flops": peak,
+                    "resident": resident["ours", precision],
+                    "others": others,
+                }
+                rows.append(row)
+                say(f"{name} {mode} {precision}: {summary(row)}")
+        return rows
+    finally:
+        for worker in opened:
+            worker.close()
+
+
+def compare_fused(name: str, precisions: tuple[str, ...], *, seconds: float, rounds: int, say=print) -> list[dict]:
+    """A row an arithmetic: images a second in training, with `kerasref.training.fused` and without."""
+    rows = []
+    for precision in precisions:
+        workers = {}
+        try:
+            for fused in (True, False):
+                workers[fused] = Worker(KERAS, workload=name, precision=precision, fused_kernels=fused)
+            rates, _, others = alternate(workers, "train", seconds, rounds)
+        finally:
+            for worker in workers.values():
+                worker.close()
+        rates = {"fused": rates[True], "plain": rates[False]}
+        rows.append({"part": "fused", "workload": name, "precision": precision, "others": others, **rates})
+        fused, plain = (statistics.median(rates[side]) for side in ("fused", "plain"))
+        say(f"{name} {precision}: fused {fused:,.4g}, Keras' own {plain:,.4g} images a second")
+    return rows
+
+
+def _best_torch(open_worker, workload, precision, settings, seconds, say):
+    """By mode: the rate of every setting, or why it failed; and the worker of the fastest."""
+    trials, best = {mode: {} for mode in MODES}, {}
+    for setting in settings:
+        worker = open_worker(TORCH, **workload.torch_arguments(), precision=precision, settings=setting)
+        before, candidates = dict(best), {*best.values(), worker}
+        for mode in MODES:
+            try:
+                worker.measure(mode, seconds)  # compiles
+                rate = max(worker.measure(mode, seconds)["rate"] for _ in range(2))
+            except RunError as error:
+                trials[mode][setting] = str(error)
+                best = before  # its process has ended, with whatever it was the fastest at
+                break
+            trials[mode][setting] = rate
+            if mode not in best or rate > trials[mode][best[mode].facts["settings"]]:
+                best[mode] = worker
+        say(f"  PyTorch {precision} {setting}: {', '.join(f'{mode} {trials[mode].get(setting)}' for mode in MODES)}")
+        for loser in candidates - set(best.values()):
+            loser.close()
+    if len(best) < len(MODES):
+        raise RunError(f"PyTorch, {workload} in {precision}: no setting worked: {trials}")
+    return trials, best
+
+
+def summary(row: dict) -> str:
+    """One line: the median ratio of the rounds, its spread, both medians."""
+    ratios = [ours / torch for ours, torch in zip(row["ours"], row["torch"], strict=True)]
+    ours, torch = statistics.median(row["ours"]), statistics.median(row["torch"])
+    return (
+        f"{statistics.median(ratios):.2f} times PyTorch ({min(ratios):.2f} to {max(ratios):.2f}): "
+        f"{ours:,.4g} against {torch:,.4g} images a second ({row['torch_settings']})"
+    )

@@ -1,0 +1,88 @@
+"""Which Keras layer is which PyTorch module, found out for a pair whose names say nothing."""
+
+import keras
+import numpy as np
+
+from kerasref.errors import UserError
+from kerasref.lab.parity.recording import as_keras, as_torch, inference, keras_outputs, torch_outputs
+from kerasref.pytorch.installed import nn
+from kerasref.pytorch.weights import slots, weighted_layers
+
+
+def match_layers(model: keras.Model, module: nn.Module, inputs: np.ndarray) -> dict[str, str]:
+    """Keras layer -> PyTorch module for all that have weights: same shapes, equal weights first, then by order.
+
+    The order is the model's layers on one side, the calls of a forward pass on the other. Where several have equal
+    weights, as fresh batch norms do, one that puts out the same comes first. Raises UserError naming the layers left
+    over on either side.
+    """
+    free = _called_modules(module, inputs)
+    state = {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
+    by_layer = _slots_by_layer(model)
+    with keras_outputs(model, by_layer) as ours, torch_outputs(module, free) as theirs, inference(module):
+        model(as_keras(model, inputs[:1]), training=False)
+        module(as_torch(module, inputs[:1]))
+    names, left = {}, []
+    for layer, of_layer in by_layer.items():
+        fits = [part for part in free if _shapes_fit(of_layer, part, module, state)]
+        equal = [part for part in fits if _weights_equal(of_layer, part, state)]
+        equal.sort(key=lambda part: not _close(ours.get(layer), theirs.get(part)))
+        if not fits:
+            left.append(layer)
+            continue
+        names[layer] = (equal or fits)[0]
+        free.remove(names[layer])
+    if left or free:
+        raise UserError(
+            "layers could not be matched; left over in Keras: "
+            f"{', '.join(left) or 'none'}; in PyTorch: "
+            f"{', '.join(part or '(the module itself)' for part in free) or 'none'}. Pass layer_map with "
+            "Keras layer -> PyTorch module for every layer with weights"
+        )
+    return names
+
+
+def _called_modules(module: nn.Module, inputs: np.ndarray) -> list[str]:
+    """Modules with parameters of their own, in the order of their first call."""
+    called, hooks = [], []
+    for name, part in module.named_modules():
+        if any(True for _ in part.parameters(recurse=False)):
+            hooks.append(part.register_forward_hook(lambda *_, name=name: called.append(name)))
+    try:
+        with inference(module):
+            module(as_torch(module, inputs[:1]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return list(dict.fromkeys(called))
+
+
+def _slots_by_layer(model: keras.Model) -> dict[str, list]:
+    found: dict[str, list] = {}
+    for slot in slots(model, {name: f"{i}" for i, name in enumerate(weighted_layers(model))}):
+        found.setdefault(slot.layer, []).append(slot)
+    return found
+
+
+def _tensor(slot, part: str) -> str:
+    return f"{part}.{slot.tensor.split('.')[-1]}"
+
+
+def _shapes_fit(of_layer, part: str, module: nn.Module, state) -> bool:
+    """All the layer's weights are there in these shapes, and the module has no parameter beside them."""
+    mine = {_tensor(slot, part): slot.torch_shape for slot in of_layer}
+    theirs = {f"{part}.{name}" for name, _ in module.get_submodule(part).named_parameters(recurse=False)}
+    return theirs <= set(mine) and all(name in state and state[name].shape == mine[name] for name in mine)
+
+
+def _close(ours: np.ndarray | None, theirs: np.ndarray | None) -> bool:
+    if ours is None or theirs is None or ours.shape != theirs.shape:
+        return False
+    return bool(np.abs(ours - theirs).max() <= 1e-3 * theirs.std())
+
+
+def _weights_equal(of_layer, part: str, state) -> bool:
+    return all(
+        np.allclose(slot.to_torch(keras.ops.convert_to_numpy(slot.variable)), state[_tensor(slot, part)], atol=1e-6)
+        for slot in of_layer
+    )

@@ -1,0 +1,274 @@
+"""The experiments of the notes: experiments/NAME.toml says what is run, results/experiments/NAME.csv what came of it.
+
+Beside the latter NAME.json says where it was run. Table and picture in docs/experiments.md are made from these alone.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import statistics
+import time
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from kerasref import provenance
+from kerasref.atomic import write_atomically
+from kerasref.errors import RunError, UserError, unknown
+from kerasref.evaluation.plots import STYLE
+from kerasref.lab.studies.results import write_between
+from kerasref.lab.sweeps.comparison import is_logarithmic, is_number, shown
+from kerasref.lab.sweeps.results_table import FIGURES, KEY, read_rows
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FOLDER, RESULTS, PAGE = ROOT / "experiments", ROOT / "results" / "experiments", ROOT / "docs" / "experiments.md"
+NO_FIELDS = {*KEY, *FIGURES, "val_loss", "val_accuracy", "seed", "run directory", "reason"}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is run, and what of it is shown."""
+
+    name: str
+    title: str
+    y: tuple[str, ...]
+    """Columns of the results that are drawn and tabulated; those of the last epoch in the table."""
+    x: str = "epoch"
+    sweep: str = ""
+    """Arguments of scripts/sweep.py."""
+    script: str = ""
+    """Or a file in experiments/ whose `measure(folder, data_dir, dataset)` writes folder/results.csv."""
+    facet: str = ""
+    """A field with a panel for each of its values."""
+    best_of: str = ""
+    """A field of which the others are shown with its best value alone: the lowest loss of the last epoch."""
+    log: bool = False
+    """y on a logarithmic scale."""
+
+    @property
+    def results(self) -> Path:
+        return RESULTS / f"{self.name}.csv"
+
+    @property
+    def picture(self) -> Path:
+        return PAGE.parent / "images" / f"experiment_{self.name}.png"
+
+
+def names() -> list[str]:
+    return sorted(file.stem for file in FOLDER.glob("*.toml"))
+
+
+def read_experiment(name: str) -> Experiment:
+    """Of experiments/NAME.toml; raises UserError where there is none, or its fields are others than an Experiment's."""
+    if name not in names():
+        raise unknown("experiment", name, names())
+    fields = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    try:
+        experiment = Experiment(name, **{**fields, "y": tuple(fields["y"])})
+    except (KeyError, TypeError) as error:
+        raise UserError(f"experiments/{name}.toml: {error}; expected the fields of an Experiment") from None
+    if bool(experiment.sweep) == bool(experiment.script):
+        raise UserError(f"experiments/{name}.toml: expected either sweep or script")
+    return experiment
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in nothing but the seed: `rows` by epoch of each that reached its last, `reasons` of others."""
+
+    fields: dict
+    runs: list[list[dict]]
+    reasons: list[str]
+
+    def values(self, column: str) -> list[float]:
+        """At the end of each run."""
+        return [run[-1][column] for run in self.runs]
+
+
+def settings_of(experiment: Experiment, rows: Iterable[dict]) -> list[Setting]:
+    """In the order of the runs, with the best value of `best_of` alone."""
+    runs: dict[int, list[dict]] = {}
+    for row in rows:
+        runs.setdefault(row["run"], []).append(row)
+    first = [run[0] for run in runs.values()]
+    fields = [name for name in first[0] if name not in NO_FIELDS and name not in experiment.y]
+    fields = [name for name in fields if len({shown(row[name]) for row in first}) > 1]
+    groups: dict[tuple, Setting] = {}
+    for run in (runs[number] for number in sorted(runs)):
+        values = {name: run[0][name] for name in fields}
+        setting = groups.setdefault(tuple(map(shown, values.values())), Setting(values, [], []))
+        reason = run[-1].get("reason")
+        (setting.reasons.append(reason) if reason else setting.runs.append(run))
+    settings = list(groups.values())
+    if not experiment.best_of:
+        return settings
+    best: dict[tuple, Setting] = {}
+    for setting in settings:
+        others = tuple(shown(value) for name, value in setting.fields.items() if name != experiment.best_of)
+        if others not in best or _loss(setting) < _loss(best[others]):
+            best[others] = setting
+    return list(best.values())
+
+
+def _loss(setting: Setting) -> float:
+    return statistics.mean(setting.values("loss")) if setting.runs and not setting.reasons else float("inf")
+
+
+def table(experiment: Experiment, settings: list[Setting]) -> str:
+    """Markdown, mean ± standard deviation over seeds: a row a setting; where x is a field, a column a value of it."""
+    across = experiment.x in settings[0].fields
+    fields = [name for name in settings[0].fields if not across or name != experiment.x]
+    rows: dict[tuple, dict[str, str]] = {}
+    for setting in settings:
+        cells = rows.setdefault(tuple(shown(setting.fields[name]) for name in fields), {})
+        for column in experiment.y:
+            heading = f"{experiment.x}={shown(setting.fields[experiment.x])}" if across else _heading(column)
+            failed = f" ({len(setting.reasons)} failed)" if setting.reasons else ""
+            cells[heading] = _mean(column, setting.values(column)) + failed if setting.runs else "failed"
+    headings = list(dict.fromkeys(heading for cells in rows.values() for heading in cells))
+    lines = [f"| {' | '.join([*fields, *headings])} |", f"|{' --- |' * len(fields)}{' ---: |' * len(headings)}"]
+    lines += [f"| {' | '.join([*key, *(cells[heading] for heading in headings)])} |" for key, cells in rows.items()]
+    return "\n".join(lines)
+
+
+def _heading(column: str) -> str:
+    return column.replace("val_", "validation ")
+
+
+def _mean(column: str, values: list[float]) -> str:
+    is_share = "accuracy" in column
+    values = [100 * value for value in values] if is_share else values
+    mean, spread = ("{:.2f}", "{:.2f}") if is_share else ("{:,.0f}",) * 2 if min(values) > 100 else ("{:.3g}", "{:.1g}")
+    text = mean.format(statistics.mean(values))
+    if len(values) > 1 and any(values):
+        text += f" ± {spread.format(statistics.stdev(values))}"
+    return f"{text} %" if is_share else text
+
+
+@matplotlib.rc_context(STYLE)
+def plot(experiment: Experiment, settings: list[Setting]) -> Figure:
+    """A row of panels a value of `facet`, a panel a column of y; a line a setting, with the range of its seeds."""
+    facets = list(dict.fromkeys(shown(s.fields[experiment.facet]) for s in settings)) if experiment.facet else [""]
+    lines: dict[str, list[Setting]] = {}
+    for setting in settings:
+        named = {name: value for name, value in setting.fields.items() if name not in (experiment.facet, experiment.x)}
+        lines.setdefault(", ".join(f"{name}={shown(value)}" for name, value in named.items()), []).append(setting)
+    colours = matplotlib.colormaps["turbo"]([0.05 + 0.9 * i / len(lines) for i in range(len(lines))])
+    panels = len(facets) * len(experiment.y)
+    across = panels if panels < 4 else 2
+    down = math.ceil(panels / across)
+    figure = Figure((3 + 3 * across, 0.8 + 2.8 * down), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False).flat
+    for facet in facets:
+        for column in experiment.y:
+            axes = next(grid)
+            for colour, (name, members) in zip(colours, lines.items(), strict=True):
+                members = [s for s in members if s.runs and (not facet or shown(s.fields[experiment.facet]) == facet)]
+                if members:
+                    _draw(axes, experiment.x, column, members, color=colour, label=name)
+            axes.set_title(facet and f"{experiment.facet} {facet}", loc="left")
+            axes.set(xlabel=experiment.x, ylabel=_heading(column))
+            if experiment.x in KEY:
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if "accuracy" in column:
+                axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+            drawn = [value for line in axes.lines for value in line.get_ydata()]
+            if experiment.log or ("loss" in column and drawn and is_logarithmic(drawn)):
+                axes.set_yscale("log")
+    handles = {}
+    for axes in figure.axes:
+        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if len(handles) > 1:
+        fitting = int(14 * figure.get_figwidth() / (max(map(len, handles)) + 9))  # 14 letters an inch
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", fontsize=8.5, ncols=min(4, fitting))
+    return figure
+
+
+def _draw(axes, x: str, column: str, members: list[Setting], **how) -> None:
+    """Over the epochs of one setting, or over one field of many: the mean over seeds, and from least to greatest."""
+    points: dict = {}
+    for run in (run for setting in members for run in setting.runs):
+        for row in run if x in NO_FIELDS else run[-1:]:
+            points.setdefault(row["epoch"] if x in NO_FIELDS else row[x], []).append(row)
+    places = [[row[x] for row in rows] for rows in points.values()]
+    if all(map(is_number, places)):
+        places = list(map(statistics.mean, places))
+    else:
+        places = [shown(values[0]) for values in places]
+    heights = [[row[column] for row in rows] for rows in points.values()]
+    axes.plot(places, list(map(statistics.mean, heights)), marker="o", markersize=3.5, **how)
+    axes.fill_between(
+        places, list(map(min, heights)), list(map(max, heights)), color=how["color"], alpha=0.15, linewidth=0
+    )
+
+
+def keep_results(experiment: Experiment, results: Path, seconds: float, dataset: str | None = None) -> None:
+    """Copies what was measured to results/experiments/, with where and how; dataset: one in the place of its own.
+
+    Raises RunError where a setting has no finished run: what was measured before stays.
+    """
+    rows = read_rows(results)[0]
+    failed = [setting for setting in settings_of(experiment, rows) if not setting.runs] if rows else []
+    if failed or not rows:
+        fields = " ".join(f"{name}={shown(value)}" for name, value in failed[0].fields.items()) if failed else ""
+        why = f"{fields} has no finished run: {failed[0].reasons[0]}" if failed else "no run was begun"
+        raise RunError(
+            f"{results}: {why}\n{experiment.results} stays as it was; mend that, delete {results.parent} and run again"
+        )
+    experiment.results.parent.mkdir(exist_ok=True)
+    shutil.copyfile(results, experiment.results)
+    where = {
+        "command": command(experiment) + (f" --dataset {Path(dataset).name}" if dataset else ""),
+        "seconds": round(seconds),
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": provenance.commit(),
+        "hardware": provenance.hardware(),
+        "versions": provenance.versions(),
+    }
+    write_atomically(experiment.results.with_suffix(".json"), json.dumps(where, indent=2) + "\n")
+
+
+def command(experiment: Experiment) -> str:
+    return f"python scripts/experiment.py {experiment.name}"
+
+
+def block(experiment: Experiment) -> str:
+    """What stands in docs/experiments.md: command, table, picture."""
+    rows = read_rows(experiment.results)[0]
+    where = json.loads(experiment.results.with_suffix(".json").read_text(encoding="utf-8"))
+    hardware = f"{where['hardware']['cores']} cores of {where['hardware']['cpu']}"
+    trained: dict[int, float] = {}
+    for row in rows:
+        trained[row["run"]] = row.get("run duration") or trained.get(row["run"], 0)
+    work = (
+        f"{len(trained)} runs, {sum(trained.values()):.0f} s of training"
+        if any(trained.values())
+        else f"{where['seconds']} s"
+    )
+    dataset = where["command"].removeprefix(command(experiment))  # " --dataset …", where it was not the own one
+    lines = [
+        f"```\n{command(experiment)}{dataset}",
+        *([f"python scripts/sweep.py {experiment.sweep}{dataset}    # the same"] if experiment.sweep else []),
+        f"```\n\n{table(experiment, settings_of(experiment, rows))}\n",
+        f"{work} on {hardware}, {where['date']}.\n",
+        f"![{experiment.title}](images/{experiment.picture.name})",
+    ]
+    return "\n".join(lines)
+
+
+def write_page(experiment: Experiment) -> None:
+    """Makes the experiment's part of docs/experiments.md and its picture anew from its results."""
+    write_between(PAGE, f"experiment {experiment.name}", block(experiment))
+    figure = plot(experiment, settings_of(experiment, read_rows(experiment.results)[0]))
+    figure.savefig(experiment.picture, dpi=90, metadata={"Source": digest(experiment)})
+
+
+def digest(experiment: Experiment) -> str:
+    """SHA-256 of the results, which the picture carries."""
+    return hashlib.sha256(experiment.results.read_bytes()).hexdigest()

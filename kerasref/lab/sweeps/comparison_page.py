@@ -1,0 +1,30 @@
+"""The comparison as one HTML page that opens without the network; the page itself is comparison.html."""
+
+from pathlib import Path
+
+from kerasref.atomic import write_atomically
+from kerasref.evaluation.plots import svg
+from kerasref.lab.sweeps.comparison import Comparison, shown, significance
+from kerasref.lab.sweeps.comparison_plots import plot_curves_together, plot_importance, plot_parallel_coordinates
+from kerasref.page import templates
+
+TEMPLATES = templates(Path(__file__).parent, shown=shown)
+
+
+def write_page(file: Path, comparison: Comparison, with_significance: bool = False) -> None:
+    """Writes the page, whole or as before."""
+    several = len(comparison.settings) > 1
+    page = TEMPLATES.get_template("comparison.html").render(
+        comparison=comparison,
+        curves=svg(plot_curves_together(comparison)),
+        coordinates=svg(plot_parallel_coordinates(comparison)) if several and comparison.differing else None,
+        importance=svg(plot_importance(comparison.importance)) if comparison.importance else None,
+        significance=significance(comparison) if with_significance else None,
+        relative=lambda path: _relative(path, file.parent),
+    )
+    write_atomically(file, page)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    path, folder = path.resolve(), folder.resolve()
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

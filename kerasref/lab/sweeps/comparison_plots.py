@@ -1,0 +1,115 @@
+"""The comparison's charts: the best settings coloured, the others grey."""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from kerasref.evaluation.diagnosis import column
+from kerasref.evaluation.plots import MUTED, STYLE, TRAIN
+from kerasref.lab.sweeps.comparison import Comparison, is_logarithmic, is_number, shown
+
+COLOURED = 8  # settings with a colour and a name of their own
+
+
+@matplotlib.rc_context(STYLE)
+def plot_curves_together(comparison: Comparison) -> Figure:
+    """Loss and accuracy by epoch, a line a run, those of one setting in one colour."""
+    has_validation = any(
+        value == value for s in comparison.settings for e in s.entries for value in column(e.history, "val_loss")
+    )
+    prefix = "val_" if has_validation else ""
+    figure = Figure((9.6, 3.8 + 0.22 * min(COLOURED, len(comparison.settings))), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        ranked = list(enumerate(comparison.settings))
+        for rank, setting in reversed(ranked):  # the best on top
+            for i, entry in enumerate(setting.entries):
+                coloured = rank < COLOURED
+                axes.plot(
+                    column(entry.history, "epoch"),
+                    column(entry.history, prefix + name),
+                    color=matplotlib.colormaps["turbo"](0.08 + 0.84 * rank / COLOURED) if coloured else MUTED,
+                    alpha=0.9 if coloured else 0.25,
+                    linewidth=1.6 if coloured else 0.8,
+                    marker="o" if len(entry.history) == 1 else None,
+                    label=f"{rank + 1}  {setting}" if coloured and i == 0 else None,
+                )
+        axes.set_title(f"{'Validation' if prefix else 'Training'} {name}", loc="left")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        drawn = [value for line in axes.lines for value in line.get_ydata() if value == value]
+        if name == "loss" and drawn and is_logarithmic(drawn):
+            axes.set_yscale("log")
+        if name == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside lower left", fontsize=8.5)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def plot_parallel_coordinates(comparison: Comparison) -> Figure:
+    """An axis for each field that differs and one for the metric; a line a setting, dark blue the best."""
+    fields = list(comparison.differing)
+    figure = Figure((max(5.5, 1.7 * (len(fields) + 1)), 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    means = [setting.mean for setting in comparison.settings]
+    scales = [_Scale([setting.fields[field] for setting in comparison.settings]) for field in fields] + [_Scale(means)]
+    for rank, setting in reversed(list(enumerate(comparison.settings))):
+        heights = [scale(v) for scale, v in zip(scales, [*setting.fields.values(), setting.mean], strict=True)]
+        goodness = 1 - rank / max(1, len(means) - 1)
+        colour = matplotlib.colormaps["viridis_r"](0.05 + 0.85 * goodness)
+        axes.plot(range(len(heights)), heights, color=colour, linewidth=1 + 1.4 * goodness, alpha=0.85)
+    for place, scale in enumerate(scales):
+        axes.axvline(place, color=MUTED, linewidth=1)
+        for height, text in scale.ticks():
+            box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor="none", alpha=0.75)
+            axes.annotate(text, (place, height), (4, 0), textcoords="offset points", fontsize=8, va="center", bbox=box)
+    axes.set_xticks(range(len(scales)), [*fields, comparison.metric.replace(" on ", "\non ")])
+    axes.set(yticks=[], ylim=(-0.06, 1.06), xlim=(-0.1, len(scales) - 1 + 0.45))
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return figure
+
+
+class _Scale:
+    """Values to heights from 0 to 1: numbers on a linear or logarithmic scale, the rest side by side."""
+
+    def __init__(self, values: list):
+        self.numeric = is_number(values) and min(values) < max(values)
+        self.logarithmic = self.numeric and is_logarithmic(values)
+        if self.numeric:
+            self.values = sorted(set(values))
+            self.low, self.high = self._position(min(values)), self._position(max(values))
+        else:
+            self.values = sorted(set(map(shown, values)))
+
+    def __call__(self, value) -> float:
+        if self.numeric:
+            return (self._position(value) - self.low) / (self.high - self.low)
+        return self.values.index(shown(value)) / (len(self.values) - 1) if len(self.values) > 1 else 0.5
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Every value, or where they are many five of them from end to end."""
+        if self.numeric and len(self.values) > 6:
+            values = np.linspace(self.low, self.high, 5)
+            values = 10**values if self.logarithmic else values
+            return [(height, f"{value:.3g}") for height, value in zip(np.linspace(0, 1, 5), values, strict=True)]
+        return [(self(value), shown(value)) for value in self.values]
+
+    def _position(self, value) -> float:
+        return float(np.log10(value)) if self.logarithmic else float(value)
+
+
+@matplotlib.rc_context(STYLE)
+def plot_importance(importance: dict[str, float]) -> Figure:
+    figure = Figure((6, 0.6 + 0.36 * len(importance)), layout="constrained")
+    axes = figure.add_subplot()
+    names = list(importance)[::-1]
+    bars = axes.barh(names, [importance[name] for name in names], color=TRAIN, height=0.6)
+    axes.bar_label(bars, [f"{100 * importance[name]:.0f} %" for name in names], padding=4, fontsize=9)
+    axes.set(xlim=(0, 1.1), xticks=[])
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    return figure

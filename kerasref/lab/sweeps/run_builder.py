@@ -1,0 +1,53 @@
+"""The notes' RunBuilder: lists of hyperparameters in, every combination out (Run Builder/Manager)."""
+
+import dataclasses
+import itertools
+import keyword
+from collections import namedtuple
+from collections.abc import Iterable, Mapping
+
+from kerasref.errors import UserError, unknown
+from kerasref.recipe import Recipe
+
+NOTES_NAMES = {"lr": "learning_rate"}  # the notes' names of recipe fields, taken wherever a field is named
+FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))
+
+
+class RunBuilder:
+    """As in the notes: `RunBuilder.get_runs(OrderedDict(lr=[.01, .001], batch_size=[1000, 10000]))`."""
+
+    @staticmethod
+    def get_runs(params: Mapping[str, Iterable]) -> list[tuple]:
+        """Named tuples of the Cartesian product, the last name changing fastest: `RunFiles(lr=0.01, batch_size=1000)`.
+
+        Any names will do, for a `fit` of one's own; a sweep's are recipe fields (`field_name`). Raises UserError for
+        one that is no identifier, and for what is not a list or empty.
+        """
+        lists = {name: _checked_list(name, values) for name, values in params.items()}
+        Run = namedtuple("Run", lists)
+        return [RunFiles(*values) for values in itertools.product(*lists.values())]
+
+
+def field_name(name: str) -> str:
+    """The recipe field of that name, or of the notes' name for it; raises UserError for any other."""
+    _check_identifier(name)
+    field = NOTES_NAMES.get(name, name)
+    if field not in FIELDS:
+        raise unknown("recipe field", name, FIELDS)
+    return field
+
+
+def _check_identifier(name: str) -> None:
+    # What a field of a named tuple can be called.
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+        raise UserError(f"{name!r} is no identifier; expected the name of a hyperparameter, such as learning_rate")
+
+
+def _checked_list(name: str, values: Iterable) -> list:
+    _check_identifier(name)
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise UserError(f"{name} is {values!r}, expected a list of values; for a single one write [{values!r}]")
+    values = list(values)
+    if not values:
+        raise UserError(f"{name} has no values; give at least one, or leave it out")
+    return values
