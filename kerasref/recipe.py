@@ -88,7 +88,7 @@ class NetworkFields(_Checked):
     """Units of the hidden layers of mlp; None: the network's own."""
     batch_norm: bool | None = None
     """Batch norm before every activation of mlp; None: the network's own."""
-    shortcut: Literal["A", "B"] | None = None
+    shortcut: Literal["A", "A_around", "B"] | None = None
     """Shortcut of a CIFAR ResNet: A pads with zeros, B projects; None: the network's own."""
     initializer: str = "keras"
     """Initial weights by name (keras: as the network's builder sets them); see kerasref/models/initializers.py."""

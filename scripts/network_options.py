@@ -23,7 +23,7 @@ class NetworkOptions:
     """AlexNet's normalisation over neighbouring channels."""
     pooling: Literal["average", "max"] | None = None
     """Pooling of lenet5."""
-    shortcut: Literal["A", "B"] | None = None
+    shortcut: Literal["A", "A_around", "B"] | None = None
     """Shortcut of a CIFAR ResNet: A pads with zero channels, B projects."""
     units: tuple[int, ...] | None = None
     """Units of the hidden layers of mlp."""

@@ -8,7 +8,9 @@ from keras import layers
 from kerasref.errors import unknown
 from kerasref.models.normalization import BATCH_NORM
 
-SHORTCUTS = ("A", "B", None)  # the paper's section 4.1; None: no shortcut at all, a plain network
+# Where the shape changes (section 4.1): zero channels behind the old ones, half of them before and half behind, or a
+# 1x1 convolution. None: no shortcut at all, a plain network.
+SHORTCUTS = ("A", "A_around", "B", None)
 
 
 def residual_block(x, filters, stride=1, shortcut="B", *, name):
@@ -49,24 +51,24 @@ def conv_bn(x, filters, kernel_size, stride=1, *, name):
 def _add_shortcut(x, y, stride, shortcut, name):
     """y + x, with x brought to y's shape where they differ, the way `shortcut` says."""
     if shortcut not in SHORTCUTS:
-        raise unknown("shortcut", shortcut, ("A", "B"))
+        raise unknown("shortcut", shortcut, SHORTCUTS[:-1])
     if shortcut is None:
         return y
-    channels, more = x.shape[-1], y.shape[-1] - x.shape[-1]
+    more = y.shape[-1] - x.shape[-1]
     if stride > 1 or more:
-        if shortcut == "A":
-            x = _subsample_and_pad(x, stride, more, name)
+        if shortcut == "B":
+            x = conv_bn(x, y.shape[-1], 1, stride, name=f"{name}_shortcut_conv")
         else:
-            x = conv_bn(x, channels + more, 1, stride, name=f"{name}_shortcut_conv")
+            before = more // 2 if shortcut == "A_around" else 0
+            x = _subsample_and_pad(x, stride, (before, more - before), name)
     return layers.Add(name=f"{name}_add")([y, x])
 
 
-def _subsample_and_pad(x, stride, more, name):
-    """Shortcut A, without parameters: every `stride`-th pixel, and `more` channels of zeros behind the others.
+def _subsample_and_pad(x, stride, zeros, name):
+    """Shortcut A, without parameters: every `stride`-th pixel, and `zeros` (before, behind) channels around the others.
 
-    Made of Keras' own layers, so that a saved model loads without ours: a maximum over one pixel subsamples, and a map
-    read as channels first has its channels where the padding layer expects the width.
+    Built from Keras' own layers, so that a saved model loads without kerasref: max-pooling over one pixel subsamples,
+    and in a channels-first reading of the map the padding layer's width is our channels.
     """
     x = layers.MaxPooling2D(1, strides=stride, name=f"{name}_shortcut_subsample")(x)
-    behind = ((0, 0), (0, more))
-    return layers.ZeroPadding2D(behind, data_format="channels_first", name=f"{name}_shortcut_pad")(x)
+    return layers.ZeroPadding2D(((0, 0), zeros), data_format="channels_first", name=f"{name}_shortcut_pad")(x)

@@ -102,8 +102,10 @@ def resnet(name, block, blocks, input_shape, num_classes, small_pictures=False):
 def cifar_resnet(name, blocks, input_shape, num_classes, shortcut):
     """A CIFAR ResNet of three stages with `blocks` residual blocks each: 6 · blocks + 2 layers with weights.
 
-    `shortcut` where a stage begins: "A" pads with zero channels (the paper's choice), "B" projects by a 1x1
-    convolution, None leaves every shortcut out. Raises UserError for another.
+    `shortcut` where a stage begins: "A" adds zero channels behind the others (the paper's choice), "A_around" half of
+    them before and half behind (weights that many publish for PyTorch are of this form: the two have the same names
+    and shapes, and differ in what they compute), "B" projects by a 1x1 convolution, None leaves every shortcut out.
+    Raises UserError for another.
     """
     x = inputs = image_input(name, input_shape, num_classes)
     x = layers.ReLU(name="relu1")(conv_bn(x, 16, 3, name="conv1"))  # 32x32x16

@@ -97,7 +97,7 @@ def test_a_number_for_a_tuple_is_a_tuple_of_one():
         (["lr=a..b"], "expected two numbers"),
         (["optimizer=adm"], "expected sgd, momentum, rmsprop, adam"),
         (["flip=1..2"], "expected true or false"),
-        (["shortcut=C"], "expected none or A, B"),
+        (["shortcut=C"], "expected none or A, A_around, B"),
         (["seed=1,2"], "--seeds"),
         (["lr=1", "learning_rate=2"], "given twice"),
         (["colour=red"], "unknown recipe field 'colour'"),

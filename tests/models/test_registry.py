@@ -21,7 +21,7 @@ def test_an_option_that_the_network_lacks_is_refused_with_those_it_has():
     [
         ("lenet5", {"pooling": "median"}, "unknown pooling 'median'; choose from average, max"),
         ("lenet5", {"activation": "rule"}, "lenet5 cannot be built with .*rule"),
-        ("resnet20", {"shortcut": "C"}, "unknown shortcut 'C'; choose from A, B"),
+        ("resnet20", {"shortcut": "C"}, "unknown shortcut 'C'; choose from A, A_around, B"),
         ("mlp", {"dropout": 2.0}, "mlp cannot be built with .*between 0 and 1"),
         ("mlp", {"units": (16, 0)}, "mlp cannot be built with .*positive integer"),
         ("lenet5", {"input_shape": (32, 32)}, r"lenet5: input_shape \(32, 32\) is not \(height, width, channels\)"),

@@ -10,17 +10,21 @@ def random_map(height, width, channels):
     return np.random.default_rng(0).normal(size=(2, height, width, channels)).astype("float32")
 
 
-def test_shortcut_a_takes_every_second_pixel_and_pads_zero_channels():
-    image = random_map(7, 10, 3)
+@pytest.mark.parametrize(
+    ("form", "channels", "filters", "before"), [("A", 3, 8, 0), ("A_around", 4, 8, 2), ("A_around", 3, 8, 2)]
+)
+def test_shortcut_a_takes_every_second_pixel_and_pads_zero_channels(form, channels, filters, before):
+    image = random_map(7, 10, channels)
     inputs = keras.Input(image.shape[1:])
-    model = keras.Model(inputs, residual_block(inputs, 8, stride=2, shortcut="A", name="block"))
+    model = keras.Model(inputs, residual_block(inputs, filters, stride=2, shortcut=form, name="block"))
+    expected = np.zeros((2, 4, 5, filters))
+    expected[..., before : before + channels] = image[:, ::2, ::2]
     shortcut = keras.Model(inputs, model.get_layer("block_shortcut_pad").output)(image)
-    np.testing.assert_array_equal(shortcut[..., :3], image[:, ::2, ::2])
-    np.testing.assert_array_equal(shortcut[..., 3:], np.zeros((2, 4, 5, 5)))
+    np.testing.assert_array_equal(shortcut, expected)
     assert not any(layer.weights for layer in model.layers if "shortcut" in layer.name)
 
 
-@pytest.mark.parametrize("shortcut", ["A", "B"])
+@pytest.mark.parametrize("shortcut", ["A", "A_around", "B"])
 def test_a_block_that_keeps_the_shape_has_the_identity_as_shortcut(shortcut):
     image = np.abs(random_map(6, 5, 4))
     inputs = keras.Input(image.shape[1:])
