@@ -18,14 +18,14 @@ class RunBuilder:
 
     @staticmethod
     def get_runs(params: Mapping[str, Iterable]) -> list[tuple]:
-        """Named tuples of the Cartesian product, the last name changing fastest: `RunFiles(lr=0.01, batch_size=1000)`.
+        """Named tuples of the Cartesian product, the last name changing fastest: `Run(lr=0.01, batch_size=1000)`.
 
         Any names will do, for a `fit` of one's own; a sweep's are recipe fields (`field_name`). Raises UserError for
         one that is no identifier, and for what is not a list or empty.
         """
         lists = {name: _checked_list(name, values) for name, values in params.items()}
         Run = namedtuple("Run", lists)
-        return [RunFiles(*values) for values in itertools.product(*lists.values())]
+        return [Run(*values) for values in itertools.product(*lists.values())]
 
 
 def field_name(name: str) -> str:
