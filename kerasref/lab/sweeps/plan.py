@@ -13,8 +13,7 @@ from kerasref.atomic import write_atomically
 from kerasref.errors import RunError, UserError
 from kerasref.lab.sweeps.run_builder import RunBuilder
 from kerasref.lab.sweeps.search_space import edges, field_value, parse_space
-from kerasref.recipe import parse_ratio
-from kerasref.recipe import Recipe, from_dict
+from kerasref.recipe import Recipe, from_dict, parse_ratio
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,8 @@ def train_run(job: Job, execution: Execution) -> Outcome:
 
 
 def _load(job: Job, execution: Execution):
-    from kerasref.data import check_available
     from kerasref.build import load_data
+    from kerasref.data import check_available
     from kerasref.training.execution import choose_device
 
     try:
