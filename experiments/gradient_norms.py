@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from kerasref.build import build_network, load_data, make_preprocessing
 from kerasref.lab.sweeps.results_table import write_table
 from kerasref.models.initializers import initialize
 from kerasref.recipe import Recipe
-from kerasref.runs import build_network, load_recipe_dataset
 from kerasref.training.losses import classification_loss
-from kerasref.training.transfer import preprocessing_for
 
 PICTURES = 1000
 SHOWN = (1, 3, 5, 7, 9, 11)  # layers
@@ -25,8 +24,8 @@ NETWORK = Recipe(model="mlp", units=(100,) * 10)  # that of initializers.toml
 
 
 def measure(folder: Path, data_dir: str | None, dataset: str | None) -> None:
-    data = load_recipe_dataset(dataclasses.replace(NETWORK, dataset=dataset or NETWORK.dataset), data_dir)
-    preprocessing = preprocessing_for(NETWORK, data)
+    data = load_data(dataclasses.replace(NETWORK, dataset=dataset or NETWORK.dataset), data_dir)
+    preprocessing = make_preprocessing(NETWORK, data)
     images, labels = next(iter(data.train.batches(PICTURES, shuffle_seed=0, preprocessing=preprocessing)))
     loss = classification_loss(len(data.class_names))
     rows = []

@@ -3,10 +3,10 @@
 import dataclasses
 from pathlib import Path
 
+from kerasref.build import load_data
 from kerasref.lab.studies.label_errors import PLANTS, plant_errors
 from kerasref.lab.sweeps.run_manager import RunManager
 from kerasref.recipe import Recipe
-from kerasref.runs import load_recipe_dataset
 from kerasref.training import train
 
 RECIPE = Recipe(model="lenet5", pad=2, validation=0.1, train_examples=20_000, epochs=5)
@@ -16,7 +16,7 @@ SEEDS = (0, 1)
 
 def measure(folder: Path, data_dir: str | None, dataset: str | None) -> None:
     chosen = dataclasses.replace(RECIPE, dataset=dataset or RECIPE.dataset)
-    data = load_recipe_dataset(chosen, data_dir)
+    data = load_data(chosen, data_dir)
     manager = RunManager(folder / "results")
     for kind in PLANTS:
         for share in SHARES:
