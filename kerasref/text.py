@@ -1,0 +1,17 @@
+"""Names from elsewhere (classes, files, recipes) in one line of text that no terminal and no file format obeys."""
+
+import unicodedata
+
+# A terminal obeys control characters (Cc); the separators end a line; the directions reorder what stands around them;
+# a lone surrogate (Cs: a file name that is not UTF-8) cannot be encoded at all.
+_ESCAPED = {"Cc", "Cs", "Zl", "Zp"}
+_DIRECTIONS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(text) -> str:
+    r"""Escape what is not to be printed as it is: `"cat\x1b[2J"` becomes `cat\x1b[2J`, spelled out."""
+    return "".join(_escaped(c) if c in _DIRECTIONS or unicodedata.category(c) in _ESCAPED else c for c in str(text))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
