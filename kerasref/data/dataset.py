@@ -1,4 +1,4 @@
-"""What a data set is to the rest: three splits, each a source of batches for (seed, epoch, first step)."""
+"""A dataset: three splits, each a source of batches for (seed, epoch, first step)."""
 
 import math
 from abc import ABC, abstractmethod
@@ -37,11 +37,14 @@ def without_autotune(dataset):
 
 
 class Split(ABC):
-    """`num_examples` pictures with their labels, int64 [n] (None where they are streamed and not known beforehand)."""
+    """`num_examples` images with their labels, int64 [n] (None for a stream, whose labels are not known in advance)."""
 
     num_examples: int
     image_shape: tuple[int, int, int]
     labels: np.ndarray | None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.num_examples:,} images {'x'.join(map(str, self.image_shape))})"
 
     @abstractmethod
     def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
@@ -88,7 +91,7 @@ class Split(ABC):
         return without_autotune(dataset)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MemorySplit(Split):
     """Rows `indices` of uint8 images [n, H, W, C] and int64 labels [n]; the arrays are shared, not copied."""
 
@@ -125,7 +128,7 @@ class MemorySplit(Split):
         return MemorySplit(self.all_images, self.all_labels, self.indices[indices])
 
     def with_labels(self, labels: np.ndarray) -> "MemorySplit":
-        """The same pictures with other labels, int64 [n] (or [n, L] where an example has several)."""
+        """The same images with other labels, int64 [n] (or [n, L] where an example has several)."""
         all_labels = np.zeros((len(self.all_images), *labels.shape[1:]), np.int64)
         all_labels[self.indices] = labels
         return MemorySplit(self.all_images, all_labels, self.indices)
@@ -144,14 +147,16 @@ class MemorySplit(Split):
         return tf.data.Dataset.range(first_step, math.ceil(self.num_examples / batch_size)).map(fetch)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageDataset:
-    """A data set ready for training.
+    """A dataset ready for training.
 
-    image_shape: (height, width, channels) of the uint8 pictures before any `Preprocessing`
+    image_shape: (height, width, channels) of the uint8 images before any `Preprocessing`
     validation, test: None where the split has no examples
-    notes: sentences for the user, such as files that were left out
-    picture: how one user's picture becomes an input: "digit", "garment" or "photo" (see `kerasref.data.images`)
+    notes: sentences for the user, such as which folder was taken
+    picture: how an image of the user's becomes an input: "digit", "garment" or "photo" (see `kerasref.data.images`)
+    left_out: "path (reason)" of every file of an image folder that is not used
+    content: `kerasref.data.content.content_summary` of an image folder; None for other datasets
     """
 
     name: str
@@ -162,3 +167,11 @@ class ImageDataset:
     test: Split | None
     notes: tuple[str, ...] = ()
     picture: str = "photo"
+    left_out: tuple[str, ...] = ()
+    content: dict | None = None
+
+    def __repr__(self) -> str:
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        counts = ", ".join(f"{name}={split.num_examples}" for name, split in splits.items() if split)
+        shape = "x".join(map(str, self.image_shape))
+        return f"ImageDataset({self.name!r}, {len(self.class_names)} classes, {shape}, {counts})"
