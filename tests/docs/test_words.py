@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 STYLE = tomllib.loads((ROOT / "styles/words.toml").read_text(encoding="utf-8"))
 RULES = {re.compile(rf"(?<!\w)(?i:{pattern[0]}){pattern[1:]}" if pattern[0].isalpha() else pattern): advice
          for pattern, advice in STYLE["words"].items()}  # fmt: skip
-GENERATED = re.compile(r"<!-- (?P<name>[^/][^>]*) -->.*?<!-- /(?P=name) -->", re.S)
+GENERATED = re.compile(r"<!-- (?P<name>[^/][^>]*) -->.*?<!-- /(?P=name) -->|^```python.*?^```$", re.M | re.S)
 SKIPPED = re.compile(r"`[^`\n]+`|\]\([^)\s]+\)|https?://\S+")
 
 
@@ -23,7 +23,7 @@ def blank(match: re.Match) -> str:
 
 
 def markdown_text(source: str) -> list[tuple[int, str]]:
-    """(line, text) of a page without what code generates, inline code and addresses."""
+    """(line, text) of a page without generated blocks, Python, inline code and addresses."""
     text = SKIPPED.sub("…", GENERATED.sub(blank, source))
     return list(enumerate(text.splitlines(), 1))
 
