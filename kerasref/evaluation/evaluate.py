@@ -8,7 +8,7 @@ import numpy as np
 from kerasref.build import load_run_data, load_trained_model
 from kerasref.data import ImageDataset
 from kerasref.errors import UserError
-from kerasref.evaluation.metrics import compute_metrics, probabilities, sure_above
+from kerasref.evaluation.metrics import compute_metrics, confidence_threshold, probabilities
 from kerasref.evaluation.report import write_report
 from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
@@ -37,7 +37,7 @@ def evaluate_run(run: RunFiles, data_dir: str | None = None) -> dict:
     labels, predicted, metrics = _measure(run, model, dataset, dataset.test)
     if dataset.validation is not None:
         *judged, on_validation = _measure(run, model, dataset, dataset.validation)
-        metrics["sure_above"] = sure_above(*judged)
+        metrics["confidence_threshold"] = confidence_threshold(*judged)
         run.write_metrics(on_validation, run.validation_file)
     run.write_metrics(metrics)
     write_report(

@@ -1,6 +1,10 @@
 """Numbers from labels and probabilities. scikit-learn computes everything that it has."""
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
+from scipy.special import betaincinv
 from sklearn import metrics as sk
 
 from kerasref.errors import UserError, unknown
@@ -29,21 +33,46 @@ def probabilities(logits) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def sure_above(labels, probabilities, precision: float = 0.99) -> dict:
-    """The probability above which predictions are right with `precision`, chosen on validation data.
+def confidence_threshold(labels, probabilities, precision: float = 0.99, confidence: float = 0.95) -> dict:
+    """Choose, on validation data, the lowest probability above which predictions have at least this `precision`.
 
-    The lowest such probability: it keeps the most. 0 where all are kept; 1, above which nothing lies, where even the
-    surest are too often wrong. Returns `probability`, `precision` as wanted, `share` of the n kept, and `n`.
+    "At least" means the lower bound of the one-sided Clopper-Pearson interval (1934) at `confidence`, so that a few
+    correct predictions are not enough: `needed` is the number of examples without a mistake that just passes.
+
+    labels [n], probabilities [n, C]. Returns `probability`: 0 where every prediction passes, 1 (nothing is above it)
+    where none does, None for fewer than `needed` examples; `share` of the examples above it; `n`; `needed`;
+    `precision` and `confidence` as given.
     """
+    n, needed = len(labels), _examples_needed(precision, confidence)
     highest = probabilities.max(axis=1)
     order = np.argsort(-highest, kind="stable")
-    right = (probabilities.argmax(axis=1) == labels)[order]
     next_lower = np.append(highest[order][1:], 0.0)
-    kept = np.arange(1, len(labels) + 1)
-    enough = (np.cumsum(right) >= precision * kept) & (next_lower < highest[order])  # equals go together
-    last = int(np.flatnonzero(enough).max(initial=-1))
-    threshold = float(next_lower[last]) if last >= 0 else 1.0
-    return {"probability": threshold, "precision": precision, "share": (last + 1) / len(labels), "n": len(labels)}
+    above = np.arange(1, n + 1)
+    right = np.cumsum((probabilities.argmax(axis=1) == labels)[order])
+    bound = np.where(right > 0, betaincinv(np.maximum(right, 1), above - right + 1, 1 - confidence), 0)
+    passes = (bound >= precision) & (next_lower < highest[order])  # equal probabilities pass or fail together
+    last = int(np.flatnonzero(passes).max(initial=-1))
+    probability = None if n < needed else float(next_lower[last]) if last >= 0 else 1.0
+    return {"probability": probability, "precision": precision, "confidence": confidence, "share": (last + 1) / n,
+            "n": n, "needed": needed}  # fmt: skip
+
+
+def _examples_needed(precision: float, confidence: float = 0.95) -> int:
+    """The least n with (1 − confidence)^(1/n) ≥ precision, the Clopper-Pearson bound for n right out of n."""
+    return math.ceil(math.log(1 - confidence) / math.log(precision))
+
+
+def stored_threshold(metrics: Mapping) -> dict | None:
+    """The confidence threshold in a metrics.json, None where the run had no validation split.
+
+    Files from before 2026-12 call it `sure_above`, and have one of any number of examples: too few count as none.
+    """
+    threshold = metrics.get("confidence_threshold") or metrics.get("sure_above")
+    if threshold and "needed" not in threshold:
+        needed = _examples_needed(threshold["precision"])
+        enough = threshold["n"] >= needed
+        threshold = threshold | {"needed": needed, "probability": threshold["probability"] if enough else None}
+    return threshold
 
 
 def compute_metrics(labels, probabilities, class_names, selection_metric="macro_f1") -> dict:

@@ -14,14 +14,14 @@ from kerasref.errors import UserError
 class Contract:
     """image_shape: (height, width, channels) of the raw uint8 pictures; picture: how a user's own is brought to it;
     origin: where the file came from, such as the run, the data set, the commit and the checksum of the weights;
-    sure_above: the probability above which 99 % of the validation set was right, None where there was none."""
+    confidence_threshold: probability above which 99 % of validation images were right; None: not known."""
 
     model: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     picture: str
     origin: dict = field(default_factory=dict)
-    sure_above: float | None = None
+    confidence_threshold: float | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
@@ -36,7 +36,7 @@ class Contract:
         try:
             fields = json.loads(text)
             shape, names = tuple(fields["image_shape"]), tuple(str(name) for name in fields["class_names"])
-            sure = fields.get("sure_above")
+            sure = fields.get("confidence_threshold", fields.get("sure_above"))  # the older name
             contract = cls(
                 str(fields["model"]),
                 shape,

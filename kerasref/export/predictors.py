@@ -167,7 +167,7 @@ def read_input(predictor: Predictor, image: Path | bytes, invert: str = "auto") 
 def predict_input(predictor: Predictor, pixels: np.ndarray, top: int = 3) -> dict:
     """What one input [height, width, channels] shows: class_id, label, probability, sure, and the `top` likeliest.
 
-    sure: whether the probability is above the contract's `sure_above`; None where that is not known.
+    sure: whether the probability is above the contract's `confidence_threshold`; None where that is not known.
     """
     contract = predictor.contract
     probabilities = predictor(pixels[None])[0]
@@ -175,5 +175,6 @@ def predict_input(predictor: Predictor, pixels: np.ndarray, top: int = 3) -> dic
         {"class_id": int(i), "label": contract.class_names[i], "probability": float(probabilities[i])}
         for i in np.argsort(-probabilities, kind="stable")[:top]
     ]
-    sure = None if contract.sure_above is None else likeliest[0]["probability"] > contract.sure_above
+    threshold = contract.confidence_threshold
+    sure = None if threshold is None else likeliest[0]["probability"] > threshold
     return {**likeliest[0], "sure": sure, "top": likeliest}

@@ -8,6 +8,7 @@ import numpy as np
 from kerasref.build import load_trained_model
 from kerasref.data import Preprocessing
 from kerasref.errors import UserError
+from kerasref.evaluation.metrics import stored_threshold
 from kerasref.export.contract import Contract
 from kerasref.models.weight_files import weights_sha256
 from kerasref.provenance import sha256
@@ -50,11 +51,11 @@ def open_source(path: Path, trust: bool = False, labels: Path | None = None, mea
     run = RunFiles(folder, None if path.is_dir() else path)
     run.settings()  # what is no run directory is said to be that, before anything is looked for in it
     model = load_trained_model(run)
-    sure = run.metrics_of(weights_sha256(model)).get("sure_above", {})
-    return Source(model, run.preprocessing(), contract_of_run(run, sure.get("probability")), run)
+    threshold = stored_threshold(run.metrics_of(weights_sha256(model))) or {}
+    return Source(model, run.preprocessing(), contract_of_run(run, threshold.get("probability")), run)
 
 
-def contract_of_run(run: RunFiles, sure_above: float | None = None) -> Contract:
+def contract_of_run(run: RunFiles, confidence_threshold: float | None = None) -> Contract:
     """From recipe.json and the checksum of the run's model file."""
     settings = run.settings()
     origin = {
@@ -66,7 +67,7 @@ def contract_of_run(run: RunFiles, sure_above: float | None = None) -> Contract:
         "versions": settings.get("versions"),
     }
     picture = settings["dataset"]["picture"]
-    return Contract(run.recipe().model, run.image_shape(), run.class_names(), picture, origin, sure_above)
+    return Contract(run.recipe().model, run.image_shape(), run.class_names(), picture, origin, confidence_threshold)
 
 
 def _from_elsewhere(file, trust, labels, mean, std) -> Source:

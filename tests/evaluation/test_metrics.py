@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from kerasref.errors import UserError
 from kerasref.evaluation.metrics import (
@@ -11,11 +12,12 @@ from kerasref.evaluation.metrics import (
     calibration_bins,
     checked,
     compute_metrics,
+    confidence_threshold,
     confident_mistakes,
     costliest_confusions,
     error_analysis,
     probabilities,
-    sure_above,
+    stored_threshold,
     wilson_interval,
 )
 
@@ -231,17 +233,39 @@ def test_what_each_confusion_costs():
 
 
 @pytest.mark.parametrize(
-    ("highest", "right", "precision", "expected", "share"),
-    [
-        ([0.9, 0.8, 0.7, 0.6], [1, 1, 1, 1], 0.99, 0.0, 1.0),
-        ([0.9, 0.8, 0.7, 0.6], [1, 1, 0, 0], 0.99, 0.7, 0.5),
-        ([0.6, 0.9, 0.7, 0.8], [0, 1, 0, 1], 0.99, 0.7, 0.5),  # the order does not matter
-        ([0.9, 0.8, 0.8, 0.6], [1, 1, 0, 0], 0.99, 0.8, 0.25),  # equals stand or fall together
-        ([0.9, 0.8, 0.7, 0.6], [0, 1, 1, 1], 0.75, 0.0, 1.0),  # the lowest that is enough, not the first
-        ([0.9, 0.8], [0, 0], 0.99, 1.0, 0.0),
+    ("highest", "right", "expected", "share"),
+    [  # six right in a row are enough for a precision of 0.6 at 95 %: 0.05 ** (1 / 6) = 0.607
+        ([0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.7, 0.6], [1] * 8, 0.0, 1.0),
+        ([0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.7, 0.6], [1] * 6 + [0, 0], 0.7, 0.75),
+        ([0.6, 0.94, 0.7, 0.95, 0.96, 0.97, 0.98, 0.99], [0, 1, 0, 1, 1, 1, 1, 1], 0.7, 0.75),  # in any order
+        ([0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.94, 0.6], [1] * 6 + [0, 0], 1.0, 0.0),  # equals pass or fail together
+        ([0.99] + [0.9] * 20, [0] + [1] * 20, 0.0, 1.0),  # 20 of 21 pass, the first alone does not
+        ([0.9] * 8, [0] * 8, 1.0, 0.0),
+        ([0.99, 0.98, 0.97, 0.96, 0.95], [1] * 5, None, 1.0),  # too few, however right
     ],
 )
-def test_sure_above_keeps_the_most_at_the_wanted_precision(highest, right, precision, expected, share):
-    predicted = np.array([[p, 1 - p] for p in highest])
-    found = sure_above(1 - np.array(right), predicted, precision)
-    assert (found["probability"], found["share"], found["n"]) == (expected, share, len(highest))
+def test_the_confidence_threshold_keeps_the_most_at_the_wanted_precision(highest, right, expected, share):
+    found = confidence_threshold(1 - np.array(right), np.array([[p, 1 - p] for p in highest]), precision=0.6)
+    assert found["probability"] == expected and found["n"] == len(highest) and found["needed"] == 6
+    assert found["share"] == (share if expected is not None else 0)
+
+
+def test_eight_examples_give_no_threshold_and_299_without_a_mistake_are_needed():
+    sure = np.tile([0.9, 0.1], (400, 1))
+    for n, expected in ((8, None), (298, None), (299, 0.0)):
+        found = confidence_threshold(np.zeros(n, int), sure[:n])
+        assert (found["probability"], found["needed"]) == (expected, 299)
+    for wrong, n, passes in ((1, 473, True), (1, 472, False)):  # SciPy's exact interval, two-sided at 90 %
+        assert (binomtest(n - wrong, n).proportion_ci(0.9, method="exact").low >= 0.99) == passes
+        labels = np.repeat([1, 0], [wrong, n - wrong])
+        assert confidence_threshold(labels, np.tile([0.9, 0.1], (n, 1)))["probability"] == (0.0 if passes else 1.0)
+
+
+def test_thresholds_of_old_files_are_read_but_not_those_of_too_few_examples():
+    old = {"probability": 0.0, "precision": 0.99, "share": 1.0, "n": 8}
+    assert stored_threshold({"sure_above": old})["probability"] is None
+    assert stored_threshold({"sure_above": old | {"n": 5000, "probability": 0.7}})["probability"] == 0.7
+    assert stored_threshold({"sure_above": old, "confidence_threshold": {"probability": 0.8, "needed": 299}}) == {
+        "probability": 0.8, "needed": 299
+    }  # fmt: skip
+    assert stored_threshold({}) is None

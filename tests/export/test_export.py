@@ -75,7 +75,9 @@ def test_what_is_inspected_is_what_was_exported(name, exported, source, run_dir)
 def test_a_keras_file_is_inspected_as_an_archive(run_dir, source, tmp_path):
     found = inspect_model(run_dir)
     assert found["parameters"] == source.model.count_params()
-    contract = json.loads(source.contract.to_json()) | {"sure_above": None}  # it is of weights, and these are not read
+    contract = json.loads(source.contract.to_json()) | {
+        "confidence_threshold": None
+    }  # it is of weights, and these are not read
     assert found["contract"] == contract  # of the recipe.json beside it
     (tmp_path / "model.keras").write_bytes((run_dir / "model.keras").read_bytes())
     assert inspect_model(tmp_path / "model.keras")["contract"] is None

@@ -65,12 +65,12 @@ def test_several_labels_at_once_are_refused(tmp_path):
 def test_the_figures_of_other_weights_are_not_given(run_dir, tmp_path):
     shutil.copytree(run_dir, tmp_path / "run")  # in whatever order, with whatever times
     run = RunFiles(tmp_path / "run")
-    assert is_evaluated(run) and open_source(run.path).contract.sure_above is not None
+    assert is_evaluated(run) and open_source(run.path).contract.confidence_threshold is not None
     model = load_trained_model(run)
     model.set_weights([0.9 * weight for weight in model.get_weights()])
     model.save(run.model_file)
     os.utime(run.metrics_file)
-    assert not is_evaluated(run) and open_source(run.path).contract.sure_above is None
+    assert not is_evaluated(run) and open_source(run.path).contract.confidence_threshold is None
     assert "was not evaluated with the weights" in model_card(open_source(run.path), {})
 
 
@@ -140,7 +140,7 @@ def test_figures_are_of_the_weights_that_are_exported(run_dir, tmp_path):
     model.set_weights([0.9 * weight for weight in model.get_weights()])
     model.save(tmp_path / "run" / "best.keras")
     best = open_source(tmp_path / "run" / "best.keras")
-    assert last.contract.sure_above is not None and best.contract.sure_above is None
+    assert last.contract.confidence_threshold is not None and best.contract.confidence_threshold is None
     assert "best.keras was not evaluated" in model_card(best, {}) and "accuracy" in model_card(last, {})
     folder = tmp_path / "exports"
     export(best, ("onnx",), folder, examples=20)
