@@ -2,10 +2,12 @@
 
 import csv
 import io
+import itertools
 import json
+import time
 from pathlib import Path
 
-from kerasref.atomic import write_atomically
+from kerasref.atomic import file_in_the_way, write_atomically
 from kerasref.data.preprocessing import Preprocessing
 from kerasref.errors import UserError
 from kerasref.recipe import Recipe, from_dict
@@ -35,6 +37,28 @@ _DATASET_FIELDS = (  # of recipe.json: key, what it is, whether a value is that
     ),
     ("picture", "digit, garment or photo", lambda v: v in ("digit", "garment", "photo")),
 )
+
+
+def new_run_dir(name: str, parent: Path = Path("runs")) -> Path:
+    """Create and return a directory for a run of `name`, PARENT/NAME-DATE-TIME; of two started in the same second the
+    second gets a number behind it."""
+    base = parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in itertools.count(1):
+        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+        try:
+            folder.mkdir(parents=True)  # fails where another process was first
+            return folder
+        except (FileExistsError, NotADirectoryError):
+            if blocked := file_in_the_way(folder):
+                raise UserError(
+                    f"{blocked} is a file, expected a folder for the run; choose another --run-dir"
+                ) from None
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UserError where a file is in the way of the run directory `folder`."""
+    if blocked := file_in_the_way(folder):
+        raise UserError(f"{blocked} is a file, expected a folder for the run; choose another --run-dir")
 
 
 class RunFiles:

@@ -12,6 +12,7 @@ _HOMES = {
     "LearningRateDecay": "callbacks",
     "ModelGraph": "tensorboard",
     "StopOnNonFinite": "callbacks",
+    "TrainOptions": "options",
     "constant": "schedules",
     "cosine": "schedules",
     "exponential": "schedules",

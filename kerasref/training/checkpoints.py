@@ -9,9 +9,7 @@ import hashlib
 import io
 import json
 import math
-import re
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -22,33 +20,6 @@ from kerasref.errors import RunError, UserError
 
 KEEP = 2
 MAX_MANIFEST = 64 * 2**20  # bytes; the history of a hundred thousand epochs is under half of it
-UNITS = {"step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epochs", "min": "minutes"}
-
-
-@dataclass(frozen=True)
-class Interval:
-    """How often a checkpoint is saved; `unit` is steps, epochs or minutes."""
-
-    number: int
-    unit: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Interval":
-        """Of `200steps`, `1epoch` or `5min`; raises UserError for anything else."""
-        found = re.fullmatch(r"([1-9]\d{0,8}) ?(steps?|epochs?|min)", text)
-        if not found:
-            raise UserError(f"checkpoint interval {text!r}, expected such as 200steps, 1epoch or 5min")
-        return cls(int(found[1]), UNITS[found[2]])
-
-    def is_due(self, before: int, now: int, steps_per_epoch: int, seconds: float) -> bool:
-        """After the steps `before` (the last checkpoint) to `now`, counted from the training's start, and `seconds`.
-
-        Multiples of the interval count, so that a stop in between does not move them.
-        """
-        if self.unit == "minutes":
-            return seconds >= 60 * self.number
-        steps = self.number * (steps_per_epoch if self.unit == "epochs" else 1)
-        return now // steps > before // steps
 
 
 def save(folder: Path, arrays: dict[str, np.ndarray], progress: dict, keep: int = KEEP) -> Path:

@@ -10,10 +10,8 @@ those of one process but for rounding. Batch norm normalises with each replica's
 import contextlib
 import hashlib
 import json
-import math
 import signal
 import time
-from typing import Literal
 
 import keras
 import tensorflow as tf
@@ -21,9 +19,8 @@ import tensorflow as tf
 from kerasref.data.dataset import WHOLE
 from kerasref.errors import RunError, UserError
 from kerasref.training.cluster import Cluster
+from kerasref.training.options import Strategy, TrainOptions
 
-Strategy = Literal["none", "mirrored", "multi_worker"]
-PEER_TIMEOUT = 300.0  # seconds
 # A worker that has lost another stays this long, so that the rest hear from the engine, which looks every ten seconds,
 # of that one's death and not of its own end.
 LINGER = 15.0
@@ -245,10 +242,8 @@ class Replicas:
             ) from error
 
 
-def choose(strategy: Strategy, peer_timeout: float = PEER_TIMEOUT) -> OneDevice | Replicas:
-    """Raises UserError where `multi_worker` has no TF_CONFIG, or a broken one, or waits no time at all."""
-    if not 0 < peer_timeout < math.inf:
-        raise UserError(f"peer_timeout is {peer_timeout}, expected a finite number of seconds above 0")
+def choose(strategy: Strategy, peer_timeout: float = TrainOptions.peer_timeout) -> OneDevice | Replicas:
+    """Return the devices to train on; raises UserError where `multi_worker` has no TF_CONFIG, or a broken one."""
     if strategy == "none":
         return OneDevice()
     return Replicas(Cluster.of_environment() if strategy == "multi_worker" else None, peer_timeout)

@@ -1,15 +1,12 @@
 """How a recipe is executed: device, arithmetic, determinism, XLA, steps per call."""
 
-from typing import Literal
-
 import keras
 import tensorflow as tf
 
 from kerasref.errors import UserError
 from kerasref.models.description import multiply_adds
 from kerasref.recipe import Recipe
-
-Device = Literal["auto", "cpu", "gpu"]
+from kerasref.training.options import Device
 
 # A call into TensorFlow costs about a millisecond on two cores whatever it computes. 100 steps a call made an epoch of
 # mnist_cnn 1.5 times and one of lenet5 1.6 times as fast as one step a call (train.py RECIPE --epochs 2

@@ -8,58 +8,51 @@ from pathlib import Path
 import keras
 from filelock import FileLock, Timeout
 
-from kerasref.atomic import file_in_the_way, remove_unfinished
+from kerasref.atomic import remove_unfinished
 from kerasref.build import build_network, describe_settings, load_data, make_optimizer, make_preprocessing
 from kerasref.data import ImageDataset
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.evaluation.metrics import check_selection_metric
 from kerasref.models.initializers import initialize
 from kerasref.recipe import Recipe
-from kerasref.runs import RunFiles
+from kerasref.runs import RunFiles, check_folder, new_run_dir
 from kerasref.training import checkpoints, distribution, execution, fused, transfer
 from kerasref.training.losses import classification_accuracy, classification_loss
 from kerasref.training.optimizers import add_l2, l2_coefficient
+from kerasref.training.options import Interval, TrainOptions
 from kerasref.training.resumable import Training, save_model
 from kerasref.training.stopping import StopSignals
 
 
 def train(
     recipe: Recipe,
-    run_dir: str | Path,
+    run_dir: str | Path | None = None,
     *,
     name: str | None = None,
-    data_dir: str | None = None,
     dataset: ImageDataset | None = None,
-    device: execution.Device = "auto",
-    deterministic: bool = False,
-    resume: bool = False,
-    checkpoint_every: str = "1epoch",
-    keep_checkpoints: int = checkpoints.KEEP,
-    tensorboard: bool = True,
-    strategy: distribution.Strategy = "none",
-    peer_timeout: float = distribution.PEER_TIMEOUT,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    **options,
 ) -> RunFiles:
-    """Trains and leaves recipe.json, history.csv, checkpoints/, tensorboard/ and model.keras in `run_dir`; where there
-    is a validation split best.keras too, the network of the epoch that was best in the recipe's selection metric.
+    """Train a recipe; leave recipe.json, history.csv, checkpoints/, tensorboard/ and model.keras in the run directory.
 
-    With `resume` goes on from the newest whole checkpoint there, to the same bits as without the stop (same machine
-    and thread count). `name` is the recipe's in the table of recipes. `dataset` takes the place of the recipe's own,
-    for a part of it: give it a name that says so. `checkpoint_every` is such as 200steps, 1epoch or 5min; the last
-    `keep_checkpoints` and the best are kept. Without `tensorboard` no tensorboard/ is written. `strategy` "mirrored"
-    trains on all devices of the machine, "multi_worker" on those that TF_CONFIG names, which all see `run_dir`; worker
-    0 writes, and waits `peer_timeout` seconds for the others, as they do.
-    Raises UserError where `run_dir` holds another run or these classes have no such selection metric, RunError when the
-    loss is not finite, the directory is in use or a worker is missing, Stopped when a signal ended it after a
-    checkpoint.
+    With a validation split best.keras is written too: the network of the epoch that was best in the recipe's selection
+    metric. `options` are the fields of `TrainOptions`. With `resume` the training continues from the newest whole
+    checkpoint, to the same bits as without the stop (same machine and thread count).
+
+    name: the recipe's name in the table of recipes. dataset: used in place of the recipe's own, such as a part of it;
+    its name must then differ.
+    Raises UserError where the run directory holds another run or the classes have no such selection metric, RunError
+    when the loss is not finite, the directory is in use or a worker is missing, Stopped when a signal ended the
+    training after a checkpoint.
     """
-    devices = distribution.choose(strategy, peer_timeout)
-    interval = checkpoints.Interval.parse(checkpoint_every)
-    if keep_checkpoints < 1:
-        raise UserError(f"keep_checkpoints is {keep_checkpoints}, expected at least 1")
+    options = TrainOptions(run_dir=run_dir, **options)
+    resume, data_dir, device, deterministic = options.resume, options.data_dir, options.device, options.deterministic
+    strategy, keep_checkpoints, tensorboard = options.strategy, options.keep_checkpoints, options.tensorboard
+    devices = distribution.choose(strategy, options.peer_timeout)
+    interval = Interval.parse(options.checkpoint_every)
+    run_dir = options.run_dir or new_run_dir(name or recipe.model)
     run = RunFiles(run_dir)
-    if blocked := file_in_the_way(run.path):
-        raise UserError(f"{blocked} is a file, expected a folder for the run; choose another --run-dir")
+    check_folder(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     with _locked(run) if devices.is_chief else contextlib.nullcontext():
         _check_new(run, resume)
