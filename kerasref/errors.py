@@ -1,5 +1,7 @@
 """The two kinds of failure a user meets; the scripts turn them into an exit code and one to three lines."""
 
+import difflib
+
 
 class UserError(ValueError):
     """What the user gave is wrong: an argument, a file, a data set. Exit code 2.
@@ -25,5 +27,8 @@ class Stopped(RunError):
 
 
 def unknown(kind: str, found: str, choices) -> UserError:
-    """`unknown model 'lenet'; choose from alexnet, lenet5` as an exception to raise."""
-    return UserError(f"unknown {kind} {found!r}; choose from {', '.join(sorted(choices))}")
+    """`unknown model 'lenet6'; choose from alexnet, lenet5`, and the nearest choice, as an exception to raise."""
+    choices = sorted(choices)
+    near = difflib.get_close_matches(str(found), choices, n=1)
+    hint = f"\ndid you mean {near[0]}?" if near else ""
+    return UserError(f"unknown {kind} {found!r}; choose from {', '.join(choices)}{hint}")

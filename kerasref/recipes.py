@@ -1,5 +1,7 @@
 """The named recipes: each is the default plus what differs, a comment gives the reason for each deviation."""
 
+import sys
+import types
 from dataclasses import dataclass, replace
 
 from kerasref.errors import unknown
@@ -244,3 +246,14 @@ def named_recipe(name: str) -> NamedRecipe:
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     return RECIPES[name]
+
+
+class _CallableModule(types.ModuleType):
+    """`kerasref.recipes` is this module, and also a call of the public API."""
+
+    def __call__(self) -> dict[str, NamedRecipe]:
+        """The named recipes, by name: `kerasref.recipes()["lenet5"].recipe.epochs`."""
+        return dict(RECIPES)
+
+
+sys.modules[__name__].__class__ = _CallableModule

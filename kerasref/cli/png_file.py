@@ -1,4 +1,4 @@
-"""The PNG that a script draws: its path is looked at before the work, the file is whole or not there."""
+"""The PNG that a verb draws: the target is checked before the work, the file is complete or absent."""
 
 import io
 import warnings
@@ -17,7 +17,7 @@ def check_png_target(path: Path) -> None:
 
 
 def write_png(figure, path: Path, dpi: int) -> None:
-    """Without Matplotlib's warning for every character that its font has not; the picture shows a box for each."""
+    """Write without Matplotlib's warning for each character that the font lacks, which is drawn as a box."""
     from kerasref.atomic import write_atomically
 
     content = io.BytesIO()

@@ -1,0 +1,227 @@
+"""What `import kerasref` gives: train a recipe, and use the run that it leaves."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasref.command_line import SHORT_OPTIONS, import_tensorflow, named_extras
+from kerasref.errors import UserError, unknown
+from kerasref.recipe import Recipe, from_dict
+from kerasref.recipes import named_recipe
+from kerasref.runs import RunFiles
+
+if TYPE_CHECKING:
+    import keras
+    import pandas
+
+RUNS = Path("runs")
+# Arguments of `train` that say how to run a recipe, not what to train.
+EXECUTION = ("data_dir", "device", "deterministic", "tensorboard", "strategy", "peer_timeout", "resume")
+EXECUTION += ("checkpoint_every", "keep_checkpoints", "callbacks")
+
+
+def train(recipe_name: str | Recipe, *, run_dir: str | Path | None = None, **recipe_fields: Any) -> "Run":
+    """Train a recipe, evaluate it once on the test set, and return its run.
+
+    Example:
+
+        run = kerasref.train("lenet5", epochs=3, learning_rate=1e-3)
+        run.evaluate()["accuracy"]
+
+    Arguments:
+        recipe_name: a name that `kerasref.recipes()` lists, or a `kerasref.Recipe`.
+        run_dir: run directory to write; by default runs/RECIPE-DATE-TIME.
+        **recipe_fields: fields of `kerasref.Recipe` to change, such as `dataset` or `epochs`; and the options of
+            `kerasref train --help-all` that are no fields, such as `resume`, `device` or `data_dir`.
+
+    Returns:
+        `Run`.
+
+    Raises:
+        UserError: a name or a value is wrong; the message says what was expected.
+        RunError: the training failed, such as for a loss that is not finite or a full disk.
+    """
+    execution = {name: recipe_fields.pop(name) for name in EXECUTION if name in recipe_fields}
+    name = None if isinstance(recipe_name, Recipe) else recipe_name
+    recipe = recipe_name if isinstance(recipe_name, Recipe) else named_recipe(recipe_name).recipe
+    return train_and_evaluate(change(recipe, recipe_fields), name, run_dir=run_dir, **execution)[0]
+
+
+def change(recipe: Recipe, fields: dict[str, Any]) -> Recipe:
+    """The recipe with other values in `fields`; raise UserError for an unknown name or a value of the wrong type."""
+    known = dataclasses.asdict(recipe)
+    short = {option.strip("-"): long.strip("-").replace("-", "_") for option, long in SHORT_OPTIONS.items()}
+    fields = {short.get(name, name): value for name, value in fields.items()}
+    for name in fields:
+        if name not in known:
+            raise unknown("recipe field", name, [*known, *EXECUTION])
+    return from_dict(known | fields)
+
+
+def train_and_evaluate(
+    recipe: Recipe, name: str | None, *, run_dir: str | Path | None = None, **execution: Any
+) -> tuple["Run", bool]:
+    """The run, and whether this process completed it: False for one that was complete before, or for a worker."""
+    import_tensorflow()
+    from kerasref import training
+    from kerasref.build import is_evaluated
+    from kerasref.evaluation.evaluate import evaluate_run
+    from kerasref.evaluation.metrics import check_selection_metric
+
+    check_selection_metric(recipe.selection_metric)
+    strategy, data_dir = execution.get("strategy", "none"), execution.get("data_dir")
+    with contextlib.ExitStack() as stack:
+        if run_dir is None:
+            run_dir = stack.enter_context(new_run_dir(name or recipe.model, shared=strategy == "multi_worker"))
+        files = training.train(recipe, run_dir, name=name, **execution)
+    if not training.is_chief(strategy) or is_evaluated(files) or not files.model_file.exists():
+        return Run(files.path), False
+    if files.settings()["dataset"]["num_test"] == 0:
+        print("there is no test split, so nothing was evaluated")
+    else:
+        metrics = evaluate_run(files, data_dir)
+        print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples\nreport: {files.report_file}")
+    return Run(files.path), True
+
+
+@contextlib.contextmanager
+def new_run_dir(name: str, shared: bool = False):
+    """Create runs/NAME-DATE-TIME, which no other process gets; remove it if nothing was written into it.
+
+    `shared` only names the directory, for workers that must all choose the same one.
+    """
+    first = RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if shared:
+        yield first
+        return
+    path, number = first, 1
+    while True:
+        try:
+            path.mkdir(parents=True)
+            break
+        except FileExistsError:
+            number += 1
+            path = first.with_name(f"{first.name}-{number}")
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):  # it has files
+            path.rmdir()
+
+
+class Run:
+    """A run directory: what was trained, its history and metrics, predictions and exports.
+
+    Example:
+
+        run = kerasref.Run("runs/first")
+        run.history.plot(x="epoch", y=["accuracy", "val_accuracy"])
+        run.predict("photo.png")["label"]
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.files = RunFiles(self.path)
+        if not self.path.is_dir():
+            raise UserError(f"{self.path} is not a folder; expected a run directory of `kerasref train`")
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that was trained."""
+        return self.files.recipe()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the network's outputs."""
+        return self.files.class_names()
+
+    @property
+    def history(self) -> "pandas.DataFrame":
+        """One row per epoch: loss, accuracy, their validation values, learning rate, durations in seconds."""
+        import pandas
+
+        from kerasref.runs import HISTORY_COLUMNS
+
+        return pandas.DataFrame(self.files.history(), columns=list(HISTORY_COLUMNS)).astype({"epoch": int})
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of the test set as the last evaluation wrote them; `evaluate` computes them again."""
+        return self.files.metrics()
+
+    @property
+    def report(self) -> Path:
+        """The HTML report: one file that opens without the network."""
+        return self.files.report_file
+
+    def model(self) -> "keras.Model":
+        """Build the network from the recipe and load its trained weights."""
+        import_tensorflow()
+        from kerasref.build import load_trained_model
+
+        return load_trained_model(self.files)
+
+    def evaluate(self, *, data_dir: str | None = None) -> dict[str, Any]:
+        """Evaluate the network on the test set; write metrics.json and report.html.
+
+        Returns:
+            A dict with `accuracy`, `macro_f1`, `confusion_matrix`, `n`, …
+        """
+        import_tensorflow()
+        from kerasref.evaluation.evaluate import evaluate_run
+
+        return evaluate_run(self.files, data_dir)
+
+    def predict(self, path: str | Path | Iterable[str | Path], *, top: int = 3) -> Any:
+        """Classify an image file, or several.
+
+        Example:
+
+            run.predict("photo.png")["label"]
+            [prediction["label"] for prediction in run.predict(["a.png", "b.png"])]
+
+        Returns:
+            For one path a dict with `label`, `class_id`, `probability` and `top`, the likeliest classes; for several
+            a list of such dicts.
+        """
+        import_tensorflow()
+        from kerasref.export.predictors import load, predict_input, read_input
+
+        paths = [path] if isinstance(path, str | Path) else path
+        predictor = load(self.path)
+        predictions = [predict_input(predictor, read_input(predictor, Path(one)), top) for one in paths]
+        return predictions[0] if isinstance(path, str | Path) else predictions
+
+    def export(self, *formats: str, **options: Any) -> dict[str, Path]:
+        """Export the network as files that need no kerasref, each compared with the network before it counts.
+
+        Example:
+
+            run.export("onnx", "litert", quantize="int8", force=True)["onnx"]
+
+        Arguments:
+            *formats: saved_model, onnx, litert; saved_model by default.
+            **options: `quantize`, `force`, `data_dir`, `examples` and `licence` as of `kerasref export`.
+
+        Returns:
+            The path of each export, by format.
+        """
+        import_tensorflow()
+        with named_extras():
+            from kerasref.export.exporting import NAMES, export
+            from kerasref.export.sources import open_source
+
+            formats = formats or ("saved_model",)
+            for name in formats:
+                if name not in NAMES:
+                    raise unknown("format", name, NAMES)
+            export(open_source(self.path), formats, self.files.exports, **options)
+        suffix = f"_{options['quantize']}" if options.get("quantize") else ""
+        return {name: self.files.exports / NAMES[name].format(suffix) for name in formats}
+
+    def __repr__(self) -> str:
+        recipe = self.recipe
+        return f"Run({str(self.path)!r}: {recipe.model} on {recipe.dataset}, {len(self.files.history())} epochs)"

@@ -1,0 +1,37 @@
+"""kerasref evaluate RUN_DIR: evaluate a trained run again; write metrics.json and report.html."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from kerasref.command_line import import_tensorflow, parse
+from kerasref.errors import UserError
+
+
+def evaluate(run_dir: Annotated[Path, tyro.conf.Positional], data_dir: str | None = None) -> None:
+    """Evaluate a trained run on its test set; write metrics.json and report.html.
+
+    Args:
+        run_dir: run directory of `kerasref train`
+        data_dir: directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own
+    """
+    if not run_dir.is_dir():
+        raise UserError(f"{run_dir} is no folder; expected a run directory of train.py")
+
+    import_tensorflow()
+    from kerasref.evaluation.evaluate import evaluate_run
+    from kerasref.runs import RunFiles
+
+    run = RunFiles(run_dir)
+    metrics = evaluate_run(run, data_dir)
+    selection = metrics["selection_metric"]
+    print(
+        f"accuracy {metrics['accuracy']:.4f}  {selection['name']} {selection['value']:.4f}  "
+        f"on {metrics['n']} test examples"
+    )
+    print(f"metrics {run.metrics_file}\nreport  {run.report_file}")
+
+
+def main(args: list[str]) -> None:
+    parse(evaluate, args, "evaluate")

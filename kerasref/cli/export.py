@@ -1,0 +1,79 @@
+"""kerasref export RUN_DIR --format saved_model onnx litert: write files that need no kerasref."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from kerasref.command_line import import_tensorflow, parse, quiet_start
+from kerasref.errors import UserError
+
+
+def export(
+    model: Annotated[Path, tyro.conf.Positional],
+    format: tuple[Literal["saved_model", "onnx", "litert"], ...] = ("saved_model",),
+    quantize: Literal["int8", "float16"] | None = None,
+    out: Path | None = None,
+    force: bool = False,
+    data_dir: str | None = None,
+    examples: int | None = None,
+    licence: str | None = None,
+    trust: bool = False,
+    labels: Path | None = None,
+    mean: tuple[float, ...] = (0.0,),
+    std: tuple[float, ...] = (1.0,),
+) -> None:
+    """Export a trained network: raw uint8 images in, probabilities, class_id and label out.
+
+    Every file is read back without Keras and compared with the network on the test set before it gets its name.
+
+    Args:
+        model: a run directory, or a .keras file
+        format: one or more
+        quantize: smaller numbers, for onnx and litert; int8 is calibrated on training images
+        out: folder to write into; exports/ of the run directory, or next to the file, by default
+        force: replace what is there
+        data_dir: directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own
+        examples: images to compare on; by default the test set, or at least 1,000 of it for a large network
+        licence: what model_card.md says of the weights
+        trust: open a .keras file that is not of one of our runs, and run the code that may be in it
+        labels: of such a file: class names, one a line
+        mean: of such a file: what it expects to be subtracted from pixels in [0, 1], for all channels or for each
+        std: of such a file: and to be divided by
+    """
+    if not format:
+        raise UserError("--format without a name; expected one or more of saved_model, onnx, litert")
+    if examples is not None and examples < 1:
+        raise UserError(f"--examples {examples}: expected at least 1")
+    import_tensorflow()
+    from kerasref.export.exporting import export as export_source
+    from kerasref.export.sources import open_source
+
+    source = open_source(model, trust, labels, mean, std)
+    if source.run and (labels or (mean, std) != ((0.0,), (1.0,))):
+        raise UserError(f"--labels, --mean and --std are for files from elsewhere; {source.run.path} has its own")
+    folder = out or (model if model.is_dir() else model.parent) / "exports"
+    with quiet_start():  # LiteRT's converter writes its settings
+        done = export_source(
+            source,
+            format,
+            folder,
+            quantize=quantize,
+            force=force,
+            data_dir=data_dir,
+            examples=examples,
+            licence=licence,
+        )
+    for name, entry in done.items():
+        accuracy = entry["accuracy_exported"]
+        print(
+            f"{folder / name}  {entry['bytes'] / 1e6:.2f} MB  {entry['latency_ms']:.3g} ms an image  "
+            f"largest difference {entry['max_probability_difference']:.1e}  same class {entry['classes_equal']:.2%}"
+            + ("" if accuracy is None else f"  accuracy {accuracy:.2%} (Keras {entry['accuracy_keras']:.2%})")
+        )
+    compared_on = next(iter(done.values()))["compared_on"]
+    print(f"compared on {compared_on}; labels.txt, model_card.md, verification.json next to the exports")
+
+
+def main(args: list[str]) -> None:
+    parse(export, args, "export")

@@ -1,0 +1,65 @@
+"""kerasref inspect FILE [--json]: show what a model file is. Nothing in the file runs."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from kerasref.command_line import import_tensorflow, parse, quiet_start
+from kerasref.text import printable
+
+
+def inspect(file: Annotated[Path, tyro.conf.Positional], json: bool = False) -> None:
+    """Show what a model file is: signatures, parameters, size, checksum, where it came from.
+
+    Args:
+        file: a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file
+        json: all of it as one JSON object
+    """
+    if file.is_dir() or (file.parent / "recipe.json").is_file():
+        import_tensorflow()
+    from kerasref.export.inspection import inspect_model
+
+    with quiet_start():
+        description = inspect_model(file)
+    _print_json(description) if json else _print(description)
+
+
+def _print_json(description: dict) -> None:
+    print(json.dumps(description, indent=2, ensure_ascii=False))
+
+
+def _print(description: dict) -> None:
+    print("\n".join(printable(line) for line in _lines(description)))
+
+
+def _lines(description: dict) -> Iterator[str]:
+    yield f"file        {description['file']}"
+    yield f"format      {description['format']}"
+    for name, signature in description["signatures"].items():
+        for side in ("inputs", "outputs"):
+            for tensor, kind in signature[side].items():
+                yield f"{name:<20}  {side:<7}  {tensor:<14}  {kind}"
+    yield f"parameters  {description['parameters']:,}"
+    yield f"bytes       {description['bytes']:,}"
+    yield f"sha256      {description['sha256']}"
+    contract, verified = description["contract"], description["verified"]
+    if contract is None:
+        yield "origin      unknown: neither a run nor an export of kerasref"
+        return
+    yield f"model       {contract['model']}, {len(contract['class_names'])} classes, images of a {contract['picture']}"
+    for name, value in contract["origin"].items():
+        text = ", ".join(f"{key} {version}" for key, version in value.items()) if isinstance(value, dict) else value
+        yield f"origin      {name}: {text}"
+    if verified:
+        yield (
+            f"verified    on {verified['compared_on']}: largest difference {verified['max_probability_difference']:.1e}"
+        )
+    elif not description["format"].startswith("Keras"):
+        yield "verified    no: the verification.json next to it does not list this checksum"
+
+
+def main(args: list[str]) -> None:
+    parse(inspect, args, "inspect-model")

@@ -1,0 +1,98 @@
+"""The verbs of the command line, and how `kerasref VERB`, `python -m kerasref VERB` and scripts/VERB.py reach them."""
+
+import difflib
+import importlib
+import runpy
+import sys
+from pathlib import Path
+
+import kerasref
+from kerasref.command_line import invocation, run
+from kerasref.errors import UserError
+
+# Group: verb: (what holds its `main(args)`, one line of help). A path is a script that only a checkout has.
+VERBS: dict[str, dict[str, tuple[str, str]]] = {
+    "train and use a network": {
+        "train": ("kerasref.cli.train", "Train a recipe, evaluate it once on the test set, write a run directory."),
+        "evaluate": ("kerasref.cli.evaluate", "Evaluate a run again: metrics.json and report.html."),
+        "predict": ("kerasref.cli.predict", "Classify images with a run or an exported model."),
+        "export": ("kerasref.cli.export", "Export a run as SavedModel, ONNX or LiteRT, compared before it counts."),
+        "inspect-model": ("kerasref.cli.inspect_model", "Show the signatures, origin and checksum of a model file."),
+        "demo": ("scripts/demo.py", "Open a local page to draw digits and drop images on."),
+        "menu": ("kerasref.cli.menu", "Train or test from the menu of the notes, in Chinese or English."),
+    },
+    "look at networks and data": {
+        "describe": ("kerasref.cli.describe", "List the networks, or show one layer by layer."),
+        "show-data": ("kerasref.cli.show_data", "Draw samples of a dataset and count its classes."),
+        "prepare-data": ("kerasref.cli.prepare_data", "Turn local files into a dataset that needs no download."),
+        "edges": ("kerasref.cli.edges", "Draw the edges of an image with the kernels of the notes."),
+    },
+    "compare with PyTorch": {
+        "port-weights": ("kerasref.cli.port_weights", "Convert weights between Keras and PyTorch."),
+        "compare-pytorch": ("scripts/compare_pytorch.py", "Prove a network equal to its PyTorch twin, layer by layer."),
+    },
+    "many runs": {
+        "sweep": ("scripts/sweep.py", "Train a recipe many times with varied fields: grid, random or TPE search."),
+        "compare": ("scripts/compare.py", "Compare runs and sweeps on one HTML page."),
+        "estimate": ("scripts/estimate.py", "Estimate memory, time and cost of a training."),
+    },
+    "studies": {
+        "check-gradients": ("scripts/check_gradients.py", "Check gradients against two-sided differences in float64."),
+        "find-label-errors": ("scripts/find_label_errors.py", "Rank the labels of a dataset that are probably wrong."),
+        "multi-task": ("scripts/multi_task.py", "Compare one network for all labels with one network a label."),
+        "benchmark": ("scripts/benchmark.py", "Measure kerasref against PyTorch on this machine."),
+    },
+    "maintain this repository (in a checkout)": {
+        "results": ("scripts/results.py", "Keep results/runs.csv and the table in README."),
+        "experiment": ("scripts/experiment.py", "Run an experiment of the notes and write its page."),
+        "compare-exports": ("scripts/compare_exports.py", "Measure the exports of all networks for docs/export.md."),
+        "measure-tensorboard": ("scripts/measure_tensorboard.py", "Measure what TensorBoard's files cost a training."),
+        "score-pictures": ("scripts/score_pictures.py", "Score how images of digits are prepared for prediction."),
+    },
+}
+ALIASES = {"inspect": "inspect-model", "show": "show-data", "prepare": "prepare-data", "port": "port-weights"}
+
+
+def main(args: list[str] | None = None) -> None:
+    """The entry point of the command: call a verb, or list the verbs, and exit."""
+    run(call, args)
+
+
+def run_door(script: str) -> None:
+    """The entry point of scripts/VERB.py: call the verb that the file is named after."""
+    run(lambda args: call([Path(script).stem, *args]))
+
+
+def call(args: list[str]) -> None:
+    """Call the verb that `args` begins with; without one, list the verbs."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        return print(listing())
+    if args[0] == "--version":
+        return print(f"kerasref {kerasref.__version__}")
+    name = args[0].replace("_", "-")
+    verbs = {verb: where for group in VERBS.values() for verb, (where, _) in group.items()}
+    where = verbs.get(ALIASES.get(name, name))
+    if where is None:
+        near = difflib.get_close_matches(name, [*verbs, *ALIASES], n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"unknown verb {args[0]!r}; {hint}`{invocation('').strip()}` lists the verbs")
+    if where.endswith(".py"):
+        return _run_script(where, args[1:])
+    importlib.import_module(where).main(args[1:])
+
+
+def _run_script(where: str, args: list[str]) -> None:
+    script = Path(kerasref.__file__).resolve().parent.parent / where
+    if not script.is_file():
+        raise UserError(f"{script.stem} maintains the files of the repository; expected a checkout that has {where}")
+    sys.argv = [str(script), *args]
+    sys.path.insert(0, str(script.parent))
+    runpy.run_path(str(script), run_name="__main__")
+
+
+def listing() -> str:
+    """All verbs in groups, each with one line of help."""
+    lines = [f"usage: {invocation('VERB')} [options]", "", (kerasref.__doc__ or "").splitlines()[0]]
+    for title, group in VERBS.items():
+        lines += ["", f"{title}:", *(f"  {verb:<20} {help_}" for verb, (_, help_) in group.items())]
+    return "\n".join([*lines, "", f"`{invocation('VERB')} --help` shows the options of a verb."])

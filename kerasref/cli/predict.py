@@ -1,0 +1,112 @@
+"""kerasref predict MODEL IMAGE… [--top 3] [--json] [--show FILE_OR_DIR]: classify images."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from kerasref.command_line import import_tensorflow, parse, quiet_start
+from kerasref.errors import UserError
+from kerasref.text import printable
+
+OTHER_FORMATS = (".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def predict(
+    model: Annotated[Path, tyro.conf.Positional],
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    top: int = 3,
+    json: bool = False,
+    invert: Literal["auto", "yes", "no"] = "auto",
+    show: Path | None = None,
+    trust: bool = False,
+) -> None:
+    """Classify images.
+
+    Args:
+        model: a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file
+        images: image files, folders of them, or - for an image on standard input
+        top: how many of the likeliest classes to print
+        json: one JSON object a line: image, class_id, label, probability, top
+        invert: digits only: turn dark on light into light on dark; auto looks at the image
+        show: write what the network saw: into this .png file, or for several images into this folder
+        trust: open a .keras file that is not of one of our runs, and run the code that may be in it
+    """
+    if not images:
+        raise UserError("no image given; expected files, folders or - after the model")
+    if top < 1:
+        raise UserError(f"--top is {top}, expected at least 1")
+
+    from kerasref.export.predictors import load, needs_tensorflow, predict_input, read_input
+
+    if model.exists() and needs_tensorflow(model):
+        import_tensorflow()
+    with quiet_start():
+        predictor = load(model, trust)
+    if model.suffix == ".keras" and "run" not in predictor.contract.origin:
+        print(
+            f"{model}: its pixels are only scaled to [0, 1]; export it with --mean and --std for more", file=sys.stderr
+        )
+    failed, files = [], _files(images)
+    if show and (show.is_file() or show.suffix.lower() in OTHER_FORMATS) and show.suffix != ".png":
+        raise UserError(f"--show {show}: expected a .png file to write, or a folder")
+    if show and show.suffix == ".png" and len(files) > 1:
+        raise UserError(f"--show {show} is one file, found {len(files)} images; give a folder")
+    for number, image in enumerate(files, 1):
+        name = "-" if isinstance(image, bytes) else str(image)
+        try:
+            pixels = read_input(predictor, image, invert)
+        except UserError as error:  # the other files go on
+            failed.append(str(error))
+            continue
+        if show:
+            write_image(pixels, show if show.suffix == ".png" else show / f"{number:03}-{Path(name).stem}.png")
+        _print(name, predict_input(predictor, pixels, top), as_json=json)
+    if failed:
+        raise UserError("\n".join(failed))
+
+
+def _files(paths: tuple[Path, ...]) -> list[Path | bytes]:
+    """Replace folders by the files in them, in order of name, and - by the bytes of standard input."""
+    files = []
+    for path in paths:
+        if str(path) == "-":
+            files.append(sys.stdin.buffer.read())
+        elif path.is_dir():
+            in_folder = sorted(file for file in path.iterdir() if not file.is_dir() and not file.name.startswith("."))
+            if not in_folder:
+                raise UserError(f"{path}: a folder without a file in it; expected images")
+            files += in_folder
+        else:
+            files.append(path)
+    return files
+
+
+def write_image(pixels, file: Path) -> None:
+    """uint8 [H, W, 1 or 3] as a PNG."""
+    from kerasref.atomic import write_atomically
+    from kerasref.data.images import png_of
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, png_of(pixels))
+
+
+def _print(image: str, prediction: dict, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"image": image, **prediction}, ensure_ascii=False))
+    else:
+        print(printable(f"{image}: {describe(prediction)}"))
+
+
+def describe(prediction: dict) -> str:
+    """3 (99.1%; 8 0.5%; 5 0.2%), or: not sure (3 61.0%; 8 30.5%; 5 2.2%)."""
+    of_each = [f"{one['label']} {one['probability']:.1%}" for one in prediction["top"]]
+    if prediction["sure"] is False:
+        return f"not sure ({'; '.join(of_each)})"
+    return f"{prediction['label']} ({'; '.join([of_each[0].rsplit(' ', 1)[1], *of_each[1:]])})"
+
+
+def main(args: list[str]) -> None:
+    parse(predict, args, "predict")

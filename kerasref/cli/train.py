@@ -1,0 +1,108 @@
+"""kerasref train RECIPE: train a recipe, evaluate it on the test set, leave a run directory."""
+
+import dataclasses
+import shlex
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from kerasref.command_line import import_tensorflow, invocation, parse
+from kerasref.errors import UserError
+from kerasref.recipe import GROUPS, Recipe
+from kerasref.recipes import RECIPES, named_recipe
+
+COMMON = (  # what --help shows; --help-all shows every option
+    *("dataset", "validation", "image_size", "crop_padding", "flip", "init_from", "epochs", "batch_size"),
+    *("optimizer", "learning_rate", "weight_decay", "schedule", "seed", "run_dir", "resume", "data_dir", "device"),
+)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Run directory and execution."""
+
+    run_dir: Path | None = None
+    """Run directory to write; runs/RECIPE-DATE-TIME by default."""
+    resume: bool = False
+    """Continue the run in --run-dir where it was stopped."""
+    data_dir: str | None = None
+    """Directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto takes a GPU if there is one; gpu without one is an error."""
+    deterministic: bool = False
+    """The same bits from run to run on one machine; slower."""
+    tensorboard: bool = True
+    """Write what TensorBoard shows: scalars, images, graph, histograms of weights and gradients."""
+    strategy: Literal["none", "mirrored", "multi_worker"] = "none"
+    """mirrored: all devices of this machine; multi_worker: the machines that TF_CONFIG names (docs/scale.md)."""
+    peer_timeout: float = 300.0
+    """Seconds that a worker waits for the others to start."""
+    checkpoint_every: str = "1epoch"
+    """How often the state is saved: such as 200steps, 1epoch or 5min."""
+    keep_checkpoints: int = 2
+    """How many of the latest checkpoints are kept, in addition to the best."""
+
+
+def main(args: list[str]) -> None:
+    if not args or args[0] in ("-h", "--help", "--help-all"):
+        names = "\n".join(f"  {name:<20} {entry.source}" for name, entry in RECIPES.items())
+        call = f"{invocation('train')} RECIPE"
+        print(f"usage: {call} [options]\n\nrecipes:\n{names}\n\noptions: {call} --help, or --help-all")
+        if not args:
+            raise UserError(f"no recipe given; choose from {', '.join(RECIPES)}")
+        return
+    name, *rest = args
+    recipe, options = parse_options(name, rest)
+
+    from kerasref.data import check_available
+
+    check_available(recipe.dataset, options.data_dir)  # reported before seconds go into loading TensorFlow
+    import_tensorflow()
+    from kerasref.api import train_and_evaluate
+
+    if options.resume and options.run_dir is None:
+        raise UserError("--resume without --run-dir; expected the directory of the run to continue")
+    if options.resume and not (options.run_dir / "recipe.json").exists():
+        print(f"{options.run_dir}: no run in it to go on with, so it begins here")
+    run, completed_now = train_and_evaluate(recipe, name, **dataclasses.asdict(options))
+    if completed_now:
+        print(f"model:  {run.files.model_file}")
+        print(f"next:   {invocation('export')} {shlex.quote(str(run.path))} --format saved_model")
+
+
+def parse_options(name: str, args: list[str]) -> tuple[Recipe, RunOptions]:
+    """The recipe called `name` with the fields that `args` change, and the other options.
+
+    Each group of fields is a group of the help; --help shows only the fields in COMMON.
+    """
+    entry = named_recipe(name)
+    is_short = "--help-all" not in args and ("--help" in args or "-h" in args)
+    recipe = dataclasses.asdict(entry.recipe)
+    fields = []
+    for group in (RunOptions, *GROUPS):
+        kind = _only_common(group) if is_short else group
+        values = {field.name: recipe[field.name] for field in dataclasses.fields(group) if field.name in recipe}
+        title = group.__name__.removesuffix("Fields").removesuffix("Options").lower()
+        fields.append((title, kind, dataclasses.field(default=kind(**values))))
+    parsed = parse(
+        dataclasses.make_dataclass("Groups", fields, frozen=True),
+        ["--help" if arg == "--help-all" else arg for arg in args],
+        prog=f"{invocation('train')} {name}",
+        description=f"{entry.source}\n\n" + "The most used options; --help-all shows every option." * is_short,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    options, *groups = (getattr(parsed, title) for title, *_ in fields)
+    changed = {name: value for group in groups for name, value in vars(group).items()}
+    return dataclasses.replace(entry.recipe, **changed), options
+
+
+def _only_common(group: type) -> type:
+    """The group with all fields but those in COMMON hidden from the help."""
+    hints = typing.get_type_hints(group)
+    rare = {field.name: field.default for field in dataclasses.fields(group) if field.name not in COMMON}
+    hidden = {name: tyro.conf.Suppress[hints[name]] for name in rare}
+    subclass = type(group.__name__, (group,), {"__doc__": group.__doc__, "__annotations__": hidden} | rare)
+    return dataclass(frozen=True, kw_only=True)(subclass)
