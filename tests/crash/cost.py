@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 
 def train_once(dataset: str, data_dir: str | None, deterministic: bool) -> dict:
-    from command_line import import_tensorflow
+    from kerasref.command_line import import_tensorflow
 
     import_tensorflow()
     from dataclasses import replace

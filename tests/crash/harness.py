@@ -73,7 +73,7 @@ def crash_test(input_shape=(28, 28, 1), num_classes=10, dropout=0.5):
 
 def warm_up() -> None:
     """Imports all that a training imports; nothing of TensorFlow runs, so that forking is safe."""
-    from command_line import import_tensorflow
+    from kerasref.command_line import import_tensorflow
 
     import_tensorflow()
     import kerasref.evaluation.evaluate
@@ -101,7 +101,7 @@ def train_in_a_child(run_dir: Path, every: str, point=None, after: float | None 
             os.dup2(log, 1)
             os.dup2(log, 2)
             arrange_death(point, report)
-            import train
+            from kerasref.cli import train
 
             train.main([*RECIPE, "--run-dir", str(run_dir), "--resume", "--checkpoint-every", every])
             code = 0

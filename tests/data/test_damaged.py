@@ -7,12 +7,12 @@ import re
 import struct
 import zipfile
 
-import command_line
 import keras
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from kerasref import command_line
 from kerasref.data import load_dataset
 from kerasref.data.archives import unpack
 from kerasref.data.folder import scan_folder
@@ -76,7 +76,7 @@ def test_a_stream_that_ends_too_early_is_named(prepared, monkeypatch, share):
     train = load_dataset("my_pets", data_dir=prepared.parent.parent, validation=0.0).train
     with pytest.raises(tf.errors.InvalidArgumentError) as found:
         list(train.batches(4, shuffle_seed=1, first_step=2, share=share))
-    code, message = command_line._explain(found.value)
+    code, message = command_line.explain(found.value)
     assert code == 2 and "split train ends before the last of its examples 4 to 19; delete" in message
 
 
@@ -153,7 +153,7 @@ def test_what_tensorflow_says_of_a_damaged_disk_is_a_line(tmp_path):
         records = tf.data.TFRecordDataset([str(tmp_path / name)]).map(lambda record: tf.zeros((1,)))
         with pytest.raises(tf.errors.OpError) as found:
             model.predict(records.batch(2), verbose=0)
-        code, message = command_line._explain(found.value)
+        code, message = command_line.explain(found.value)
         assert code == 1 and re.match(says, message) and "\n" not in message
 
 
@@ -178,4 +178,4 @@ def test_what_tensorflow_says_of_a_damaged_disk_is_a_line(tmp_path):
 )
 def test_the_reason_is_found_among_the_names_of_nodes(message, reason):
     error = tf.errors.ResourceExhaustedError(None, None, message)
-    assert command_line._explain(error) == (1, f"error: {reason}")
+    assert command_line.explain(error) == (1, f"error: {reason}")

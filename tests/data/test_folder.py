@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 import pytest
-import show_data
 from PIL import Image
 
+from kerasref.cli import show_data
 from kerasref.data import load_dataset
 from kerasref.data.importing import import_dataset
 from kerasref.errors import UserError

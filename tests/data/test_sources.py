@@ -9,7 +9,6 @@ import sys
 import tarfile
 import zipfile
 
-import command_line
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from kerasref import command_line
 from kerasref.data import load_dataset, tfds_sets
 from kerasref.data.archives import unpack
 from kerasref.data.files import FileSplit
@@ -260,7 +260,7 @@ def test_a_picture_that_breaks_is_named_while_it_is_read(folder, tmp_path, monke
         train = load_dataset(name, data_dir=tmp_path / "tfds", image_size=8, validation=0.0).train
         with pytest.raises(tf.errors.InvalidArgumentError) as found:
             list(train.batches(4))
-        code, message = command_line._explain(found.value)
+        code, message = command_line.explain(found.value)
         assert (code, says in message, message.count("\n")) == (2, True, 0), message
 
 

@@ -59,8 +59,7 @@ def watch_for_memory_errors() -> list[str]:
 
 
 def main() -> None:
-    from command_line import import_tensorflow
-
+    from kerasref.command_line import import_tensorflow
     from kerasref.errors import UserError
 
     import_tensorflow()

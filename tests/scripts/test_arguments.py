@@ -5,11 +5,11 @@ import warnings
 from pathlib import Path
 
 import pytest
-from command_line import parse
 from matplotlib.figure import Figure
 from PIL import Image
-from png_file import write_png
 
+from kerasref.cli.png_file import write_png
+from kerasref.command_line import parse
 from kerasref.errors import UserError
 
 
@@ -23,7 +23,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def call(script, args):
-    module = importlib.import_module(script)
+    module = importlib.import_module(
+        f"kerasref.cli.{script}" if script in ("edges", "show_data", "describe") else script
+    )
     by_function = {"measure_tensorboard": "measure", "score_pictures": "score_pictures"}
     if script in by_function:
         parse(getattr(module, by_function[script]), args)

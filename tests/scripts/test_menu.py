@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from menu import train_command
 from PIL import Image
+
+from kerasref.cli.menu import train_command
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "scripts" / "menu.py"
@@ -59,11 +60,11 @@ time.sleep(60)
 @pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
 def test_a_signal_lets_the_training_save(send, number):
     """Ctrl-C goes to both, as from a terminal; SIGTERM to the menu alone."""
-    waiting = f"import sys, menu; sys.exit(menu.wait_for([sys.executable, '-c', {TRAINING!r}]))"
+    waiting = (
+        f"import sys; from kerasref.cli import menu; sys.exit(menu.wait_for([sys.executable, '-c', {TRAINING!r}]))"
+    )
     options = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
-    with subprocess.Popen(
-        [sys.executable, "-c", waiting], env={**os.environ, "PYTHONPATH": str(SCRIPT.parent)}, cwd=ROOT, **options
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", waiting], cwd=ROOT, **options) as process:
         try:
             assert process.stdout.readline() == "begun\n"
             send(process.pid, number)

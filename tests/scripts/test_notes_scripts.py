@@ -1,12 +1,12 @@
 """check_gradients.py and edges.py as a user calls them."""
 
 import check_gradients
-import edges
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+from kerasref.cli import edges
 from kerasref.errors import UserError
 
 

@@ -124,7 +124,9 @@ def test_an_existing_export_is_not_replaced_unasked(run_dir, exported):
     [
         (("train.py",), "choose from"),
         (("train.py", "lenet"), "unknown recipe 'lenet'; choose from"),
-        (("train.py", "lenet5", "--lr", "3"), "--lr"),
+        (("train.py", "lenet5", "--lr", "many"), "--learning-rate"),
+        (("train.py", "lenet5", "--epoch", "3"), "did you mean --epochs?"),
+        (("train.py", "lenet6"), "did you mean lenet5?"),
         (("train.py", "lenet5", "--batch-size", "0"), "batch_size is 0"),
         (("train.py", "lenet5", "--batch-size", "many"), "--batch-size"),
         (("train.py", "lenet5", "--dataset", "mnits"), "mnist"),

@@ -38,7 +38,7 @@ def normed(input_shape=(28, 28, 1), num_classes=10, dropout=0.5):
 def warm_up() -> None:
     """Imports all that a training imports; nothing of TensorFlow runs, so that forking is safe."""
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
-    from command_line import import_tensorflow
+    from kerasref.command_line import import_tensorflow
 
     import_tensorflow()
     import kerasref.evaluation.evaluate
@@ -77,8 +77,8 @@ class Job:
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
             args = [*args, "--strategy", "mirrored"]
         watch(self.folder / f"{self.name}-{worker}", at[1:] if at and at[0] == worker else None)
-        import command_line
-        import train
+        from kerasref import command_line
+        from kerasref.cli import train
 
         sys.argv = ["train.py", *args]
         code = 0
