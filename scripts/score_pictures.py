@@ -42,7 +42,7 @@ def score_pictures(
     from picture_set import make_pictures, sklearn_digits
 
     from kerasref.data import load_dataset
-    from kerasref.data.images import picture_to_input, read_picture
+    from kerasref.data.images import image_to_input, read_image
     from kerasref.export.predictors import load
 
     with quiet_start():
@@ -52,7 +52,7 @@ def score_pictures(
         raise UserError(f"{model} takes pictures of kind {contract.picture!r}, expected a network trained on digits")
 
     def ours(content):
-        return picture_to_input(read_picture(content), "digit", contract.image_shape)
+        return image_to_input(read_image(content), "digit", contract.image_shape)
 
     def score(title, samples, fields=()):
         right = [_right(predictor, samples, prepare) for prepare in (ours, as_the_notes)]

@@ -1,21 +1,24 @@
 """Archives from strangers: nothing of them is written outside the folder they are unpacked into."""
 
+import bz2
 import errno
 import gzip
 import io
 import lzma
+import re
 import stat
 import tarfile
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
+from kerasref.data.layout import MAX_DEPTH, is_hidden
 from kerasref.errors import UserError
 
-ENDINGS = (".tar", ".tar.gz", ".tgz", ".zip")
-MOST_GROWTH = 20  # photographs do not shrink when packed: what unpacks to more than 20 times its size is no photo set,
+ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
+MOST_GROWTH = 20  # images do not shrink when packed: what unpacks to more than 20 times its size is no image set,
 LEAST_LIMIT = 2**30  # unless it is below 1 GiB
-MAX_MEMBERS = 5_000_000
+MAX_MEMBERS = 150_000  # Tiny ImageNet has 120,206
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
 BAD_NAMES = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EILSEQ)  # not a full disk, say
 MAX_HEADER = 2**20  # bytes of one read by tarfile; long names need a few hundred
@@ -25,16 +28,12 @@ def is_archive(path) -> bool:
     return str(path).lower().endswith(ENDINGS)
 
 
-def is_clutter(name: str) -> bool:
-    """Whether a file or folder is none of the data: hidden, or what macOS puts beside it in an archive."""
-    return name[0] == "." or name == "__MACOSX"
-
-
 def unpack(path, target) -> Path:
-    """Unpacks a .tar, .tar.gz or .zip into the folder `target`; returns the folder in it that holds the data.
+    """Unpack an archive (`ENDINGS`) into the folder `target`; returns the folder in it that holds the data.
 
-    Every member is looked at before the first is written. Raises UserError that names the member: absolute, with "..",
-    a link, a device or a FIFO; and for an archive that is damaged, cut short, or unpacks to too much.
+    A backslash in a member's name separates folders. Every member is looked at before the first is written. Raises
+    UserError that names the member: absolute, with "..", a link, a device or a FIFO, folders more than `MAX_DEPTH`
+    deep; and for an archive that is damaged, cut short, unpacks to too much or has more than `MAX_MEMBERS` members.
     """
     path = Path(path)
     if not path.is_file():
@@ -53,33 +52,61 @@ def unpack(path, target) -> Path:
         if error.errno not in BAD_NAMES:
             raise
         member = Path(error.filename or "").name
-        raise UserError(f"{path}: member {member!r} cannot be written ({error.strerror}); pack it anew") from None
+        raise UserError(f"{path}: member {member!r} cannot be written ({error.strerror}); pack it again") from None
     except RuntimeError as error:  # zipfile, for a password
         raise UserError(f"{path}: {error}") from None
     root = Path(target)
-    while len(inside := [entry for entry in root.iterdir() if not is_clutter(entry.name)]) == 1:
-        if not inside[0].is_dir() or inside[0].name == "train":
-            break
+    while len(inside := [entry for entry in root.iterdir() if not is_hidden(entry.name)]) == 1 and inside[0].is_dir():
+        if not any(entry.is_dir() for entry in inside[0].iterdir()):
+            break  # the only class
         root = inside[0]
     return root
 
 
 def _unpack_zip(path, target, limit):
     with zipfile.ZipFile(path) as archive:
+        if len(archive.infolist()) > MAX_MEMBERS:
+            raise _too_much(path, limit)
+        encoding = _encoding_of(archive)
+    with zipfile.ZipFile(path, metadata_encoding=encoding) as archive:
         guard = _Guard(path, limit)
         for member in archive.infolist():
+            member.filename = member.filename.replace("\\", "/")
             kind = stat.S_IFMT(member.external_attr >> 16)
             guard.check(member.filename, member.file_size, kind in (0, stat.S_IFREG, stat.S_IFDIR))
         archive.extractall(target)  # raises for a member longer than it says, and for a wrong CRC
 
 
+def _encoding_of(archive) -> str:
+    """The encoding of the names that are not marked as UTF-8: UTF-8 all the same (macOS), GBK (Chinese Windows), or
+    the standard's CP437, which Western Windows keeps to.
+
+    Of Western names hardly any is GBK from end to end; of Chinese names most characters are among the 6,763 of GB 2312,
+    both of whose bytes are above 0xA0, where CP437 has no letters that Western names need.
+    """
+    unmarked = [member.filename for member in archive.infolist() if not member.flag_bits & 0x800]
+    names = b"\n".join(name.encode("cp437") for name in unmarked if not name.isascii())
+    try:
+        names.decode("utf-8")
+    except UnicodeDecodeError:
+        pairs = re.findall(rb"[\x81-\xfe][\x40-\xfe]", names)
+        chinese = sum(first > 0xA0 and second > 0xA0 for first, second in pairs)
+        try:
+            names.decode("gbk")
+        except UnicodeDecodeError:
+            return "cp437"
+        return "gbk" if 2 * chinese >= len(pairs) else "cp437"
+    return "utf-8"
+
+
 def _unpack_tar(path, target, limit):
     with open(path, "rb") as probe:
-        zipped = probe.read(2) == b"\x1f\x8b"
-    bounded = _BoundedGzip if zipped else _BoundedFile
+        head = probe.read(6)
+    bounded = next((kind for magic, kind in BOUNDED.items() if head.startswith(magic)), _BoundedFile)
     with bounded(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
         guard = _Guard(path, limit)
         for member in archive:
+            member.name = member.name.replace("\\", "/")
             guard.check(member.name, member.size, member.isfile() or member.isdir())
         archive.extractall(target, filter="data")
 
@@ -93,15 +120,24 @@ class _Guard:
     def check(self, name: str, size: int, plain: bool):
         self.members, self.bytes = self.members + 1, self.bytes + size
         windows = PureWindowsPath(name)
-        if ".." in windows.parts or windows.drive or windows.root or PurePosixPath(name).is_absolute() or "\0" in name:
+        if ".." in windows.parts or windows.drive or windows.root or "\0" in name:
             raise UserError(f"{self.path}: member {name!r} would be written outside the folder; nothing was unpacked")
+        if len(windows.parts) > MAX_DEPTH:
+            raise UserError(
+                f"{self.path}: member {name[:40]!r}… lies {len(windows.parts) - 1} folders deep, expected at most "
+                f"{MAX_DEPTH - 1}; nothing was unpacked"
+            )
         if not plain:
             raise UserError(f"{self.path}: member {name!r} is a link or a device; nothing was unpacked")
         if self.bytes > self.limit or self.members > MAX_MEMBERS:
-            raise UserError(
-                f"{self.path}: unpacks to more than {self.limit} bytes or {MAX_MEMBERS} members (at {name!r}); "
-                "unpack it yourself if you trust it, and give the folder"
-            )
+            raise _too_much(self.path, self.limit)
+
+
+def _too_much(path, limit) -> UserError:
+    return UserError(
+        f"{path}: unpacks to more than {limit:,} bytes or {MAX_MEMBERS:,} members; nothing was unpacked\n"
+        "unpack it yourself if you trust it, and give the folder"
+    )
 
 
 class _Bounded:
@@ -117,5 +153,16 @@ class _BoundedGzip(_Bounded, gzip.GzipFile):
     pass
 
 
+class _BoundedBzip2(_Bounded, bz2.BZ2File):
+    pass
+
+
+class _BoundedXz(_Bounded, lzma.LZMAFile):
+    pass
+
+
 class _BoundedFile(_Bounded, io.FileIO):
     pass
+
+
+BOUNDED = {b"\x1f\x8b": _BoundedGzip, b"BZh": _BoundedBzip2, b"\xfd7zXZ\x00": _BoundedXz}  # by a file's first bytes

@@ -1,4 +1,4 @@
-"""Pictures that stay files: a split that decodes on demand, or all at once into memory."""
+"""Images that stay encoded: a split that decodes on demand, or all at once into memory."""
 
 import math
 import os
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from kerasref.data.dataset import WHOLE, MemorySplit, Split, order_of
-from kerasref.data.images import PHOTO_FORMATS, prepare_photo, read_picture
+from kerasref.data.images import PHOTO_FORMATS, prepare_photo, read_image
 from kerasref.errors import UserError
 
-MEMORY_LIMIT = 2 * 2**30  # bytes of uint8 pixels up to which a data set is decoded once and kept
-CHUNK = 64  # pictures a task of the pool
+MEMORY_LIMIT = 2 * 2**30  # bytes of uint8 pixels up to which a dataset is decoded once and kept
+CHUNK = 64  # images per task of the pool
 SMALL_FILE = 16 * 1024  # bytes; see `decode`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FileSplit(Split):
-    """Picture files with their labels, int64 [n]; every epoch decodes them again."""
+    """Image files, or their contents (dtype object), with their labels, int64 [n]; every epoch decodes them again."""
 
     paths: np.ndarray
     labels: np.ndarray
@@ -40,7 +40,7 @@ class FileSplit(Split):
         return FileSplit(self.paths[indices], self.labels[indices], self.image_shape)
 
     def with_labels(self, labels: np.ndarray) -> "FileSplit":
-        """The same pictures with other labels, int64 [n]."""
+        """The same images with other labels, int64 [n]."""
         return FileSplit(self.paths, labels, self.image_shape)
 
     def in_memory(self) -> tuple[MemorySplit, dict[str, UserError]]:
@@ -79,7 +79,7 @@ def decode(sources: Iterable, image_shape: tuple[int, int, int]) -> tuple[np.nda
     def work(start):
         for row, source in enumerate(sources[start : start + chunk], start):
             try:
-                images[row] = prepare_photo(read_picture(source, PHOTO_FORMATS), image_shape[:2], image_shape[2])
+                images[row] = prepare_photo(read_image(source, PHOTO_FORMATS), image_shape[:2], image_shape[2])
             except UserError as error:
                 failed[source] = error
 

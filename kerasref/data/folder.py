@@ -1,4 +1,4 @@
-"""An image folder: `train/CLASS/*` with `val` and `test` beside it, or plain class folders that are split."""
+"""An image folder: `train/CLASS/*` with validation and test folders next to it, or class folders that are split."""
 
 import itertools
 import os
@@ -7,107 +7,129 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.data.archives import is_clutter
+from kerasref.data.checked import files_that_fail
+from kerasref.data.content import content_summary
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
-from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_picture, read_picture
+from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_image, read_image
+from kerasref.data.layout import class_folders, files_under, find_splits, is_hidden
 from kerasref.data.splitting import Parts
 from kerasref.errors import UserError
+from kerasref.text import printable
 
-VALIDATION_NAMES = ("val", "validation", "valid")
-NAMED = 5  # files left out that are named one by one
-TURNED = 5, 6, 7, 8  # EXIF's orientations in which width and height change places
+NAMED = 5  # left-out files that a note names one by one
+TURNED = 5, 6, 7, 8  # EXIF's orientations that swap width and height
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageFolder:
-    """The picture files of a folder by split ("train", "validation", "test"), found by their content, not their name.
+    """The image files of a folder by split ("train", "validation", "test"), recognised by their content.
 
-    sizes: (height, width) of each picture, upright, as its header has it; left_out: files that are no photograph, with
-        the reason
+    files: {split: {"SPLIT/CLASS/PATH": (path, label)}}
+    sizes: (height, width) of each image, upright, as its header has it
+    left_out: files that are not used, with the reason
     """
 
     root: Path
     class_names: tuple[str, ...]
-    splits: dict[str, tuple[list[Path], list[int]]]
+    files: dict[str, dict[str, tuple[Path, int]]]
     sizes: dict[Path, tuple[int, int]]
     left_out: dict[Path, str]
+    notes: list[str]
+
+    def left_out_lines(self) -> list[str]:
+        """PATH (REASON) of each left-out file, printable whatever bytes the name has."""
+        names = {
+            path: os.fsencode(path.relative_to(self.root)).decode(errors="backslashreplace") for path in self.left_out
+        }
+        return [printable(f"{names[path]} ({why})") for path, why in sorted(self.left_out.items())]
+
+    def unused(self) -> list[str]:
+        """A note on each split's folder in which no image was found."""
+        return [
+            f"the folder's {split} split is not used: no image in class folders there; expected CLASS/* as in train"
+            for split, files in self.files.items()
+            if not files
+        ]
+
+    def drop(self, failed: dict[Path, str]) -> None:
+        """Leaves out files that turned out not to decode. Raises UserError where train then lacks a class."""
+        self.left_out.update(failed)
+        for split, files in self.files.items():
+            self.files[split] = {name: file for name, file in files.items() if file[0] not in failed}
+        _check_classes(self)
+
+    def content(self) -> dict:
+        """`content_summary` of the images that are used."""
+        return content_summary({name: path for files in self.files.values() for name, (path, _) in files.items()})
 
 
 def scan_folder(root) -> ImageFolder:
-    """Reads the headers of all files under `root`.
+    """Reads the headers of all files under `root`; images may lie in folders within their class folder.
 
-    The folder is `train/CLASS/*` with `val` (or `validation`, `valid`) and `test` beside it where they exist, or
-    `CLASS/*`. Hidden files and folders are passed over, as is macOS's `__MACOSX`. Raises UserError: no folder, no class
-    folders, one class only, a class without pictures, a class in another split that train does not have, a class
-    folder whose name is not UTF-8.
+    Which folders are splits and which are classes, and what is refused of them: `find_splits`. Hidden files and macOS
+    metadata are passed over. Raises UserError: no folder, no class folders, one class only, a class without images, a
+    class in another split that train does not have, a class folder whose name is not UTF-8.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected train/CLASS/* or CLASS/* with pictures")
-    folders = {"train": root}
-    if (root / "train").is_dir():
-        validation = next((name for name in VALIDATION_NAMES if (root / name).is_dir()), VALIDATION_NAMES[0])
-        folders = {"train": root / "train", "validation": root / validation, "test": root / "test"}
-    class_names = tuple(_visible(folders["train"], folders_only=True))
-    if len(class_names) < 2:
-        found = f"one class folder only ({class_names[0]})" if class_names else "no class folders"
-        raise UserError(f"{folders['train']}: {found}; expected at least two folders CLASS/ with pictures")
-    for name in class_names:
-        check_utf8(folders["train"], name)  # reports and exports store it
-    folder = ImageFolder(root, class_names, {}, {}, {})
-    for split, directory in folders.items():
-        if directory.is_dir():
-            folder.splits[split] = _scan_split(folder, directory)
-    paths, labels = folder.splits["train"]
-    empty = [name for label, name in enumerate(class_names) if label not in set(labels)]
-    if not paths:
-        raise UserError(f"{folders['train']}: no pictures in it; expected {', '.join(PHOTO_FORMATS)}{_leaving(folder)}")
-    if empty:
-        raise UserError(f"{folders['train'] / empty[0]}: a class without pictures{_leaving(folder)}")
+        raise UserError(f"{root}: no such folder; expected train/CLASS/* or CLASS/* with images")
+    directories, notes = find_splits(root)
+    train = directories["train"]
+    classes = class_folders(train)
+    if len(classes) < 2:
+        found = f"one class folder only ({next(iter(classes))})" if classes else "no class folders"
+        hint = f"; if the classes lie in it, give {train / next(iter(classes))}" if classes else ""
+        raise UserError(f"{train}: {found}; expected at least two folders CLASS/ with images{hint}")
+    for name in classes:
+        check_utf8(train, name)  # reports and exports store it
+    folder = ImageFolder(root, tuple(classes), {}, {}, {}, notes)
+    for split in ("train", "validation", "test"):
+        if split in directories:
+            folder.files[split] = _scan_split(folder, split, directories[split])
+    _check_classes(folder)
     return folder
 
 
-def load_folder(root, image_size: int | None) -> Parts:
+def load_folder(root, image_size: int | None, decode: bool = True) -> Parts:
     """The folder's splits, in memory where they fit (`MEMORY_LIMIT`), else decoded batch by batch.
 
-    image_size: pictures are scaled to it on the short side (antialiased) and cut square from the centre; None keeps
-    the size that all share, and is a UserError when they share none. Channels are always R, G, B. A lone `val` serves
-    as the test split: validation then comes out of train, as everywhere.
+    image_size: images are scaled to it on the short side (antialiased) and cropped square from the centre; None keeps
+        the size that all share, and is a UserError when they share none. Channels are always R, G, B.
+    decode: False leaves the images in their files, and does not look for those that do not decode
+    A validation folder without a test folder serves as the test split: validation then comes out of train, as
+    everywhere. Files that do not decode are left out; a folder that is not kept in memory is checked for them once
+    (`files_that_fail`).
     """
     folder = scan_folder(root)
     sizes = [(image_size, image_size)] if image_size else one_size_or_two(folder)
     if len(sizes) > 1:
         (height, width), (height2, width2) = sizes
         raise UserError(
-            f"{folder.root}: pictures of several sizes, such as {width}x{height} and {width2}x{height2}; "
-            "say what to bring them to, for example --image-size 224"
+            f"{folder.root}: images of several sizes, such as {width}x{height} and {width2}x{height2}; "
+            "choose the size to bring them to, for example --image-size 224"
         )
-    height, width = sizes[0]
-    splits = {
-        name: FileSplit(np.array([str(path) for path in paths]), np.array(labels, np.int64), (height, width, 3))
-        for name, (paths, labels) in folder.splits.items()
-        if paths
-    }
-    if sum(split.num_examples for split in splits.values()) * height * width * 3 <= MEMORY_LIMIT:
-        for name, split in splits.items():
-            splits[name], failed = split.in_memory()
-            folder.left_out.update({Path(path): _reason(path, error) for path, error in failed.items()})
-        if len(np.unique(splits["train"].labels)) < len(folder.class_names):
-            raise UserError(f"{folder.root}: a class without a picture that can be decoded{_leaving(folder)}")
-    splits = {name: split for name, split in splits.items() if split.num_examples}
-    notes = [f"left out{_leaving(folder, sign=' ')}"] if folder.left_out else []
-    notes += [not_used(folder, split) for split in folder.splits if split not in splits]
+    content = folder.content() if decode else None
+    small = len(folder.sizes) * sizes[0][0] * sizes[0][1] * 3 <= MEMORY_LIMIT
+    if decode and not small:
+        folder.drop(files_that_fail(folder.root, list(folder.sizes)))
+    splits = {split: _file_split(files, sizes[0]) for split, files in folder.files.items() if files}
+    if decode and small:
+        for split, files in list(splits.items()):
+            splits[split], failed = files.in_memory()
+            folder.drop({Path(path): _reason(path, error) for path, error in failed.items()})
+    splits = {split: images for split, images in splits.items() if images.num_examples}
+    left_out = tuple(folder.left_out_lines())
+    notes = [*folder.notes, *folder.unused(), *([_left_out_note(left_out)] if left_out else [])]
     if "validation" in splits and "test" not in splits:
         splits["test"] = splits.pop("validation")
-        notes.append("the folder has val but no test: val serves as the test split, validation comes out of train")
-    return Parts(
-        folder.class_names, splits["train"], splits.get("validation"), splits.get("test"), tuple(notes), "photo"
-    )
+        notes.append("no test folder: the validation folder serves as the test split, validation comes out of train")
+    own = splits["train"], splits.get("validation"), splits.get("test")
+    return Parts(folder.class_names, *own, tuple(notes), "photo", left_out, content)
 
 
 def one_size_or_two(folder: ImageFolder) -> list[tuple[int, int]]:
-    """The (height, width) that all pictures share, or two that they have. A file has a say only if it decodes, which is
-    tried where the headers differ, on one picture of a size."""
+    """The (height, width) that all images share, or two that they have. A file counts only if it decodes, which is
+    tried where the headers differ, on one image of a size."""
     by_size = {}
     for path, size in folder.sizes.items():
         by_size.setdefault(size, []).append(path)
@@ -115,11 +137,6 @@ def one_size_or_two(folder: ImageFolder) -> list[tuple[int, int]]:
         return list(by_size)
     decoded = (size for size, paths in by_size.items() if any(map(_decodes, paths)))
     return list(itertools.islice(decoded, 2)) or list(by_size)[:1]
-
-
-def not_used(folder: ImageFolder, split: str) -> str:
-    """The note on a split's folder in which no picture was found."""
-    return f"the folder's {split} split is not used: no picture in class folders there; expected CLASS/* as in train"
 
 
 def check_utf8(directory: Path, name: str) -> None:
@@ -130,42 +147,37 @@ def check_utf8(directory: Path, name: str) -> None:
         raise UserError(f"{directory}: the name {name!r} in it is not UTF-8; rename it") from None
 
 
-def shown(path: Path, root: Path) -> str:
-    """`path` within `root` as text that can be printed, whatever bytes the name has."""
-    return os.fsencode(path.relative_to(root)).decode(errors="backslashreplace")
-
-
-def _decodes(path):
-    try:
-        read_picture(path, PHOTO_FORMATS)
-    except UserError:
-        return False
-    return True
-
-
-def _scan_split(folder, directory):
-    strangers = set(_visible(directory, folders_only=True)) - set(folder.class_names)
+def _scan_split(folder, split, directory):
+    classes = class_folders(directory)
+    strangers = set(classes) - set(folder.class_names)
     if strangers:
         raise UserError(
             f"{directory / min(strangers)}: a class that train does not have; train has {', '.join(folder.class_names)}"
         )
-    paths, labels = [], []
+    files = {}
     for label, name in enumerate(folder.class_names):
-        for file in _visible(directory / name) if (directory / name).is_dir() else ():
-            path = directory / name / file
-            try:
-                with open_picture(path, PHOTO_FORMATS) as image:
-                    folder.sizes[path] = _upright_size(image, path)
-            except UserError as error:
-                folder.left_out[path] = _reason(path, error)
-            else:
-                paths.append(path)
-                labels.append(label)
-    return paths, labels
+        for class_folder in classes.get(name, ()):
+            for path in files_under(class_folder):
+                if _has_header(folder, path):
+                    files[f"{split}/{name}/{path.relative_to(class_folder).as_posix()}"] = path, label
+    for path in directory.iterdir() if classes else ():
+        if path.is_file() and not is_hidden(path.name) and _is_image(path):
+            folder.left_out[path] = "not in a class folder"
+    return files
+
+
+def _has_header(folder, path) -> bool:
+    """Whether `path` is an image; its size, or why it is none, goes into `folder`."""
+    try:
+        with open_image(path, PHOTO_FORMATS) as image:
+            folder.sizes[path] = _upright_size(image, path)
+    except UserError as error:
+        folder.left_out[path] = _reason(path, error)
+    return path in folder.sizes
 
 
 def _upright_size(image, path) -> tuple[int, int]:
-    """(height, width); of a TIFF Pillow has turned them already."""
+    """(height, width); Pillow has turned a TIFF's already."""
     try:
         turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in TURNED
     except Exception as error:  # a PNG's EXIF may stand behind its pixels, which are decoded on the way
@@ -173,20 +185,43 @@ def _upright_size(image, path) -> tuple[int, int]:
     return image.size if turned else image.size[::-1]
 
 
-def _visible(directory, folders_only=False):
-    with os.scandir(directory) as entries:
-        return sorted(e.name for e in entries if not is_clutter(e.name) and (e.is_dir() or not folders_only))
+def _file_split(files, size):
+    paths, labels = zip(*files.values(), strict=True)
+    return FileSplit(np.array([str(path) for path in paths]), np.array(labels, np.int64), (*size, 3))
 
 
-def _reason(path, error):
+def _check_classes(folder):
+    """Raises UserError where train has no images, or none of a class."""
+    labels = {label for _, label in folder.files["train"].values()}
+    lines = folder.left_out_lines()
+    leaving = f"; {_left_out_note(lines)}" if lines else ""
+    if not labels:
+        raise UserError(f"{folder.root}: no images to train on; expected {', '.join(PHOTO_FORMATS)}{leaving}")
+    for label, name in enumerate(folder.class_names):
+        if label not in labels:
+            raise UserError(f"{folder.root}: train has no image of class {printable(name)}{leaving}")
+
+
+def _decodes(path) -> bool:
+    try:
+        read_image(path, PHOTO_FORMATS)
+    except UserError:
+        return False
+    return True
+
+
+def _is_image(path) -> bool:
+    try:
+        open_image(path).close()
+    except UserError:
+        return False
+    return True
+
+
+def _reason(path, error) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-def _leaving(folder, sign="; left out "):
-    """The files left out, the first few by name."""
-    if not folder.left_out:
-        return ""
-    some = sorted(folder.left_out)[:NAMED]
-    named = "; ".join(f"{shown(path, folder.root)} ({folder.left_out[path]})" for path in some)
-    more = len(folder.left_out) - len(some)
-    return f"{sign}{len(folder.left_out)}: {named}" + (f"; and {more} more" if more else "")
+def _left_out_note(lines) -> str:
+    more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
+    return f"left out {len(lines)}: {'; '.join(lines[:NAMED])}{more}"

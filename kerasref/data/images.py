@@ -1,9 +1,10 @@
-"""One picture of a user, whatever its format, mode and orientation, to one model input; training reads files the same
-way.
+"""One image file of a user, whatever its format, mode and orientation, to one model input; training reads files the
+same way.
 
-Rules: the EXIF orientation is obeyed; of an animation or a multi-page file the first frame counts; transparent parts
+Rules: the EXIF orientation is applied; of an animation or a multi-page file the first frame is read; transparent parts
 lie on white; 16-bit grey is divided by 257, 32-bit and float grey stretched from their own range; CMYK and palettes
-are converted; everything becomes 8-bit RGB or grey. Formats outside `FORMATS` (some can run programs) are refused.
+are converted; everything becomes 8-bit RGB or grey. Formats outside `FORMATS` (some can run programs) are refused, and
+so are JPEGs whose number of scans makes them slow on purpose.
 """
 
 import io
@@ -18,38 +19,54 @@ from PIL import Image, ImageOps
 from kerasref.data.digits import lay_out
 from kerasref.data.ink import LEAST_CONTRAST, find_digit, find_object, lighter_than_ground
 from kerasref.errors import UserError, unknown
+from kerasref.text import printable
 
 MAX_PIXELS = 25_000_000  # more is refused from the header; these take up to 20 bytes of memory each
-PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")  # JPEG includes phones' MPO
+MAX_SCANS = 500  # of one JPEG; a progressive one has about 10
+MAX_SCANNED_PIXELS = 10**9  # pixels x scans of one JPEG: about a second of decoding
+MAX_JPEG_BYTES = 256 * 2**20
+# Training leaves GIFs out, as torchvision's ImageFolder does: in photograph collections they are placeholders.
+PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF")  # JPEG includes phones' MPO
 FORMATS = (*PHOTO_FORMATS, "GIF")
 KINDS = ("digit", "garment", "photo")
 ORIENTATION = 0x0112  # of EXIF
 UPRIGHT = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
            7: "TRANSVERSE", 8: "ROTATE_90"}  # fmt: skip
+OTHER_FORMATS = {  # first bytes, from the given one on: what to say of a file that Pillow does not open here
+    (0, b"GIF8"): "a GIF, which predict reads and training does not: convert it to PNG",
+    (4, b"ftypavif"): "an AVIF image, which this Pillow was built without: pip install --upgrade pillow",
+    (4, b"ftyphei"): "a HEIC image, which Pillow does not read: convert it to JPEG",
+    (4, b"ftyphev"): "a HEIC image, which Pillow does not read: convert it to JPEG",
+    (4, b"ftypmif1"): "a HEIF image, which Pillow does not read: convert it to JPEG",
+    (4, b"ftypmsf1"): "a HEIF image, which Pillow does not read: convert it to JPEG",
+    (4, b"JXL "): "a JPEG XL image, which Pillow does not read: convert it to JPEG",
+}
 
 Image.init()  # loads all of Pillow's formats now: `open(formats=…)` fails on one that is not loaded yet
-# Pillow only warns of pictures from 89 Mpx on, and catch_warnings is not safe in threads: an error from the start.
+# Pillow only warns of images from 89 Mpx on, and catch_warnings is not safe in threads: an error from the start.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
-def read_picture(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Image:
-    """The picture in a file, or in bytes, as an upright 8-bit image, RGB or, where it is stored so, grey (mode L).
+def read_image(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Image:
+    """The image in a file, or in bytes, as an upright 8-bit image, RGB or, where it is stored so, grey (mode L).
 
-    Raises UserError, naming the file: not there, not a regular file, empty, not a picture of these formats, more than
-    25 Mpx, cut short or damaged.
+    Raises UserError, naming the file: not there, not a regular file, empty, not an image of these formats, more than
+    25 Mpx, a JPEG of too many scans, cut short or damaged.
     """
-    with open_picture(source, formats) as image:
+    with open_image(source, formats) as image:
+        if image.format in ("JPEG", "MPO"):
+            _check_scans(image, source)
         try:
             image.load()
             turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
-            picture = _as_rgb(image)
+            upright = _as_rgb(image)
         except Exception as error:  # damaged data raises OSError, SyntaxError, ValueError, struct.error and more
-            raise _unreadable(source, f"damaged or cut short ({error})") from None
-    del image  # turning copies the picture: only one copy beside it
-    return picture.transpose(Image.Transpose[turn]) if turn else picture
+            raise _unreadable(source, f"damaged or cut short ({printable(error)})") from None
+    del image  # turning copies the image: only one copy next to it
+    return upright.transpose(Image.Transpose[turn]) if turn else upright
 
 
-def open_picture(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Image:
+def open_image(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Image:
     """The same with the header read and checked but no pixel decoded: has `.size` as stored, `.format`, `.mode`."""
     if isinstance(source, bytes):
         size, file = len(source), io.BytesIO(source)
@@ -62,24 +79,52 @@ def open_picture(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Im
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _unreadable(source, f"more than {MAX_PIXELS // 10**6} million pixels; make it smaller") from None
     except Exception:
-        raise _unreadable(source, f"not a {', '.join(formats[:-1])} or {formats[-1]} picture") from None
+        raise _unreadable(source, _other_format(source, formats)) from None
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise _unreadable(source, f"{image.width}x{image.height} is over {MAX_PIXELS // 10**6} million pixels")
     return image
 
 
-def picture_to_input(image: Image.Image, kind: str, image_shape: tuple[int, int, int], invert="auto") -> np.ndarray:
-    """A picture (`read_picture`) -> uint8 [H, W, C], made as the data set's own pictures were.
+def _check_scans(image, source):
+    """Raises UserError for a JPEG of more scans than a camera or an encoder writes: each costs a pass over all pixels.
 
-    kind: an `ImageDataset`'s `picture`: "digit", "garment" or "photo"
-    invert: for digits and garments, whether the picture is dark on light: "auto", "yes" or "no"
+    A scan begins with the marker FF DA, which compressed data cannot hold; the marker is counted without decoding.
+    """
+    limit = min(MAX_SCANS, MAX_SCANNED_PIXELS // (image.width * image.height))
+    size = len(source) if isinstance(source, bytes) else os.path.getsize(source)
+    if size <= MAX_JPEG_BYTES:
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        if content.count(b"\xff\xda") <= limit:
+            return
+    what = f"more than {limit} scans" if size <= MAX_JPEG_BYTES else f"{size} bytes, expected at most {MAX_JPEG_BYTES}"
+    raise _unreadable(source, f"a JPEG of {what}, which would take very long to decode; save it again")
+
+
+def _other_format(source, formats):
+    """What a file that Pillow does not open is, where its first bytes show it."""
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        return error.strerror
+    for (start, magic), what in OTHER_FORMATS.items():
+        if head[start:].startswith(magic) and not (magic == b"GIF8" and "GIF" in formats):
+            return what
+    return f"not a {', '.join(formats[:-1])} or {formats[-1]} image"
+
+
+def image_to_input(image: Image.Image, kind: str, image_shape: tuple[int, int, int], invert="auto") -> np.ndarray:
+    """An image (`read_image`) -> uint8 [H, W, C], prepared as the dataset's own images were.
+
+    kind: "digit", "garment" or "photo"
+    invert: for digits and garments, whether the image is dark on light: "auto", "yes" or "no"
     """
     height, width, channels = image_shape
     if kind == "photo":
         return prepare_photo(image, (height, width), channels)
     if kind not in KINDS:
-        raise unknown("kind of picture", kind, KINDS)
+        raise unknown("kind of image", kind, KINDS)
     made = prepare_digit(image, invert) if kind == "digit" else prepare_garment(image, invert)
     if made.shape == tuple(image_shape):
         return made
@@ -96,23 +141,23 @@ def prepare_photo(image: Image.Image, size: int | tuple[int, int], channels: int
 
 
 def prepare_digit(image: Image.Image, invert: str = "auto") -> np.ndarray:
-    """A picture of one handwritten digit -> uint8 [28, 28, 1], white on black, as MNIST was made (`lay_out`).
+    """An image of one handwritten digit -> uint8 [28, 28, 1], white on black, as MNIST was made (`lay_out`).
 
-    invert: "yes" for ink on paper, "no" for light strokes on dark; "auto" looks whether the strokes are darker than
-    what surrounds them. A picture of 28x28 pixels is taken to be MNIST's layout already. Raises UserError when
+    invert: "yes" for ink on paper, "no" for light strokes on dark; "auto" detects whether the strokes are darker than
+    what surrounds them. An image of 28x28 pixels is taken to be MNIST's layout already. Raises UserError when
     nothing stands out from the background.
     """
     grey = np.asarray(image.convert("L"), np.float32)
     dark_ink = _dark_on_light(grey, invert)
     if grey.shape == (28, 28):
         if np.ptp(grey) < LEAST_CONTRAST:
-            raise UserError("no digit found: nothing stands out from the background of the picture")
+            raise UserError("no digit found: nothing stands out from the background of the image")
         return (255 - grey if dark_ink else grey).astype(np.uint8)[..., None]
     return lay_out(find_digit(255 - grey if dark_ink else grey))
 
 
 def prepare_garment(image: Image.Image, invert: str = "auto") -> np.ndarray:
-    """A picture of one piece of clothing on an even ground -> uint8 [28, 28, 1] on black, as Fashion-MNIST was made
+    """An image of one piece of clothing on an even ground -> uint8 [28, 28, 1] on black, as Fashion-MNIST was made
     (Xiao et al. 2017, section 2): cut out, the longer side scaled to 28, centred, negated when the ground is light."""
     grey = np.asarray(image.convert("L"), np.float32)
     light_ground = _dark_on_light(grey, invert)
@@ -161,7 +206,7 @@ def _regular_file_size(path) -> int:
 
 
 def _unreadable(source, reason) -> UserError:
-    return UserError(f"{'picture' if isinstance(source, bytes) else Path(source)}: {reason}")
+    return UserError(f"{'image' if isinstance(source, bytes) else Path(source)}: {reason}")
 
 
 def png_of(pixels: np.ndarray) -> bytes:
@@ -169,3 +214,7 @@ def png_of(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
     return file.getvalue()
+
+
+# The old names, until every caller has moved.
+read_picture, open_picture, picture_to_input = read_image, open_image, image_to_input

@@ -1,6 +1,6 @@
-"""Local files to a prepared data set, which plain `tfds.load(NAME, download=False)` reads afterwards.
+"""Local files to a prepared dataset, which plain `tfds.load(NAME, download=False)` reads afterwards.
 
-TensorFlow Datasets prepares beside the final folder and renames at the end, so one that was killed is never in use.
+TensorFlow Datasets prepares next to the final folder and renames at the end: one that was killed is never in use.
 """
 
 import contextlib
@@ -12,29 +12,37 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.data.archives import is_archive, unpack
-from kerasref.data.folder import ImageFolder, check_utf8, not_used, one_size_or_two, scan_folder, shown
-from kerasref.data.idx import read_idx_set
-from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_picture, read_picture
-from kerasref.data.tfds_sets import IDX_NAMES, data_root, quiet
+from kerasref.data.archives import unpack
+from kerasref.data.folder import ImageFolder, check_utf8, one_size_or_two, scan_folder
+from kerasref.data.idx import has_idx_files, read_idx_set, read_own_idx_set
+from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_image, read_image
+from kerasref.data.tfds_sets import IDX_NAMES, KIND, data_root, quiet
 from kerasref.errors import RunError, UserError
 
 
-def import_dataset(name: str, source, data_dir=None) -> tuple[Path, tuple[str, ...]]:
-    """Prepares data set `name` from `source`; returns its folder and notes for the user.
+def import_dataset(name: str, source, data_dir=None, class_names=None) -> tuple[Path, tuple[str, ...]]:
+    """Prepare dataset `name` from `source`; returns its folder and notes for the user.
 
     name: "mnist" or "fashion_mnist", with `source` the folder of the four IDX files (`read_idx_set`), checked before
         use and stored with TFDS's own features; or a new name of lower-case letters, digits and _, with `source` an
-        image folder (`scan_folder`) or an archive of one (`unpack`)
+        image folder (`scan_folder`), an archive of one (`unpack`), or the IDX files of another set (`read_own_idx_set`)
     data_dir: as in `load_dataset`
+    class_names: for such IDX files, a text file with a class name on each line; None takes the labels' numbers
     Raises UserError: what is wrong with the source or the name, or that a set of this name is prepared already (for
-    the IDX sets, whose content is given, that is no error: the folder is returned).
+    mnist and fashion_mnist, whose content is given, that is no error: the folder is returned).
     """
     source = Path(source).expanduser()
+    own_idx = name not in IDX_NAMES and has_idx_files(source)
+    if class_names is not None and not own_idx:
+        raise UserError(
+            f"class names {class_names}: for IDX files under a name of their own; leave them out for {source}"
+        )
     if name in IDX_NAMES:
         return _import_idx(name, source, data_dir)
     _check_name(name, data_dir)
-    if not is_archive(source):
+    if own_idx:
+        return _import_own_idx(name, source, data_dir, class_names)
+    if source.is_dir():
         return _import_folder(name, scan_folder(source), data_dir)
     with tempfile.TemporaryDirectory(prefix="kerasref-") as unpacked:
         return _import_folder(name, scan_folder(unpack(source, unpacked)), data_dir)
@@ -47,11 +55,7 @@ def _import_idx(name, source, data_dir):
 
     class FromArrays(upstream, skip_registration=True):
         def _split_generators(self, download_manager):
-            return {split: self._generate_examples(*arrays) for split, arrays in self.splits.items()}
-
-        def _generate_examples(self, images, labels):
-            for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-                yield index, {"image": image, "label": label}
+            return {split: _pairs(*arrays) for split, arrays in self.splits.items()}
 
     FromArrays.name = name
     with quiet():
@@ -60,6 +64,33 @@ def _import_idx(name, source, data_dir):
             return Path(builder.data_path), ("was prepared already; delete the folder to make it again",)
         FromArrays.splits = read_idx_set(source, name)
         return _prepare(builder), ()
+
+
+def _import_own_idx(name, source, data_dir, class_names):
+    splits, numbers, notes = read_own_idx_set(source)
+    names = list(numbers) if class_names is None else _names_in(Path(class_names).expanduser(), len(numbers))
+    shape = splits["train"][0].shape[1:]
+    examples = {split: lambda arrays=arrays: _pairs(*arrays) for split, arrays in splits.items()}
+    return _prepare_own(name, data_dir, shape, names, examples, kind="digit"), tuple(notes)
+
+
+def _pairs(images, labels):
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        yield index, {"image": image, "label": label}
+
+
+def _names_in(file, number) -> list[str]:
+    """The lines of a text file, which must be `number` different names."""
+    try:
+        names = [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}; expected class names"
+        ) from None
+    if len(set(names)) != number or len(names) != number:
+        found = f"{len(names)} class names, {len(set(names))} of them different"
+        raise UserError(f"{file}: {found}; expected {number}, one on each line in the order of the labels")
+    return names
 
 
 def _check_name(name, data_dir):
@@ -75,67 +106,74 @@ def _check_name(name, data_dir):
         known = True
     if known:
         raise UserError(
-            f"{name} is the name of another data set, which pictures from a folder are not (CIFAR-10 saved as JPEG has "
-            f"other pixels, for one): its figures would be quoted as {name}'s\nuse a name of your own, such as "
-            f"{name}_jpeg"
+            f"{name} is the name of another dataset, which your files are not (CIFAR-10 saved as JPEG has other "
+            f"pixels, for example): their metrics would be quoted as {name}'s\n"
+            f"use a name of your own, such as my_{name} or {name}_jpeg"
         )
-    if (data_root(data_dir) / name).exists() and list((data_root(data_dir) / name).glob("*/dataset_info.json")):
-        folder = data_root(data_dir) / name
+    folder = data_root(data_dir) / name
+    if list(folder.glob("*/dataset_info.json")):
         raise UserError(f"{name} is prepared already in {folder}; choose another name, or delete that folder first")
 
 
 def _import_folder(name, folder: ImageFolder, data_dir):
-    import tensorflow_datasets as tfds
-
     for path in folder.sizes:
         check_utf8(path.parent, path.name)  # the key of its record
     sizes = one_size_or_two(folder)
-    height, width = sizes[0] if len(sizes) == 1 else (None, None)
-    image = tfds.features.Image(shape=(height, width, 3))
-    label = tfds.features.ClassLabel(names=list(folder.class_names))
-
-    class FromFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self):
-            features = tfds.features.FeaturesDict({"image": image, "label": label})
-            return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=("image", "label"))
-
-        def _split_generators(self, download_manager):
-            return {split: self._generate_examples(split) for split, (paths, _) in folder.splits.items() if paths}
-
-        def _generate_examples(self, split):
-            return _examples(folder, split)
-
-    FromFolder.name = name
-    with quiet():
-        prepared = _prepare(FromFolder(data_dir=data_root(data_dir)))
-    notes = [f"left out: {shown(path, folder.root)} ({why})" for path, why in sorted(folder.left_out.items())]
-    notes += [not_used(folder, split) for split, (paths, _) in folder.splits.items() if not paths]
-    return prepared, tuple(notes)
+    shape = (*(sizes[0] if len(sizes) == 1 else (None, None)), 3)
+    examples = {split: lambda split=split: _examples(folder, split) for split, files in folder.files.items() if files}
+    prepared = _prepare_own(name, data_dir, shape, list(folder.class_names), examples)
+    left_out = [f"left out: {line}" for line in folder.left_out_lines()]
+    return prepared, (*folder.notes, *left_out, *folder.unused())
 
 
 def _examples(folder, split):
     """Files go in byte for byte where every reader decodes them alike, else as upright RGB; damaged ones stay out."""
     seen = set()
-    for path, label in zip(*folder.splits[split], strict=True):
+    for name, (path, label) in folder.files[split].items():
         try:
-            with open_picture(path, PHOTO_FORMATS) as image:
+            with open_image(path, PHOTO_FORMATS) as image:
                 upright = image.getexif().get(ORIENTATION, 1) == 1
                 as_stored = upright and image.mode == "RGB" and image.format in ("JPEG", "PNG")
-            pixels = read_picture(path, PHOTO_FORMATS)  # as stored or not: proves that it decodes
+            pixels = read_image(path, PHOTO_FORMATS)  # as stored or not: proves that it decodes
         except UserError as error:
             folder.left_out[path] = str(error).removeprefix(f"{path}: ")
             continue
         seen.add(label)
-        image = str(path) if as_stored else np.asarray(pixels.convert("RGB"))
-        yield path.relative_to(folder.root).as_posix(), {"image": image, "label": label}
-    lacking = set(folder.splits[split][1]) - seen
+        yield name, {"image": str(path) if as_stored else np.asarray(pixels.convert("RGB")), "label": label}
+    lacking = {label for _, label in folder.files[split].values()} - seen
     if lacking:
-        raise UserError(f"{folder.root}: no picture of class {folder.class_names[min(lacking)]!r} can be decoded")
+        raise UserError(f"{folder.root}: no image of class {folder.class_names[min(lacking)]!r} can be decoded")
 
 
-def _prepare(builder):
+def _prepare_own(name, data_dir, shape, class_names, examples, kind="photo") -> Path:
+    """Prepares a set under a name of its own. examples: {split: a function that returns (key, example) pairs}."""
+    import tensorflow_datasets as tfds
+
+    features = {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(names=class_names)}
+
+    class Own(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            return tfds.core.DatasetInfo(
+                builder=self,
+                features=tfds.features.FeaturesDict(features),
+                supervised_keys=("image", "label"),
+                metadata=tfds.core.MetadataDict({KIND: kind}),
+            )
+
+        def _split_generators(self, download_manager):
+            return {split: make() for split, make in examples.items()}
+
+        def _generate_examples(self):
+            raise NotImplementedError  # `_split_generators` has the examples
+
+    Own.name = name
+    with quiet():
+        return _prepare(Own(data_dir=data_root(data_dir)))
+
+
+def _prepare(builder) -> Path:
     import tensorflow_datasets as tfds
 
     if not sys.stderr.isatty():

@@ -6,8 +6,8 @@ from PIL import Image
 from kerasref.errors import UserError
 
 WORKING_SIDE = 256  # pixels of the longer side while searching: enough for a 20x20 digit, and fast
-LEAST_CONTRAST = 12  # grey levels between strokes and ground below which a picture counts as empty
-DETAIL = 5  # pixels of the bilevel picture for one of the 20x20 box
+LEAST_CONTRAST = 12  # grey levels between strokes and ground below which an image counts as empty
+DETAIL = 5  # pixels of the bilevel image for one of the 20x20 box
 SHARPENING = 1.0  # how much of what a blur of 1.6 of these pixels takes away is added again
 THINNEST, THICKEST = 2.0, 3.2  # pixels of stroke in the 20x20 box
 
@@ -19,7 +19,7 @@ def lighter_than_ground(grey: np.ndarray) -> bool:
     """
     difference = _shrink(grey) - _ground(_shrink(grey))
     dark, light = np.percentile(difference, (1, 99))
-    if max(-dark, light) < LEAST_CONTRAST:  # strokes that are less than a hundredth of the picture
+    if max(-dark, light) < LEAST_CONTRAST:  # strokes that are less than a hundredth of the image
         dark, light = difference.min(), difference.max()
     return light > -dark
 
@@ -27,7 +27,7 @@ def lighter_than_ground(grey: np.ndarray) -> bool:
 def find_digit(grey: np.ndarray) -> np.ndarray:
     """Light strokes on a darker ground [h, w] -> their ink [h', w'], 0 to 255, zero everywhere else.
 
-    The ground is subtracted (a median over half the picture: shadows and tint go), Otsu's threshold tells strokes from
+    The ground is subtracted (a median over half the image: shadows and tint go), Otsu's threshold tells strokes from
     paper, specks and what runs over the edge are dropped. What is left becomes bilevel at `DETAIL` times the size it
     will have, as NIST's scans were before MNIST was made of them; hairlines and felt pens are brought near its pens.
     Raises UserError when nothing stands out.
@@ -73,20 +73,20 @@ def find_object(grey: np.ndarray) -> np.ndarray:
     ground = np.median(border)
     thing = np.abs(grey - ground) > max(LEAST_CONTRAST, 3 * np.abs(border - ground).mean())
     if not thing.any():
-        raise UserError("nothing stands out from the background of the picture")
+        raise UserError("nothing stands out from the background of the image")
     rows, columns = np.flatnonzero(thing.any(1)), np.flatnonzero(thing.any(0))
     grey = np.clip((grey - ground) * (255 / max(255 - ground, 1)), 0, 255)
     return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _strokes(ink):
-    """The mask of what was drawn: large pieces, those inside the picture before those that run over its edge."""
+    """The mask of what was drawn: large pieces, those inside the image before those that run over its edge."""
     from scipy import ndimage
 
     threshold = _otsu(ink)
     mask = ink > threshold
     if not mask.any() or ink[mask].mean() - ink[~mask].mean() < LEAST_CONTRAST:
-        raise UserError("no digit found: nothing stands out from the background of the picture")
+        raise UserError("no digit found: nothing stands out from the background of the image")
     pieces, count = ndimage.label(mask, structure=np.ones((3, 3)))
     numbers = np.arange(1, count + 1)
     weight = ndimage.sum_labels(ink, pieces, numbers)
@@ -113,7 +113,7 @@ def _otsu(values):
 
 
 def _ground(grey):
-    """The picture without its strokes: a median over about half of it, on a small copy, brought back to size."""
+    """The image without its strokes: a median over about half of it, on a small copy, brought back to size."""
     from scipy import ndimage
 
     small = _resized(grey, tuple(max(1, round(side * min(1, 48 / max(grey.shape)))) for side in grey.shape))

@@ -1,13 +1,15 @@
-"""`load_dataset`: the one door to every data set."""
+"""`load_dataset`: the one door to every dataset."""
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from kerasref.data import tfds_sets
+from kerasref.data.archives import is_archive
 from kerasref.data.dataset import ImageDataset, MemorySplit
 from kerasref.data.digits import load_digits
 from kerasref.data.folder import load_folder
@@ -26,30 +28,34 @@ def load_dataset(
     validation: float | str = 0.1,
     split_seed: int = 0,
     train_examples: int | None = None,
+    decode: bool = True,
 ) -> ImageDataset:
-    """A data set by name or path, split into train, validation and test.
+    """Load a dataset by name or path, split into train, validation and test.
 
     name: "digits" (embedded, no download); "mnist", "fashion_mnist", "cifar10", "imagenette", "imagenet2012" or any
         other image-classification set of TensorFlow Datasets (NAME or NAME/CONFIG), also one imported with
-        scripts/prepare_data.py; or an image folder: a path with a separator in it, or any folder that exists
+        scripts/prepare_data.py; or an image folder. A name that a dataset has always means the dataset, and a note
+        says so where a folder has the same name: write ./NAME for the folder. Any other name is a folder's.
     data_dir: where TensorFlow Datasets keeps its sets; None obeys TFDS_DATA_DIR, else ~/tensorflow_datasets
     classes: names of the classes to keep, numbered in this order; None keeps all
-    image_size: pixels; pictures are scaled to it on the short side and cut square from the centre
+    image_size: pixels; images are scaled to it on the short side and cropped square from the centre
     validation: a fraction f of train; or a ratio train:validation:test such as "6:2:2", "98:1:1", "99.5:0.25:0.25" or
         "7:3:0". A set that brings a test split keeps it: of a ratio only train:validation counts. A set without one
         is split three ways: by the ratio, or f for validation and 0.2 for test. `test` is None if that share is 0.
     split_seed: of the split and of `train_examples`, a stratified subset of the train split
+    decode: False leaves images encoded until a batch asks for them: quick where a few images or the labels are enough
     Raises UserError, with what to do, for whatever of this is wrong or not there; RunError when a download fails.
     """
     name = os.fspath(name)
-    parse_ratio(validation)  # a wrong one is said before anything is read
+    parse_ratio(validation)  # a wrong one is reported before anything is read
     if image_size is not None and image_size < 1:
         raise UserError(f"image size {image_size}: expected at least 1 pixel")
-    parts = _find(name, data_dir, image_size)
+    parts = _find(name, data_dir, image_size, decode)
     if classes is not None:
         parts = keep_classes(parts, classes)
     train, validation, test, notes = split_three(parts, validation, split_seed, train_examples)
-    return ImageDataset(name, parts.class_names, train.image_shape, train, validation, test, notes, parts.picture)
+    more = notes, parts.picture, parts.left_out, parts.content
+    return ImageDataset(name, parts.class_names, train.image_shape, train, validation, test, *more)
 
 
 def check_available(name: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> None:
@@ -58,28 +64,41 @@ def check_available(name: str | os.PathLike, data_dir: str | os.PathLike | None 
     For scripts, before they spend seconds on loading TensorFlow, which this does without.
     """
     name = os.fspath(name)
-    if _is_tfds(name):
+    if _is_dataset(name, data_dir) and name != "digits":
         tfds_sets.locate(name, data_dir)
 
 
-def _find(name, data_dir, image_size) -> Parts:
+def _find(name, data_dir, image_size, decode) -> Parts:
+    folder = Path(name).expanduser()
+    if not _is_dataset(name, data_dir):
+        parts = load_folder(folder, image_size, decode)
+        note = f"{name}: the folder {folder.resolve()}; no dataset has this name"
+        return parts if os.sep in name or name in (".", "..") else replace(parts, notes=(note, *parts.notes))
     if name == "digits":
         digits, class_names = load_digits()
-        return Parts(class_names, _resized(digits, image_size), None, None, (), "digit")
-    if _is_tfds(name):
-        return tfds_sets.load_tfds(name, data_dir, image_size)
-    return load_folder(name, image_size)
+        parts = Parts(class_names, _resized(digits, image_size), None, None, picture="digit")
+    else:
+        parts = tfds_sets.load_tfds(name, data_dir, image_size, decode)
+    if folder.is_dir():
+        parts = replace(parts, notes=(f"{name}: the dataset of this name; for the folder write ./{name}", *parts.notes))
+    return parts
 
 
-def _is_tfds(name) -> bool:
-    """Not the embedded set, not a folder, and no path of a folder that is not there (a UserError)."""
-    if name == "digits" or Path(name).expanduser().is_dir():
+def _is_dataset(name, data_dir) -> bool:
+    """Whether `name` is a dataset's rather than a folder's; raises UserError where it is neither's."""
+    folder = Path(name).expanduser()
+    if name == "digits":
+        return True
+    if tfds_sets.is_tfds_name(name) and (not folder.is_dir() or tfds_sets.is_known(name, data_dir)):
+        return True
+    if folder.is_dir():
         return False
-    if not tfds_sets.is_tfds_name(name):
+    if folder.is_file():
+        how = f"python scripts/prepare_data.py my_{folder.name.split('.')[0]} --from {name}"
         raise UserError(
-            f"{name}: no such folder, nor the form of a data set's name (digits, mnist, imagenette/160px-v2)"
+            f"{name}: a file, expected a folder" + (f"; prepare it first: {how}" if is_archive(name) else "")
         )
-    return True
+    raise UserError(f"{name}: no such folder, nor the form of a dataset's name (digits, mnist, imagenette/160px-v2)")
 
 
 def _resized(split, size):

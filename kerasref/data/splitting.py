@@ -1,4 +1,4 @@
-"""Train, validation and test: by fraction or by the notes' ratios (训练 / 数据集), stratified and seeded."""
+"""Train, validation and test: by fraction or by ratios (训练 / 数据集), stratified and seeded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kerasref.data.dataset import Split
+from kerasref.data.layout import composed
 from kerasref.errors import UserError, unknown
 from kerasref.recipe import parse_ratio
 
@@ -15,14 +16,16 @@ NAMED = 5  # classes that a note names one by one
 
 @dataclass(frozen=True)
 class Parts:
-    """What a source of data brings: class names, its own splits (None where it has none), notes, kind of picture."""
+    """What a source of data brings: its own splits, None where it has none; the other fields as in `ImageDataset`."""
 
     class_names: tuple[str, ...]
     train: Split
     validation: Split | None
     test: Split | None
-    notes: tuple[str, ...]
-    picture: str
+    notes: tuple[str, ...] = ()
+    picture: str = "photo"
+    left_out: tuple[str, ...] = ()
+    content: dict | None = None
 
 
 def keep_classes(parts: Parts, names: Sequence[str]) -> Parts:
@@ -32,6 +35,7 @@ def keep_classes(parts: Parts, names: Sequence[str]) -> Parts:
     Raises UserError for an unknown or repeated name, for fewer than two, when train has none of them, and for a
     streamed set, whose labels are not known before it is read.
     """
+    names = [composed(name) for name in names]
     for name in names:
         if name not in parts.class_names:
             raise unknown("class", name, parts.class_names)

@@ -11,18 +11,21 @@ from pathlib import Path
 import numpy as np
 
 from kerasref.data.dataset import WHOLE, MemorySplit, Split
-from kerasref.data.files import MEMORY_LIMIT, decode
+from kerasref.data.files import MEMORY_LIMIT, FileSplit, decode
+from kerasref.data.idx import check_labels
 from kerasref.data.splitting import Parts
 from kerasref.errors import RunError, UserError, unknown
 
-NAMES = ("mnist", "fashion_mnist", "cifar10", "imagenette", "imagenet2012")  # the tried ones; any other goes too
-IDX_NAMES = ("mnist", "fashion_mnist")  # imported under their own names; a folder gets a name that says what it is
+NAMES = ("mnist", "fashion_mnist", "cifar10", "imagenette", "imagenet2012")  # the tested ones; any other goes too
+IDX_NAMES = ("mnist", "fashion_mnist")  # imported under their own names; other data gets a name that says what it is
 KEYS = ("image", "label")  # of a set that does not say which of its features they are
-PICTURES = {"mnist": "digit", "fashion_mnist": "garment"}
-SHUFFLE_BUFFER = 4096  # encoded pictures, about 0.5 GB of ImageNet's
+KINDS = {"mnist": "digit", "fashion_mnist": "garment"}
+KIND = "kind_of_image"  # where an imported set's metadata has it
+SHUFFLE_BUFFER = 4096  # encoded images, about 0.5 GB of ImageNet's
 PROBE_SECONDS = 2.0
 NO_RECORD = b"no record"  # stands in a stream for each record that is missing
 AGAIN = "delete that folder and prepare the set again"
+FEATURE = r"tensorflow_datasets\.core\.features\.\w+\.\w+"  # a feature type of TensorFlow Datasets itself
 
 
 def is_tfds_name(name: str) -> bool:
@@ -30,11 +33,27 @@ def is_tfds_name(name: str) -> bool:
     return re.fullmatch(r"[A-Za-z]\w*(/[\w.+-]+)?(:[\d.*]+)?", name) is not None
 
 
-def load_tfds(name: str, data_dir, image_size: int | None) -> Parts:
+def is_known(name: str, data_dir) -> bool:
+    """Whether a set of this name is prepared in `data_dir`, or TensorFlow Datasets has its code."""
+    import tensorflow_datasets as tfds
+
+    without_version = name.split(":")[0]
+    first, *config = without_version.split("/")
+    if list((data_root(data_dir) / without_version).glob("**/dataset_info.json")):
+        return True
+    try:
+        configs = tfds.builder_cls(first).builder_configs
+    except (tfds.core.DatasetNotFoundError, ValueError):
+        return False
+    return not config or config[0] in configs
+
+
+def load_tfds(name: str, data_dir, image_size: int | None, decode: bool = True) -> Parts:
     """An image-classification set of TensorFlow Datasets, in memory where it fits, else streamed.
 
     data_dir: None obeys TFDS_DATA_DIR, else ~/tensorflow_datasets
-    image_size: as in `load_folder`; needed where the set's pictures have no common size
+    image_size: as in `load_folder`; needed where the set's images have no common size
+    decode: False keeps a set that fits into memory encoded
     Its split "test" serves as the test split, or "validation" where there is none; for imagenet2012 always
     "validation", since the labels of its "test" were never published.
     Raises UserError: unknown name, not an image-classification set, not prepared and no network, no size given, records
@@ -49,7 +68,8 @@ def load_tfds(name: str, data_dir, image_size: int | None) -> Parts:
     if image_size:
         height = width = image_size
     elif None in (height, width):
-        raise UserError(f"{name}: its pictures have many sizes; say what to bring them to, such as --image-size 224")
+        raise UserError(f"{name}: its images have many sizes; choose what to bring them to, such as --image-size 224")
+    shape = height, width, 1 if channels == 1 else 3
     splits, names = builder.info.splits, {"train": "train"}
     if "test" in splits and builder.name != "imagenet2012":
         names["test"] = "test"
@@ -57,16 +77,14 @@ def load_tfds(name: str, data_dir, image_size: int | None) -> Parts:
         names["validation" if "test" in names else "test"] = "validation"
     if "train" not in splits:
         raise UserError(f"{name}: has no split 'train'; its splits are {', '.join(splits) or 'none'}")
-    streams = {
-        part: StreamSplit(
-            builder, keys, split, 0, splits[split].num_examples, (height, width, 1 if channels == 1 else 3)
-        )
-        for part, split in names.items()
+    own = {
+        part: StreamSplit(builder, keys, split, 0, splits[split].num_examples, shape) for part, split in names.items()
     }
-    if sum(stream.num_examples for stream in streams.values()) * np.prod(streams["train"].image_shape) <= MEMORY_LIMIT:
-        streams = {part: stream.in_memory(label.num_classes) for part, stream in streams.items()}
-    own = streams["train"], streams.get("validation"), streams.get("test")
-    return Parts(tuple(label.names), *own, (), PICTURES.get(builder.name, "photo"))
+    if sum(stream.num_examples for stream in own.values()) * np.prod(shape) <= MEMORY_LIMIT:
+        read = StreamSplit.in_memory if decode else StreamSplit.encoded
+        own = {part: read(stream, label.num_classes) for part, stream in own.items()}
+    kind = KINDS.get(builder.name) or (builder.info.metadata or {}).get(KIND, "photo")
+    return Parts(tuple(label.names), own["train"], own.get("validation"), own.get("test"), picture=kind)
 
 
 def locate(name: str, data_dir):
@@ -77,22 +95,19 @@ def locate(name: str, data_dir):
     import tensorflow_datasets as tfds
     from google.protobuf.json_format import ParseError
 
+    _check_features(re.split("[/:]", name)[0], data_root(data_dir))
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
-        error = unknown("data set", name, ("digits", *NAMES, *_imported_names(data_dir)))
+        error = unknown("dataset", name, ("digits", *NAMES, *_imported_names(data_dir)))
         raise UserError(f"{error}, any other image set of TensorFlow Datasets, or the path of a folder") from None
     except (ParseError, json.JSONDecodeError, tfds.core.dataset_info.DatasetInfoFileError) as error:
-        folder = data_root(data_dir) / re.split("[/:]", name)[0]
-        raise UserError(
-            f"{folder}: the set's dataset_info.json or features.json is damaged or missing "
-            f"({str(error).splitlines()[0]}); {AGAIN}"
-        ) from None
+        raise _bad_description(data_root(data_dir) / re.split("[/:]", name)[0], str(error).splitlines()[0]) from None
     except AssertionError as error:  # a version that this TFDS does not have
         reason = str(error).rpartition('": ')[2]  # after the arguments
-        raise UserError(f"data set {name!r}: {reason}") from None
+        raise UserError(f"dataset {name!r}: {reason}") from None
     except ValueError as error:  # a configuration that the set does not have
-        raise UserError(f"data set {name!r}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"dataset {name!r}: {str(error).splitlines()[0]}") from None
     features = builder.info.features
     keys = [key for key in builder.info.supervised_keys or KEYS if isinstance(key, str) and key in features]
     if [type(features[key]).__name__ for key in keys] != ["Image", "ClassLabel"]:
@@ -107,6 +122,47 @@ def locate(name: str, data_dir):
             f"then --dataset {imported}\nwithout any download: --dataset digits"
         )
     return builder
+
+
+def _check_features(name: str, root: Path) -> None:
+    """Raises UserError where a prepared set's features.json has a type that TensorFlow Datasets would import from
+    elsewhere: that would run code of whoever made the folder."""
+    wanted = name.replace("_", "").casefold()
+    for folder in root.iterdir() if root.is_dir() else ():
+        if folder.name.replace("_", "").casefold() == wanted:
+            for file in folder.glob("**/features.json"):
+                try:
+                    strange = [
+                        kind for kind in _types(json.loads(file.read_bytes())) if not re.fullmatch(FEATURE, kind)
+                    ]
+                except (OSError, ValueError, RecursionError) as error:
+                    raise _bad_description(folder, str(error)) from None
+                if strange:
+                    raise UserError(
+                        f"{file}: feature type {strange[0]!r}, expected one of tensorflow_datasets.core.features; "
+                        "loading it could run code, so it is refused: make the set again without it"
+                    )
+
+
+def _types(content):
+    """The names of Python classes in the JSON of a features.json, whose older form holds JSON in strings."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if key in ("type", "pythonClassName", "python_class_name") and not isinstance(value, dict):
+                yield str(value)
+            elif key == "content" and isinstance(value, str) and value.lstrip()[:1] == "{":
+                yield from _types(json.loads(value))
+            else:
+                yield from _types(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _types(value)
+
+
+def _bad_description(folder, reason) -> UserError:
+    return UserError(
+        f"{folder}: the set's dataset_info.json or features.json is damaged or missing ({reason}); {AGAIN}"
+    )
 
 
 def _download(builder, name):
@@ -146,7 +202,7 @@ def reachable(url: str, seconds: float = PROBE_SECONDS) -> bool:
     return bool(answers)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StreamSplit(Split):
     """Examples `start` to `stop` of a TFDS split, decoded as they are read; their labels are not known beforehand."""
 
@@ -167,9 +223,9 @@ class StreamSplit(Split):
         start = self.start + int(indices[0])
         return StreamSplit(self.builder, self.keys, self.split, start, start + len(indices), self.image_shape)
 
-    def in_memory(self, num_classes: int) -> MemorySplit:
-        """The whole of the TFDS split, decoded. Raises UserError for records that are damaged or missing, a damaged
-        picture, or a label outside the classes.
+    def encoded(self, num_classes: int) -> FileSplit:
+        """The whole of the TFDS split, its images as they are stored. Raises UserError for records that are damaged or
+        missing, or a label outside the classes.
 
         The records are parsed a thousand at a time: twenty times as fast as `as_dataset`, which takes one by one.
         """
@@ -187,13 +243,16 @@ class StreamSplit(Split):
         found = sum(len(batch[label_key]) for batch in batches)
         if found != self.num_examples or not batches:
             raise self._damaged(f"has {found} examples, its dataset_info.json says {self.num_examples}")
-        encoded, labels = (np.concatenate([batch[key] for batch in batches]) for key in self.keys)
-        images, failed = decode(encoded, self.image_shape)
-        where = f"{self.builder.name}, split {self.split}"
+        images, labels = (np.concatenate([batch[key] for batch in batches]) for key in self.keys)
+        check_labels(labels, num_classes, f"{self.builder.name}, split {self.split}")
+        return FileSplit(images, labels.astype(np.int64), self.image_shape)
+
+    def in_memory(self, num_classes: int) -> MemorySplit:
+        """`encoded`, then decoded. Raises UserError also for a damaged image."""
+        images, failed = self.encoded(num_classes).in_memory()
         if failed:
-            raise UserError(f"{where}: {next(iter(failed.values()))}")
-        check_labels(labels, num_classes, where)
-        return MemorySplit.of(images, labels)
+            raise UserError(f"{self.builder.name}, split {self.split}: {next(iter(failed.values()))}")
+        return images
 
     def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
         import tensorflow as tf
@@ -230,7 +289,7 @@ class StreamSplit(Split):
         return UserError(f"{self.builder.data_path}: split {self.split} {what}; {AGAIN}")
 
     def _encoded(self, shuffle_seed, epoch):
-        """(encoded picture, label): the files in an order, then a buffer's, both drawn from (seed, epoch)."""
+        """(encoded image, label): the files in an order, then a buffer's, both drawn from (seed, epoch)."""
         import tensorflow as tf
         import tensorflow_datasets as tfds
 
@@ -253,13 +312,6 @@ class StreamSplit(Split):
         options.deterministic = True
         records = records.map(lambda example: (example[image_key], example[label_key])).with_options(options)
         return records.shuffle(SHUFFLE_BUFFER, seed, reshuffle_each_iteration=False) if shuffle else records
-
-
-def check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
-    """Raises UserError that names the first label outside 0 to num_classes - 1."""
-    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
-    if len(wrong):
-        raise UserError(f"{where}: label {labels[wrong[0]]} at index {wrong[0]}, expected 0..{num_classes - 1}")
 
 
 def data_root(data_dir) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.data.images import picture_to_input, read_picture
+from kerasref.data.images import image_to_input, read_image
 from kerasref.errors import UserError
 from kerasref.export.contract import Contract
 
@@ -157,9 +157,9 @@ def read_input(predictor: Predictor, image: Path | bytes, invert: str = "auto") 
 
     Raises UserError naming the file where it is no picture or nothing is on it.
     """
-    picture = read_picture(image)
+    picture = read_image(image)
     try:
-        return picture_to_input(picture, predictor.contract.picture, predictor.contract.image_shape, invert=invert)
+        return image_to_input(picture, predictor.contract.picture, predictor.contract.image_shape, invert=invert)
     except UserError as error:
         raise error if isinstance(image, bytes) else UserError(f"{image}: {error}") from None
 

@@ -88,7 +88,7 @@ def test_a_description_that_is_cut_short(prepared, name):
 
 
 def test_a_version_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"^data set 'mnist:9.9.9': Dataset mnist cannot be loaded at version 9.9.9"):
+    with pytest.raises(UserError, match=r"^dataset 'mnist:9.9.9': Dataset mnist cannot be loaded at version 9.9.9"):
         load_dataset("mnist:9.9.9", data_dir=tmp_path)
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kerasref.data.images import picture_to_input, prepare_digit, read_picture
+from kerasref.data.images import image_to_input, prepare_digit, read_image
 from kerasref.errors import UserError
 
 
@@ -22,12 +22,12 @@ def _bytes(image, format="PNG", **options):
 def test_any_mode_becomes_rgb_or_stays_grey(mode):
     image = Image.new(mode, (5, 4)) if mode in ("I;16", "F") else Image.new("L", (5, 4), 255).convert(mode)
     format = "TIFF" if mode in ("CMYK", "F") else "PNG"
-    picture = read_picture(_bytes(image, format))
+    picture = read_image(_bytes(image, format))
     assert (picture.mode, picture.size) == ("L" if mode == "L" else "RGB", (5, 4))
 
 
 def test_transparent_lies_on_white():
-    assert read_picture(_bytes(Image.new("RGBA", (3, 3), (0, 0, 0, 0)))).getpixel((1, 1)) == (255, 255, 255)
+    assert read_image(_bytes(Image.new("RGBA", (3, 3), (0, 0, 0, 0)))).getpixel((1, 1)) == (255, 255, 255)
 
 
 def test_the_eight_orientations_are_one_picture():
@@ -45,7 +45,7 @@ def test_the_eight_orientations_are_one_picture():
     for orientation, turn in turns.items():
         exif = Image.Exif()
         exif[0x0112] = orientation
-        read = read_picture(_bytes(turn(original), exif=exif))
+        read = read_image(_bytes(turn(original), exif=exif))
         np.testing.assert_array_equal(np.asarray(read), np.asarray(original), err_msg=str(orientation))
 
 
@@ -53,12 +53,12 @@ def test_the_eight_orientations_are_one_picture():
 def test_what_is_no_picture_is_refused(content, tmp_path):
     (tmp_path / "file.png").write_bytes(content)
     with pytest.raises(UserError, match=r"file\.png"):
-        read_picture(tmp_path / "file.png")
+        read_image(tmp_path / "file.png")
 
 
 def test_a_huge_picture_is_refused_before_it_is_decoded():
     with pytest.raises(UserError, match="million pixels"):
-        read_picture(_bytes(Image.new("1", (20_000, 5_001))))
+        read_image(_bytes(Image.new("1", (20_000, 5_001))))
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0, 12.0])
@@ -92,7 +92,7 @@ def test_an_empty_page_has_no_digit(invert):
 def test_a_photograph_is_cut_square_from_its_centre():
     picture = Image.new("RGB", (300, 100), "white")
     picture.paste("red", (100, 0, 200, 100))
-    made = picture_to_input(picture, "photo", (32, 32, 3))
+    made = image_to_input(picture, "photo", (32, 32, 3))
     assert (made[:, 2:-2] == (255, 0, 0)).all()
 
 
@@ -109,7 +109,7 @@ def test_every_kind_of_file_gives_back_what_was_written(shared_data, hand):
         if sample.hand != hand:
             continue
         files.add(sample.file)
-        found = prepare_digit(read_picture(sample.content))[..., 0]
+        found = prepare_digit(read_image(sample.content))[..., 0]
         assert 0.03 < (found > 127).mean() < 0.35, sample  # a digit's share of ink, neither specks nor the page
         if hand == "handwriting":
             made.append(np.corrcoef(found.ravel(), images[sample.label].ravel())[0, 1])
@@ -120,7 +120,7 @@ def test_every_kind_of_file_gives_back_what_was_written(shared_data, hand):
 
 def test_the_first_frame_of_an_animation_counts():
     frames = [Image.new("RGB", (6, 5), colour) for colour in ("red", "blue")]
-    assert read_picture(_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])).getpixel((3, 3)) == (
+    assert read_image(_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])).getpixel((3, 3)) == (
         255,
         0,
         0,
@@ -128,13 +128,13 @@ def test_the_first_frame_of_an_animation_counts():
 
 
 def test_sixteen_bits_become_eight_without_clipping():
-    assert read_picture(_bytes(Image.new("I;16", (2, 2), 32896))).getpixel((0, 0)) == (128, 128, 128)
+    assert read_image(_bytes(Image.new("I;16", (2, 2), 32896))).getpixel((0, 0)) == (128, 128, 128)
 
 
 def test_sixteen_bits_of_a_pgm_are_those_of_a_png():
     pixels = np.array([[1000, 2000], [3000, 40000]], ">u2")
-    pgm = read_picture(b"P5 2 2 65535 " + pixels.tobytes())
-    png = read_picture(_bytes(Image.fromarray(pixels.astype("uint16"))))
+    pgm = read_image(b"P5 2 2 65535 " + pixels.tobytes())
+    png = read_image(_bytes(Image.fromarray(pixels.astype("uint16"))))
     np.testing.assert_array_equal(np.asarray(pgm), np.asarray(png))
 
 
@@ -154,21 +154,21 @@ def test_an_empty_picture_of_mnists_size_has_no_digit():
 def test_a_thread_is_a_garment_too():
     page = Image.new("L", (600, 600))
     page.paste(255, (50, 300, 550, 304))
-    made = picture_to_input(page, "garment", (28, 28, 1))
+    made = image_to_input(page, "garment", (28, 28, 1))
     assert made.shape == (28, 28, 1) and 20 <= (made > 127).sum() <= 60
 
 
 def test_one_pixel_is_a_photograph_but_no_digit():
-    pixel = read_picture(_bytes(Image.new("RGB", (1, 1), "red")))
-    assert (picture_to_input(pixel, "photo", (4, 4, 3)) == (255, 0, 0)).all()
+    pixel = read_image(_bytes(Image.new("RGB", (1, 1), "red")))
+    assert (image_to_input(pixel, "photo", (4, 4, 3)) == (255, 0, 0)).all()
     with pytest.raises(UserError, match="nothing stands out"):
-        picture_to_input(pixel, "digit", (28, 28, 1))
+        image_to_input(pixel, "digit", (28, 28, 1))
 
 
 def test_a_fifo_is_no_picture(tmp_path):
     os.mkfifo(tmp_path / "fifo.png")
     with pytest.raises(UserError, match=r"fifo\.png: not a regular file"):
-        read_picture(tmp_path / "fifo.png")
+        read_image(tmp_path / "fifo.png")
 
 
 def test_400_million_pixels_are_refused_from_the_header():
@@ -176,4 +176,4 @@ def test_400_million_pixels_are_refused_from_the_header():
     size = struct.pack(">II", 20_000, 20_000)
     content = header[:16] + size + header[24:29] + struct.pack(">I", zlib.crc32(header[12:16] + size + header[24:29]))
     with pytest.raises(UserError, match="million pixels"):
-        read_picture(content + header[33:])
+        read_image(content + header[33:])

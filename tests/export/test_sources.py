@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kerasref.build import is_evaluated, load_trained_model
-from kerasref.data.images import prepare_photo, read_picture
+from kerasref.data.images import prepare_photo, read_image
 from kerasref.errors import RunError, UserError
 from kerasref.export import exporting, servable, verification
 from kerasref.export.card import model_card
@@ -174,7 +174,7 @@ def test_encoded_pictures_are_prepared_as_predict_prepares_them(mode, shape):
     ramp = np.add.outer(np.arange(90), np.arange(150)).astype(np.uint8)
     bands = [Image.fromarray(band) for band in (ramp, 255 - ramp, ramp // 2, ramp)]
     content = _bytes(Image.merge("RGBA", bands).convert(mode))
-    expected = prepare_photo(read_picture(content), shape[:2], shape[2]).astype(int)
+    expected = prepare_photo(read_image(content), shape[:2], shape[2]).astype(int)
     difference = np.abs(_decode(tf.constant(content), shape).numpy().astype(int) - expected)
     assert difference.max() <= 12 and difference.mean() < 2  # cut at whole pixels
 

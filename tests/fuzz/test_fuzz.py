@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kerasref.data.idx import read_idx
-from kerasref.data.images import FORMATS, picture_to_input, read_picture
+from kerasref.data.images import FORMATS, image_to_input, read_image
 from kerasref.errors import UserError
 from kerasref.lab.sweeps.results_table import read_rows
 from kerasref.recipe import Recipe, from_dict
@@ -89,9 +89,9 @@ def _pictures():
 @given(damaged(_pictures()), st.sampled_from(["digit", "garment", "photo"]))
 def test_picture(content, kind):
     try:
-        picture = read_picture(content)
+        picture = read_image(content)
         assert picture.mode in ("L", "RGB")
-        assert picture_to_input(picture, kind, (28, 28, 1)).shape == (28, 28, 1)
+        assert image_to_input(picture, kind, (28, 28, 1)).shape == (28, 28, 1)
     except UserError as error:
         assert len(str(error).splitlines()) <= 3
 

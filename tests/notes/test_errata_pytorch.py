@@ -14,7 +14,7 @@ import torch
 from keras import ops
 from PIL import Image
 
-from kerasref.data.images import prepare_digit, read_picture
+from kerasref.data.images import prepare_digit, read_image
 from kerasref.models import build_model
 
 RNG = np.random.default_rng(0)
@@ -255,5 +255,5 @@ def test_the_prediction_fails_on_grey_and_loses_transparent_pictures(seven):
     assert np.ptp(np.asarray(inverted_as_in_the_notes(black_on_nothing))) == 0  # no stroke is left
     buffer = io.BytesIO()
     black_on_nothing.save(buffer, "PNG")
-    ours = prepare_digit(read_picture(buffer.getvalue())).astype(float)
+    ours = prepare_digit(read_image(buffer.getvalue())).astype(float)
     assert np.abs(ours - prepare_digit(seven)).mean() < 2

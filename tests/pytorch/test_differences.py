@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from kerasref.data.dataset import MemorySplit
-from kerasref.data.images import prepare_photo, read_picture
+from kerasref.data.images import prepare_photo, read_image
 from kerasref.lab.parity import TorchSGD
 from kerasref.lab.parity.differences import DIFFERENCES, markdown_table
 from kerasref.lab.parity.explain import ADAM
@@ -234,7 +234,7 @@ def test_decoding_jpeg():
     file = io.BytesIO()
     Image.fromarray(photo).save(file, "JPEG", quality=60)
     expected = np.asarray(Image.open(io.BytesIO(file.getvalue())).convert("RGB"))
-    np.testing.assert_array_equal(np.asarray(read_picture(file.getvalue())), expected)
+    np.testing.assert_array_equal(np.asarray(read_image(file.getvalue())), expected)
     fast = tf.image.decode_jpeg(file.getvalue(), dct_method="INTEGER_FAST").numpy().astype(int)
     assert np.abs(fast - expected).max() >= 1
 
