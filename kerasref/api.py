@@ -1,8 +1,6 @@
 """What `import kerasref` gives: train a recipe, and use the run that it leaves."""
 
-import contextlib
 import dataclasses
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +10,14 @@ from kerasref.errors import UserError, unknown
 from kerasref.recipe import Recipe, from_dict
 from kerasref.recipes import named_recipe
 from kerasref.runs import RunFiles
+from kerasref.training.options import TrainOptions
 
 if TYPE_CHECKING:
     import keras
     import pandas
 
-RUNS = Path("runs")
 # Arguments of `train` that say how to run a recipe, not what to train.
-EXECUTION = ("data_dir", "device", "deterministic", "tensorboard", "strategy", "peer_timeout", "resume")
-EXECUTION += ("checkpoint_every", "keep_checkpoints", "callbacks")
+EXECUTION = (*(field.name for field in dataclasses.fields(TrainOptions)), "callbacks")
 
 
 def train(recipe_name: str | Recipe, *, run_dir: str | Path | None = None, **recipe_fields: Any) -> "Run":
@@ -73,10 +70,7 @@ def train_and_evaluate(
 
     check_selection_metric(recipe.selection_metric)
     strategy, data_dir = execution.get("strategy", "none"), execution.get("data_dir")
-    with contextlib.ExitStack() as stack:
-        if run_dir is None:
-            run_dir = stack.enter_context(new_run_dir(name or recipe.model, shared=strategy == "multi_worker"))
-        files = training.train(recipe, run_dir, name=name, **execution)
+    files = training.train(recipe, run_dir, name=name, **execution)
     if not training.is_chief(strategy) or is_evaluated(files) or not files.model_file.exists():
         return Run(files.path), False
     if files.settings()["dataset"]["num_test"] == 0:
@@ -85,31 +79,6 @@ def train_and_evaluate(
         metrics = evaluate_run(files, data_dir)
         print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples\nreport: {files.report_file}")
     return Run(files.path), True
-
-
-@contextlib.contextmanager
-def new_run_dir(name: str, shared: bool = False):
-    """Create runs/NAME-DATE-TIME, which no other process gets; remove it if nothing was written into it.
-
-    `shared` only names the directory, for workers that must all choose the same one.
-    """
-    first = RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if shared:
-        yield first
-        return
-    path, number = first, 1
-    while True:
-        try:
-            path.mkdir(parents=True)
-            break
-        except FileExistsError:
-            number += 1
-            path = first.with_name(f"{first.name}-{number}")
-    try:
-        yield path
-    finally:
-        with contextlib.suppress(OSError):  # it has files
-            path.rmdir()
 
 
 class Run:

@@ -4,8 +4,6 @@ import dataclasses
 import shlex
 import typing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import tyro
 
@@ -13,37 +11,12 @@ from kerasref.command_line import import_tensorflow, invocation, parse
 from kerasref.errors import UserError
 from kerasref.recipe import GROUPS, Recipe
 from kerasref.recipes import RECIPES, named_recipe
+from kerasref.training.options import TrainOptions
 
 COMMON = (  # what --help shows; --help-all shows every option
     *("dataset", "validation", "image_size", "crop_padding", "flip", "init_from", "epochs", "batch_size"),
     *("optimizer", "learning_rate", "weight_decay", "schedule", "seed", "run_dir", "resume", "data_dir", "device"),
 )
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Run directory and execution."""
-
-    run_dir: Path | None = None
-    """Run directory to write; runs/RECIPE-DATE-TIME by default."""
-    resume: bool = False
-    """Continue the run in --run-dir where it was stopped."""
-    data_dir: str | None = None
-    """Directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own."""
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto takes a GPU if there is one; gpu without one is an error."""
-    deterministic: bool = False
-    """The same bits from run to run on one machine; slower."""
-    tensorboard: bool = True
-    """Write what TensorBoard shows: scalars, images, graph, histograms of weights and gradients."""
-    strategy: Literal["none", "mirrored", "multi_worker"] = "none"
-    """mirrored: all devices of this machine; multi_worker: the machines that TF_CONFIG names (docs/scale.md)."""
-    peer_timeout: float = 300.0
-    """Seconds that a worker waits for the others to start."""
-    checkpoint_every: str = "1epoch"
-    """How often the state is saved: such as 200steps, 1epoch or 5min."""
-    keep_checkpoints: int = 2
-    """How many of the latest checkpoints are kept, in addition to the best."""
 
 
 def main(args: list[str]) -> None:
@@ -63,8 +36,6 @@ def main(args: list[str]) -> None:
     import_tensorflow()
     from kerasref.api import train_and_evaluate
 
-    if options.resume and options.run_dir is None:
-        raise UserError("--resume without --run-dir; expected the directory of the run to continue")
     if options.resume and not (options.run_dir / "recipe.json").exists():
         print(f"{options.run_dir}: no run in it to go on with, so it begins here")
     run, completed_now = train_and_evaluate(recipe, name, **dataclasses.asdict(options))
@@ -73,7 +44,7 @@ def main(args: list[str]) -> None:
         print(f"next:   {invocation('export')} {shlex.quote(str(run.path))} --format saved_model")
 
 
-def parse_options(name: str, args: list[str]) -> tuple[Recipe, RunOptions]:
+def parse_options(name: str, args: list[str]) -> tuple[Recipe, TrainOptions]:
     """The recipe called `name` with the fields that `args` change, and the other options.
 
     Each group of fields is a group of the help; --help shows only the fields in COMMON.
@@ -82,7 +53,7 @@ def parse_options(name: str, args: list[str]) -> tuple[Recipe, RunOptions]:
     is_short = "--help-all" not in args and ("--help" in args or "-h" in args)
     recipe = dataclasses.asdict(entry.recipe)
     fields = []
-    for group in (RunOptions, *GROUPS):
+    for group in (TrainOptions, *GROUPS):
         kind = _only_common(group) if is_short else group
         values = {field.name: recipe[field.name] for field in dataclasses.fields(group) if field.name in recipe}
         title = group.__name__.removesuffix("Fields").removesuffix("Options").lower()
