@@ -6,7 +6,7 @@ FIRST_RUN ?= runs/first
 SAMPLE := docs/images/digit.png
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test crash fuzz cost benchmark lint format results strategies experiments demo tensorboard clean
+.PHONY: help setup train test check resolve crash fuzz cost benchmark lint format results strategies experiments demo tensorboard clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -15,20 +15,21 @@ setup: $(VENV)/.train-ready  ## install what training needs into .venv
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "error: Python 3.11 or newer is needed, found $$($(PYTHON) --version); try make PYTHON=python3.11 ..."; exit 2; }
+		{ echo "error: Python 3.11, 3.12 or 3.13 is needed, found $$($(PYTHON) --version); try make PYTHON=python3.13 ..."; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || \
+		{ echo "error: found $$($(PYTHON) --version), for which TensorFlow has no wheel; expected Python 3.11, 3.12 or 3.13: make PYTHON=python3.13 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.train-ready: requirements.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.train-ready: requirements.txt requirements-core.txt requirements-export.txt requirements-lab.txt pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/pip install --quiet -r requirements.txt
 	$(VENV)/bin/pip install --quiet --no-deps -e .
 	@touch $@
 
-$(VENV)/.test-ready: requirements-test.txt requirements-demo.txt $(VENV)/.train-ready
+$(VENV)/.test-ready: requirements-test.txt requirements-pytorch.txt requirements-demo.txt $(VENV)/.train-ready
 	$(VENV)/bin/pip install --quiet -r requirements-test.txt -r requirements-demo.txt
-	$(VENV)/bin/pip install --quiet --no-deps torchvision==0.28.0  # its models, beside any build of torch
 	@touch $@
 
-train: $(VENV)/.train-ready  ## train, evaluate, export and predict one digit with the embedded data set
+train: $(VENV)/.train-ready  ## train, evaluate, export and predict one digit with the embedded dataset
 	@rm -rf $(FIRST_RUN)
 	$(RUN) scripts/train.py mnist_cnn --dataset digits --validation 0.1 --epochs 20 --run-dir $(FIRST_RUN)
 	$(RUN) scripts/export.py $(FIRST_RUN) --format saved_model
@@ -36,7 +37,7 @@ train: $(VENV)/.train-ready  ## train, evaluate, export and predict one digit wi
 	@echo
 	@echo "run directory  $(FIRST_RUN)                      recipe, history, metrics, checkpoints"
 	@echo "report         $(FIRST_RUN)/report.html          open it in a browser"
-	@echo "saved model    $(FIRST_RUN)/exports/saved_model  takes raw pictures, needs TensorFlow only"
+	@echo "saved model    $(FIRST_RUN)/exports/saved_model  takes raw images, needs TensorFlow only"
 	@echo "next           $(RUN) scripts/predict.py $(FIRST_RUN)/exports/saved_model YOUR_DIGIT.png"
 	@echo "               $(RUN) scripts/train.py mnist_cnn_fast        (downloads MNIST, 11 MB)"
 
@@ -44,6 +45,16 @@ TEST_PROCESSES ?= 2
 
 test: $(VENV)/.test-ready  ## run the whole test suite
 	$(RUN) -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+
+check: $(VENV)/.test-ready  ## run the fast half of the tests, at most three minutes on two cores
+	$(RUN) -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "not slow" $(PYTEST_ARGS)
+
+resolve: $(VENV)/.test-ready  ## check that pip finds all requirements for each Python that is supported; downloads metadata
+	@set -e; for python in 3.11 3.12 3.13; do \
+		$(VENV)/bin/pip install --quiet --dry-run --python-version $$python --only-binary=:all: --target /tmp/kerasref-resolve \
+			-r requirements.txt -r requirements-pytorch.txt -r requirements-demo.txt; \
+		echo "Python $$python: every requirement has a wheel"; \
+	done
 
 crash: $(VENV)/.test-ready  ## kill a training a hundred times at random, resume it, compare the bits
 	$(RUN) tests/crash/harness.py --kills $(or $(KILLS),100)
@@ -57,10 +68,11 @@ cost: $(VENV)/.test-ready  ## what checkpoints and --deterministic cost on MNIST
 benchmark: $(VENV)/.test-ready  ## kerasref against PyTorch on this machine: docs/performance.md anew, an hour
 	$(RUN) scripts/benchmark.py $(BENCHMARK_ARGS)
 
-lint: $(VENV)/.test-ready  ## ruff (lint and format) and the import contracts
+lint: $(VENV)/.test-ready  ## ruff (lint and format), the import contracts, the types of the public API
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/mypy
 
 format: $(VENV)/.test-ready  ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .

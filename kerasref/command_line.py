@@ -191,10 +191,9 @@ def named_extras():
 
 def _missing(error: ModuleNotFoundError) -> UserError | None:
     module = (error.name or "").partition(".")[0]
-    extra = EXTRAS.get(module)
-    return extra and UserError(
-        f"{module} is not installed; expected the extra {extra}: pip install 'kerasref[{extra}]'"
-    )
+    if module not in EXTRAS:
+        return None
+    return UserError(f"{module} is not installed, which this needs: pip install 'kerasref[{EXTRAS[module]}]'")
 
 
 def explain(error: Exception) -> tuple[int, str]:

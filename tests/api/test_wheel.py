@@ -1,0 +1,75 @@
+"""The wheel as a user has it: built, installed outside the checkout, called from another directory."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+pytestmark = pytest.mark.slow
+API = """
+import sys
+import kerasref
+assert "keras" not in sys.modules and "train" in dir(kerasref)
+run = kerasref.train("softmax_regression", dataset="digits", epochs=1, lr=0.01, tensorboard=False)
+again = kerasref.Run(run.path)
+assert 0.1 < again.evaluate()["accuracy"] == again.metrics["accuracy"] <= 1
+assert again.history["epoch"].tolist() == [1] and again.history["loss"].notna().all()
+assert again.report.stat().st_size > 10_000 and again.model().count_params() == 7850
+one, many = again.predict(sys.argv[1]), again.predict([sys.argv[1]] * 2)
+assert many == [one, one] and one["label"] in again.class_names
+assert again.export("saved_model")["saved_model"].is_dir()
+assert kerasref.build_model("lenet5").count_params() == 61_706
+assert kerasref.load_dataset("digits").test.num_examples == 359
+assert kerasref.recipes()["lenet5"].recipe.model == "lenet5"
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """An environment with the wheel, and what kerasref needs from the one that runs the tests, but not its checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder]
+    copy = folder / "source"  # the build leaves folders in the source
+    for name in ("kerasref", "pyproject.toml", "README.md", "LICENSE", *map(str, ROOT.glob("requirements*.txt"))):
+        copy.mkdir(exist_ok=True)
+        subprocess.run(["cp", "-r", ROOT / name, copy], check=True)
+    subprocess.run([*build, copy], check=True, timeout=200)
+    venv.create(folder / "venv", with_pip=False)
+    site = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
+    (wheel,) = folder.glob("*.whl")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--prefix", folder / "venv"]
+    subprocess.run([*install, "--ignore-installed", wheel], check=True, timeout=200)
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")  # its own .pth files are not read
+    return folder / "venv" / "bin"
+
+
+def call(environment, *command, cwd):
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    command = [str(environment / command[0]), *map(str, command[1:])]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=clean, timeout=280)
+
+
+def test_the_command_and_the_api(environment, tmp_path):
+    package = next((environment.parent / "lib").glob("python*")) / "site-packages" / "kerasref"
+    before = {file: file.stat().st_mtime_ns for file in package.rglob("*") if "__pycache__" not in str(file)}
+    assert {"py.typed", "report.html"} <= {file.name for file in before}
+
+    listed = call(environment, "kerasref", cwd=tmp_path)
+    assert listed.returncode == 0 and "show-data" in listed.stdout, listed.stderr
+    trained = call(environment, "kerasref", *"train mnist_cnn --dataset digits --epochs 1".split(), cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    assert f"next:   kerasref export runs/{run.name} --format saved_model" in trained.stdout
+    assert (run / "report.html").exists()
+    done = call(environment, "python", "-c", API, ROOT / "docs" / "images" / "digit.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+    maintenance = call(environment, "kerasref", "results", cwd=tmp_path)
+    assert maintenance.returncode == 2 and "expected a checkout" in maintenance.stderr
+    after = {file: file.stat().st_mtime_ns for file in package.rglob("*") if "__pycache__" not in str(file)}
+    assert after == before, "something was written next to the installed package"
