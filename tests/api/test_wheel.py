@@ -61,7 +61,8 @@ def test_the_command_and_the_api(environment, tmp_path):
 
     listed = call(environment, "kerasref", cwd=tmp_path)
     assert listed.returncode == 0 and "show-data" in listed.stdout, listed.stderr
-    trained = call(environment, "kerasref", *"train mnist_cnn --dataset digits --epochs 1".split(), cwd=tmp_path)
+    train = ("train", "mnist_cnn", "--dataset", "digits", "--epochs", "1")
+    trained = call(environment, "kerasref", *train, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     (run,) = (tmp_path / "runs").iterdir()
     assert f"next:   kerasref export runs/{run.name} --format saved_model" in trained.stdout
