@@ -33,7 +33,9 @@ def files_of(chapter: str) -> list[Path]:
     for pattern in PATH[chapter].split():
         matches = sorted((ROOT / "kerasref").glob(pattern))
         if not matches:
-            raise SystemExit(f"error: kerasref/{pattern} does not exist, expected the path of docs/reading.md; fix PATH")
+            raise SystemExit(
+                f"error: kerasref/{pattern} does not exist, expected the path of docs/reading.md; fix PATH"
+            )
         found += [file for file in matches if file.name != "__init__.py"]
     return found
 

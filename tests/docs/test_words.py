@@ -11,8 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 STYLE = tomllib.loads((ROOT / "styles/words.toml").read_text(encoding="utf-8"))
-RULES = {re.compile(rf"(?<!\w)(?i:{pattern[0]}){pattern[1:]}" if pattern[0].isalpha() else pattern): advice
-         for pattern, advice in STYLE["words"].items()}  # fmt: skip
+RULES = {re.compile(rf"(?<!\w)(?:{pattern})", re.I): advice for pattern, advice in STYLE["words"].items()}
 GENERATED = re.compile(r"<!-- (?P<name>[^/][^>]*) -->.*?<!-- /(?P=name) -->|^```python.*?^```$", re.M | re.S)
 SKIPPED = re.compile(r"`[^`\n]+`|\]\([^)\s]+\)|https?://\S+")
 
