@@ -1,6 +1,7 @@
 """Bias or variance? Train against validation in one sentence (the notes, 偏差与方差)."""
 
 import math
+from collections.abc import Mapping
 
 # The notes give no boundary ("a relative notion"); five points is ours.
 HIGH = 0.05
@@ -53,6 +54,30 @@ def _turned(history) -> str:
 
 def _percent(share) -> str:
     return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+
+
+def history_rows(history) -> list[Mapping]:
+    """A training history as a list of rows, one an epoch, as in history.csv: epoch (from 1), loss, val_loss, …
+
+    history: the keras.callbacks.History that `fit` returns or its `.history`, a DataFrame, or such rows already. A
+    name such as "categorical_accuracy", the first of its kind, becomes "accuracy", "lr" becomes "learning_rate".
+    """
+    epochs = None
+    if hasattr(history, "history"):
+        epochs, history = [epoch + 1 for epoch in history.epoch], history.history
+    elif hasattr(history, "to_dict"):
+        history = history.to_dict("list")
+    if not isinstance(history, Mapping):
+        return list(history)
+    names = {"lr": "learning_rate"}
+    for accuracy in ("accuracy", "val_accuracy"):
+        if accuracy not in history:
+            kinds = (name for name in history if name.startswith("val_") == accuracy.startswith("val_"))
+            names[next((name for name in kinds if name.endswith(("accuracy", "acc"))), None)] = accuracy
+    columns = {names.get(name, name): list(values) for name, values in history.items()}
+    count = max(map(len, columns.values()), default=0)
+    columns = {"epoch": epochs or list(range(1, count + 1))} | columns
+    return [{name: values[i] for name, values in columns.items() if i < len(values)} for i in range(count)]
 
 
 def column(history, name) -> list[float]:

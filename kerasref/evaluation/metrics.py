@@ -9,6 +9,7 @@ from sklearn import metrics as sk
 
 from kerasref.errors import UserError, unknown
 
+MOST_DENSE_CLASSES = 256  # above, the confusion matrix is stored without its zeros: of 2,800 classes it had 70 MB
 CALIBRATION_BINS = 15  # Guo et al. 2017, section 5
 FEWEST_CLASSES_FOR_TOP_5 = 11
 
@@ -24,13 +25,15 @@ SELECTION_METRICS = {
 
 def probabilities(logits) -> np.ndarray:
     """Softmax of logits [n, C] as float64 [n, C]; one column z, a binary network's, becomes [1 − σ(z), σ(z)] [n, 2]."""
-    logits = np.asarray(logits, np.float64)
-    if logits.ndim != 2:
-        raise UserError(f"logits have shape {logits.shape}, expected [examples, classes]")
-    if logits.shape[1] == 1:
-        logits = np.hstack([np.zeros_like(logits), logits])  # softmax([0, z]) is [1 − σ(z), σ(z)]
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    values = np.array(logits, np.float64)  # a copy, which the steps below work in: 10,000 classes are large
+    if values.ndim != 2:
+        raise UserError(f"logits have shape {values.shape}, expected [examples, classes]")
+    if values.shape[1] == 1:
+        values = np.hstack([np.zeros_like(values), values])  # softmax([0, z]) is [1 − σ(z), σ(z)]
+    values -= values.max(axis=1, keepdims=True)
+    np.exp(values, out=values)
+    values /= values.sum(axis=1, keepdims=True)
+    return values
 
 
 def confidence_threshold(labels, probabilities, precision: float = 0.99, confidence: float = 0.95) -> dict:
@@ -83,15 +86,16 @@ def compute_metrics(labels, probabilities, class_names, selection_metric="macro_
     - `per_class`: class, precision, recall, f1, support; the three are None where the test set lacks the class;
     - `macro`, `weighted`: precision, recall, f1 over the classes that the test set has, so that a class without an
       example neither helps nor harms (sklearn alone would count it as 0). A class never predicted has precision 0;
-    - `confusion_matrix`: [true][predicted] counts; `class_names`;
+    - `confusion_matrix`: [true][predicted] counts, or for more than 256 classes {true, predicted, count}, lists of
+      the entries above 0 (`confusion_entries` reads both); `class_names`;
     - `selection_metric`: name, value, higher_is_better.
 
     Raises UserError for arrays that do not fit each other (see `checked`) and for an unknown selection metric.
     """
     labels, probabilities = checked(labels, probabilities, class_names)
     check_selection_metric(selection_metric, len(class_names))
-    classes = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1)
     correct = int((predicted == labels).sum())
     count, confidence, accuracy = calibration_bins(labels, probabilities)
 
@@ -99,14 +103,16 @@ def compute_metrics(labels, probabilities, class_names, selection_metric="macro_
         "n": len(labels),
         "accuracy": correct / len(labels),
         "accuracy_interval": wilson_interval(correct, len(labels)),
-        "log_loss": float(sk.log_loss(labels, probabilities, labels=classes)),
+        "log_loss": float(-np.log(np.maximum(own, np.finfo(np.float64).eps)).mean()),
         "expected_calibration_error": float((count * abs(accuracy - confidence)).sum() / len(labels)),
         **_precision_recall_f1(labels, predicted, class_names),
-        "confusion_matrix": sk.confusion_matrix(labels, predicted, labels=classes).tolist(),
+        "confusion_matrix": _stored_matrix(labels, predicted, len(class_names)),
         "class_names": list(class_names),
     }
-    if len(classes) >= FEWEST_CLASSES_FOR_TOP_5:
-        metrics["top_5_accuracy"] = float(sk.top_k_accuracy_score(labels, probabilities, k=5, labels=classes))
+    if len(class_names) >= FEWEST_CLASSES_FOR_TOP_5:
+        later = np.arange(len(class_names)) > labels[:, None]  # of equal probabilities the later class goes first
+        ahead = (probabilities > own) | ((probabilities == own) & later)
+        metrics["top_5_accuracy"] = float((ahead.sum(axis=1) < 5).mean())
     metrics["selection_metric"] = _selected(metrics, selection_metric)
     return metrics
 
@@ -139,8 +145,8 @@ def checked(labels, probabilities, class_names) -> tuple[np.ndarray, np.ndarray]
             f"labels are {labels.dtype}, expected integers 0..{num_classes - 1} (class numbers, not one-hot)"
         )
     _refuse_first(labels, (labels < 0) | (labels >= num_classes), "label", f"0..{num_classes - 1}")
-    worst = np.where(np.isfinite(probabilities), abs(probabilities - 0.5), np.inf).argmax(axis=1)
-    extreme = np.take_along_axis(probabilities, worst[:, None], axis=1)[:, 0]
+    low, high = probabilities.min(axis=1), probabilities.max(axis=1)  # NaN where one of the row is NaN
+    extreme = np.where(low >= 0, high, low)
     _refuse_first(extreme, ~((extreme >= 0) & (extreme <= 1)), "probability", "a number from 0 to 1")
     total = probabilities.sum(axis=1)
     _refuse_first(total, abs(total - 1) > 0.01, "sum of probabilities", "1 (logits? pass them through `probabilities`)")
@@ -180,34 +186,61 @@ def confident_mistakes(labels, probabilities, count=36) -> np.ndarray:
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
 
 
+def confusion_entries(matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(true, predicted, count) of the entries of a confusion matrix that are not 0, row by row.
+
+    matrix: square, counts [true][predicted], or the sparse form that metrics.json has for many classes. Raises
+    UserError for anything else.
+    """
+    if not isinstance(matrix, Mapping):
+        matrix = np.asarray(matrix)
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+            raise UserError(f"confusion matrix has shape {matrix.shape}, expected [classes, classes]")
+        true, predicted = np.nonzero(matrix)
+        return true, predicted, matrix[true, predicted]
+    entries = [np.asarray(matrix.get(key, "")) for key in ("true", "predicted", "count")]
+    if any(values.dtype.kind != "i" or values.ndim != 1 or len(values) != len(entries[0]) for values in entries):
+        raise UserError("confusion matrix: expected true, predicted and count, lists of as many whole numbers each")
+    return tuple(entries)
+
+
+def _stored_matrix(labels, predicted, classes):
+    pairs, counts = np.unique(labels * classes + predicted, return_counts=True)
+    true, predicted = np.divmod(pairs, classes)
+    if classes > MOST_DENSE_CLASSES:
+        return {"true": true.tolist(), "predicted": predicted.tolist(), "count": counts.tolist()}
+    matrix = np.zeros((classes, classes), int)
+    matrix[true, predicted] = counts
+    return matrix.tolist()
+
+
 def costliest_confusions(matrix, count=8) -> list[tuple[int, int, int]]:
     """The largest off-diagonal entries of a confusion matrix as (true class, predicted class, examples), most first."""
-    mistakes = np.array(matrix)
-    np.fill_diagonal(mistakes, 0)
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
-    pairs = zip(*np.unravel_index(order, mistakes.shape), strict=True)
-    return [(int(true), int(found), int(mistakes[true, found])) for true, found in pairs if mistakes[true, found]]
+    true, predicted, examples = confusion_entries(matrix)
+    wrong = np.flatnonzero(true != predicted)
+    largest = wrong[np.argsort(-examples[wrong], kind="stable")][:count]
+    return [(int(true[i]), int(predicted[i]), int(examples[i])) for i in largest]
 
 
 def error_analysis(labels, probabilities, count=8) -> list[dict]:
     """What each of the costliest confusions costs, most examples first: which error to work on.
 
-    - `true`, `found`: the classes; `indices`: the examples, the surest mistake first;
+    - `true`, `predicted`: the classes; `indices`: the examples, the surest mistake first;
     - `of_class`, `of_mistakes`: their share of the true class and of all mistakes;
     - `of_loss`: their share of the log loss; `accuracy`: what it would be without this confusion.
     """
-    found = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     losses = -np.log(np.maximum(np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0], 1e-15))
-    matrix = sk.confusion_matrix(labels, found, labels=np.arange(probabilities.shape[1]))
-    mistakes = len(labels) - np.trace(matrix)
+    mistakes = int((predicted != labels).sum())
     rows = []
+    matrix = _stored_matrix(labels, predicted, probabilities.shape[1])
     for true, wrong, examples in costliest_confusions(matrix, count):
-        indices = np.flatnonzero((labels == true) & (found == wrong))
+        indices = np.flatnonzero((labels == true) & (predicted == wrong))
         rows.append({
             "true": true,
-            "found": wrong,
+            "predicted": wrong,
             "indices": indices[np.argsort(-probabilities[indices, wrong], kind="stable")],
-            "of_class": examples / matrix[true].sum(),
+            "of_class": examples / (labels == true).sum(),
             "of_mistakes": examples / mistakes,
             "of_loss": losses[indices].sum() / losses.sum(),
             "accuracy": (len(labels) - mistakes + examples) / len(labels),

@@ -1,4 +1,8 @@
-"""Matplotlib figures, without pyplot: nothing is shown, nothing global is kept. `figure.savefig(path)` writes one."""
+"""Plots as Matplotlib figures, without pyplot: nothing is shown, nothing global is kept.
+
+`figure.savefig(path)` writes one, `svg(figure)` puts it into an HTML page. STYLE is the style of every plot of
+kerasref: decorate a function that draws with `@matplotlib.rc_context(STYLE)`.
+"""
 
 import base64
 import io
@@ -6,6 +10,8 @@ import math
 import re
 import textwrap
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -14,19 +20,53 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kerasref.errors import UserError
-from kerasref.evaluation.diagnosis import column
+from kerasref.evaluation.diagnosis import column, history_rows
+from kerasref.evaluation.metrics import confusion_entries
 
 TRAIN, VALIDATION = "#2f6fde", "#e8590c"
 MUTED = "#6b7280"
-# DejaVu, which matplotlib brings, has no Chinese; class names may be.
-CHINESE = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC", "SimHei")
-INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
+CJK_FONTS = {  # name of the family, beginning of its file names; SC, JP and the like follow
+    "Noto Sans CJK": "NotoSansCJK",
+    "Source Han Sans": "SourceHanSans",
+    "Noto Sans SC": "NotoSansSC",
+    "WenQuanYi Zen Hei": "wqy-zenhei",
+    "WenQuanYi Micro Hei": "wqy-microhei",
+    "Microsoft YaHei": "msyh",
+    "SimHei": "simhei",
+    "PingFang": "PingFang",
+    "Hiragino Sans GB": "Hiragino Sans GB",
+    "Arial Unicode MS": "Arial Unicode",
+    "Droid Sans Fallback": "DroidSansFallback",
+}
+
+
+def cjk_fonts() -> list[str]:
+    """The first of CJK_FONTS that is installed, for Chinese class names; empty where there is none.
+
+    Matplotlib keeps its own list of fonts, which lacks those that were installed after it was made: these are added.
+    Without such a font an SVG still shows the names, in the reader's fonts; a PNG has boxes, and Matplotlib warns.
+    """
+    for stem in ("", *CJK_FONTS.values()):
+        for file in font_manager.findSystemFonts() if stem else ():
+            if Path(file).name.lower().startswith(stem.lower()):
+                font_manager.fontManager.addfont(file)
+        installed = sorted(font_manager.get_font_names(), key=lambda name: "SC" not in name)
+        if found := [name for family in CJK_FONTS for name in installed if name.startswith(family)]:
+            return found[:1]
+    return []
+
+
+def _has_bold(name: str) -> bool:
+    return any(font.name == name and font.weight in ("bold", 700) for font in font_manager.fontManager.ttflist)
+
+
+CJK = cjk_fonts()
 STYLE = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", *(name for name in CHINESE if name in INSTALLED)],
+    # Families by name, not as "font.sans-serif": that is looked up when a figure is saved, and then STYLE is gone.
+    "font.family": ["DejaVu Sans", *CJK, "sans-serif"],
     "font.size": 10,
     "axes.titlesize": 11,
-    "axes.titleweight": "bold",
+    "axes.titleweight": "bold" if all(map(_has_bold, CJK)) else "normal",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": MUTED,
@@ -36,89 +76,105 @@ STYLE = {
     "legend.frameon": False,
 }
 MOST_NAMED_CLASSES = 100
+MOST_CELLS = 500  # a side; of more classes some share a cell
 SMALLEST_TEXT = 4.5  # points
 
 
 @matplotlib.rc_context(STYLE)
-def _printable(name) -> str:
-    """Control characters would be no XML, and halves of a pair (a folder's name that is not UTF-8) no text."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(name))
-
-
 def plot_confusion_matrix(matrix, class_names, *, title=None) -> Figure:
-    """Counts [true][predicted] as a coloured table: blue is right, orange is wrong, white is never.
+    """Plot counts [true][predicted] as a coloured table: blue is right, orange is wrong, white is never.
 
     The colour is the share of the row, that is of the true class, on a square-root scale, so that one mistake in a
-    hundred is still seen. Up to 100 classes are named; beyond, the colours alone are drawn. Counts are written where
-    they fit. This is the function that the notes import as `resource.plotcm` and have lost (混乱矩阵).
+    hundred is still seen. Up to 100 classes are named, with counts where they fit; above 500, neighbouring classes
+    share a cell, which has the colour of its largest entry. `matrix` may also be sparse (see `confusion_entries`).
+    This is the function that the notes import as `resource.plotcm` and have lost (混乱矩阵).
     Raises UserError unless the matrix is square with one class name a row.
     """
-    matrix = np.asarray(matrix)
     size = len(class_names)
-    if matrix.shape != (size, size):
-        raise UserError(f"confusion matrix has shape {matrix.shape}, expected {(size, size)} for {size} class names")
-    share = np.sqrt(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
-    cell = np.clip(5 / size, 0.165, 1.1) if size <= MOST_NAMED_CLASSES else 10 / size  # inches
+    if not isinstance(matrix, Mapping) and np.shape(matrix) != (size, size):
+        raise UserError(
+            f"confusion matrix has shape {np.shape(matrix)}, expected {(size, size)} for {size} class names"
+        )
+    true, predicted, count = confusion_entries(matrix)
+    if true.max(initial=0) >= size or predicted.max(initial=0) >= size:
+        raise UserError(f"confusion matrix has entries outside of its {size} classes")
+    share = np.sqrt(count / np.maximum(np.bincount(true, count, size), 1)[true])
+    named = size <= MOST_NAMED_CLASSES
+    cell = np.clip(5 / size, 0.165, 1.1) if named else 10 / size  # inches
     names = [name if len(name) <= 24 else f"{name[:23]}…" for name in map(_printable, class_names)]
     text_size = float(np.clip(cell * 72 * 0.6, 5.5, 10))
     side = size * cell + 0.7 + text_size / 72 * 0.62 * max(map(len, names))
     figure = Figure((side, side + (0.3 if title else 0)), layout="constrained")
     axes = figure.add_subplot()
 
-    diagonal = np.eye(size, dtype=bool)
-    for hidden, colours in ((~diagonal, "Blues"), (diagonal, "Oranges")):
-        cells = np.ma.array(share, mask=hidden | (matrix == 0))
-        axes.pcolormesh(cells, cmap=colours, vmin=0, vmax=1.1, rasterized=size > MOST_NAMED_CLASSES)
-    _write_counts(axes, matrix, share, cell)
-
+    cells = min(size, MOST_CELLS)
+    edges = np.linspace(0, size, cells + 1)
+    for shown, colours in ((true == predicted, "Blues"), (true != predicted, "Oranges")):
+        colour = np.zeros((cells, cells))
+        np.maximum.at(colour, (true[shown] * cells // size, predicted[shown] * cells // size), share[shown])
+        colour = np.ma.masked_equal(colour, 0)
+        axes.pcolormesh(edges, edges, colour, cmap=colours, vmin=0, vmax=1.1, rasterized=not named)
     axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal", xlabel="predicted", ylabel="true")
     axes.set_title(title, parse_math=False)
     axes.grid(False)
     axes.spines[:].set_visible(True)
-    if size <= MOST_NAMED_CLASSES:
-        centres = np.arange(size) + 0.5
-        axes.set_xticks(centres, names, fontsize=text_size, parse_math=False)
-        axes.set_yticks(centres, names, fontsize=text_size, parse_math=False)
-        fits = max(map(len, names)) * text_size * 0.62 < cell * 72
-        axes.tick_params(axis="x", rotation=0 if fits else 90)
-        axes.tick_params(length=0)
-        axes.set_xticks(np.arange(1, size), minor=True)
-        axes.set_yticks(np.arange(1, size), minor=True)
-        axes.tick_params(which="minor", length=0)
-        axes.grid(which="minor", linewidth=0.4)
+    if named:
+        _write_counts(axes, zip(true, predicted, count, share, strict=True), cell)
+        _write_names(axes, names, text_size, cell)
     return figure
 
 
-def _write_counts(axes, matrix, share, cell):
-    digits = max(2, len(str(matrix.max())))
+def _printable(name) -> str:
+    """Control characters would be no XML, and halves of a pair (a folder's name that is not UTF-8) no text."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(name))
+
+
+def _write_names(axes, names, text_size, cell):
+    centres = np.arange(len(names)) + 0.5
+    axes.set_xticks(centres, names, fontsize=text_size, parse_math=False)
+    axes.set_yticks(centres, names, fontsize=text_size, parse_math=False)
+    fits = max(map(len, names)) * text_size * 0.62 < cell * 72
+    axes.tick_params(axis="x", rotation=0 if fits else 90)
+    axes.tick_params(length=0)
+    axes.set_xticks(np.arange(1, len(names)), minor=True)
+    axes.set_yticks(np.arange(1, len(names)), minor=True)
+    axes.tick_params(which="minor", length=0)
+    axes.grid(which="minor", linewidth=0.4)
+
+
+def _write_counts(axes, entries, cell):
+    entries = list(entries)
+    digits = max([2, *(len(str(count)) for _, _, count, _ in entries)])
     text_size = min(11, 0.85 * cell * 72 / (0.65 * digits))
     if text_size < SMALLEST_TEXT:
         return
-    for row, col in zip(*np.nonzero(matrix), strict=True):
-        colour = "white" if share[row, col] > 0.65 else "#1f2937"
-        count = axes.text(col + 0.5, row + 0.5, str(matrix[row, col]), color=colour, fontsize=text_size)
-        count.set(horizontalalignment="center", verticalalignment="center_baseline", in_layout=False)
+    for row, col, count, share in entries:
+        colour = "white" if share > 0.65 else "#1f2937"
+        text = axes.text(col + 0.5, row + 0.5, str(count), color=colour, fontsize=text_size)
+        text.set(horizontalalignment="center", verticalalignment="center_baseline", in_layout=False)
 
 
 @matplotlib.rc_context(STYLE)
 def plot_curves(history, *, columns=3) -> Figure:
-    """Loss, accuracy (train and validation) and learning rate by epoch, from the rows of history.csv.
+    """Plot loss, accuracy (train and validation) and learning rate by epoch.
 
-    A column that no row has is left out; raises UserError if the history has no row.
+    history: what `fit` returns, its `.history`, a DataFrame, or the rows of history.csv (see `history_rows`). What it
+    does not have is left out. Raises UserError if it has no epoch.
     """
-    if not history:
+    rows = history_rows(history)
+    if not rows:
         raise UserError("no curves to draw: the history is empty, expected a row for each epoch")
-    epochs = column(history, "epoch")
+    epochs = column(rows, "epoch")
     panels = {
         "Loss": (("loss", "train", TRAIN), ("val_loss", "validation", VALIDATION)),
         "Accuracy": (("accuracy", "train", TRAIN), ("val_accuracy", "validation", VALIDATION)),
         "Learning rate": (("learning_rate", None, MUTED),),
     }
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure((4 * columns, 2.9 * rows), layout="constrained")
-    for axes, (title, lines) in zip(figure.subplots(rows, columns, squeeze=False).flat, panels.items(), strict=False):
+    height = math.ceil(len(panels) / columns)
+    figure = Figure((4 * columns, 2.9 * height), layout="constrained")
+    for axes, (title, lines) in zip(figure.subplots(height, columns, squeeze=False).flat, panels.items(), strict=False):
         for name, label, colour in lines:
-            values = column(history, name)
+            values = column(rows, name)
             if not all(map(math.isnan, values)):
                 marker = "o" if len(values) <= 25 else None
                 axes.plot(epochs, values, color=colour, label=label, marker=marker, markersize=3.5, linewidth=1.8)
@@ -129,7 +185,7 @@ def plot_curves(history, *, columns=3) -> Figure:
             axes.legend()
         if title == "Accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-        if title == "Learning rate" and _spans_decades(column(history, "learning_rate")):
+        if title == "Learning rate" and _spans_decades(column(rows, "learning_rate")):
             axes.set_yscale("log")
         elif title == "Learning rate":
             axes.set_ylim(bottom=0)  # a constant one gets ticks that can be told apart
@@ -153,9 +209,9 @@ def plot_calibration(count, confidence, accuracy) -> Figure:
     width = 1 / len(count)
     centres = (np.arange(len(count)) + 0.5) * width
     both = np.minimum(accuracy, confidence)
-    above.bar(centres, both, 0.92 * width, color=TRAIN, label="right and sure")
-    above.bar(centres, accuracy - both, 0.92 * width, both, color="#a9c4f7", label="more right")
-    above.bar(centres, confidence - both, 0.92 * width, both, color="#f6b08a", label="more sure")
+    above.bar(centres, both, 0.92 * width, color=TRAIN, label="both")
+    above.bar(centres, accuracy - both, 0.92 * width, both, color="#a9c4f7", label="accuracy above")
+    above.bar(centres, confidence - both, 0.92 * width, both, color="#f6b08a", label="confidence above")
     above.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1.2)
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy, confidence")
     above.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, columnspacing=1.2)
@@ -209,6 +265,10 @@ def svg(figure) -> dict:
     with matplotlib.rc_context(stable), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts may well have it
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    short = re.sub(r"(\d\.\d\d\d)\d+", r"\1", file.getvalue())  # a thousandth of a point is fine enough
-    content = base64.b64encode(short.encode()).decode()
+    content = base64.b64encode(_shortened(file.getvalue()).encode()).decode()
     return {"uri": f"data:image/svg+xml;base64,{content}", "width": round(figure.get_figwidth() * 96)}
+
+
+def _shortened(text: str) -> str:
+    """The SVG with coordinates, which are inside tags, cut to a thousandth of a point; the text between stays whole."""
+    return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d\d)\d+", r"\1", tag[0]), text)

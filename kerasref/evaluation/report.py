@@ -1,8 +1,9 @@
-"""One HTML file that shows a run whole: no network, no script, nothing beside it. The page itself is report.html."""
+"""One HTML file with everything about a run; it needs no network and no script. The template is report.html."""
 
 import base64
 import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from matplotlib.image import imsave
 from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 from kerasref.evaluation.diagnosis import column, diagnose
-from kerasref.evaluation.metrics import calibration_bins, checked, confident_mistakes, error_analysis
+from kerasref.evaluation.metrics import calibration_bins, checked, confident_mistakes, error_analysis, stored_threshold
 from kerasref.evaluation.plots import checked_images, plot_calibration, plot_confusion_matrix, plot_curves, svg
 from kerasref.page import templates
 
 SHOWN = 36  # mistakes, and samples
 SHOWN_OF_CONFUSION = 6
+SHOWN_CLASSES = 1000  # rows of the table of classes
 LARGEST_PNG = 64  # pixels a side; above, a photograph as PNG would be ten times its JPEG
 TEMPLATES = templates(
     Path(__file__).parent,
@@ -28,30 +30,24 @@ TEMPLATES = templates(
 )  # fmt: skip
 
 
-def write_report(
-    path, *, recipe, history, metrics, images, labels, probabilities, class_names, defaults=None, title=None
-) -> None:
-    """Writes report.html, whole or not at all (a temporary file beside it, renamed).
-
-    - `recipe`: the content of recipe.json; `defaults`: the default recipe's fields, so that what differs comes first;
-    - `history`: rows of history.csv, may be empty; `metrics`: what `compute_metrics` returned for the test set;
-    - `images`: the test set's raw pictures, uint8 [n, height, width, 1 or 3], or a function from an increasing array
-      of indices to such an array of those pictures alone, for a test set that does not fit in memory;
-    - `labels` [n], `probabilities` [n, C] in the order of `images`.
-
-    Raises UserError for arrays that do not fit each other, RunError where the file cannot be written.
-    """
-    page = render_report(
-        recipe=recipe, history=history, metrics=metrics, images=images, labels=labels, probabilities=probabilities,
-        class_names=class_names, defaults=defaults, title=title,
-    )  # fmt: skip
-    write_atomically(Path(path), page)
+def write_report(path, **content) -> None:
+    """Write report.html, whole or not at all; see `render_report`. Raises RunError where it cannot be written."""
+    write_atomically(Path(path), render_report(**content))
 
 
 def render_report(
     *, recipe, history, metrics, images, labels, probabilities, class_names, defaults=None, title=None
 ) -> str:
-    """The page that `write_report` writes; the same arguments give the same text."""
+    """The report as HTML; the same arguments give the same text.
+
+    - `recipe`: the content of recipe.json; `defaults`: the default recipe's fields, so that what differs comes first;
+    - `history`: rows of history.csv, may be empty; `metrics`: what `compute_metrics` returned for the test set;
+    - `images`: the test set's raw images, uint8 [n, height, width, 1 or 3], or a function from an increasing array
+      of indices to such an array of those images alone, for a test set that does not fit in memory;
+    - `labels` [n], `probabilities` [n, C] in the order of `images`.
+
+    Raises UserError for arrays that do not fit each other.
+    """
     labels, probabilities = checked(labels, probabilities, class_names)
     if metrics["n"] != len(labels):
         raise UserError(f"metrics are of {metrics['n']} examples, labels of {len(labels)}; expected the same test set")
@@ -66,16 +62,16 @@ def render_report(
     samples = np.sort(random.choice(len(labels), min(SHOWN, len(labels)), replace=False))
     analysis = error_analysis(labels, probabilities)
     of_confusions = [row["indices"][:SHOWN_OF_CONFUSION] for row in analysis]
-    pictures = _pictures(images, np.unique(np.concatenate([mistakes, samples, *of_confusions])))
+    uris = _data_uris(images, np.unique(np.concatenate([mistakes, samples, *of_confusions])))
 
     def examples(indices):
-        return [_example(index, pictures[index], labels, probabilities, names) for index in indices.tolist()]
+        return [_example(index, uris[index], labels, probabilities, names) for index in indices.tolist()]
 
     return TEMPLATES.get_template("report.html").render(
         title=title or f"{fields.get('model', 'A network')} on {dataset.get('name', 'its test set')}",
         dataset=dataset,
         metrics=metrics,
-        wrong=metrics["n"] - int(np.trace(metrics["confusion_matrix"])),
+        wrong=int((probabilities.argmax(axis=1) != labels).sum()),
         epochs=len(history),
         seconds=next((value for value in column(history, "run_duration")[-1:] if value == value), None),
         diagnosis=diagnose(history),
@@ -88,17 +84,19 @@ def render_report(
             {
                 **row,
                 "true": names[row["true"]],
-                "found": names[row["found"]],
+                "predicted": names[row["predicted"]],
                 "count": len(row["indices"]),
-                "pictures": [(index, pictures[index]) for index in shown.tolist()],
+                "images": [(index, uris[index]) for index in shown.tolist()],
             }
             for row, shown in zip(analysis, of_confusions, strict=True)
         ],
-        weakest=_weakest(metrics["per_class"]),
+        classes=_shown_classes(metrics["per_class"]),
+        weakest=[row for row in _worst_first(metrics["per_class"]) if row["support"] and row["f1"] < 1][:3],
         mistakes=examples(mistakes),
         samples=examples(samples),
         calibration=svg(plot_calibration(*bins)),
         mean_confidence=float(probabilities.max(axis=1).mean()),
+        threshold=_threshold_text(stored_threshold(metrics)),
         command=recipe.get("command"),
         origins=_origins(recipe),
     )
@@ -126,34 +124,53 @@ def _text(value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _weakest(per_class, count=3):
-    scored = [row for row in per_class if row["support"] and row["f1"] < 1]
-    return sorted(scored, key=lambda row: row["f1"])[:count]
+def _worst_first(per_class):
+    return sorted(per_class, key=lambda row: math.inf if row["f1"] is None else row["f1"])
 
 
-def _pictures(images, indices):
-    """Index -> data URI; each picture is fetched once."""
+def _shown_classes(per_class):
+    """All classes in their order, or of many those with the lowest F1."""
+    return per_class if len(per_class) <= SHOWN_CLASSES else _worst_first(per_class)[:SHOWN_CLASSES]
+
+
+def _threshold_text(threshold) -> str:
+    if not threshold:
+        return "No confidence threshold: it is chosen on a validation split, which this run does not have."
+    n, wanted = threshold["n"], f"a precision of {100 * threshold['precision']:g}\N{NO-BREAK SPACE}%"
+    if threshold["probability"] is None:
+        return (f"No confidence threshold: {n:,} validation images are too few to show {wanted}. At least "
+                f"{threshold['needed']:,} are needed, or more where some are predicted wrongly.")  # fmt: skip
+    if threshold["probability"] == 1:
+        return f"No prediction counts as confident: on {n:,} validation images, no threshold has {wanted}."
+    above = f"above it are {100 * threshold['share']:.1f}\N{NO-BREAK SPACE}% of {n:,} validation images"
+    return f"Confidence threshold {threshold['probability']:.6g}: {above}, with {wanted} or more."
+
+
+def _data_uris(images, indices):
+    """Index -> data URI; each image is fetched once."""
     fetched = checked_images(images(indices) if callable(images) else np.asarray(images)[indices])
     return dict(zip(indices.tolist(), map(_data_uri, fetched), strict=True))
 
 
 def _data_uri(image) -> str:
-    """PNG for small pictures, whose every pixel counts; JPEG for photographs."""
+    """PNG for small images, whose every pixel counts; JPEG for photographs."""
     kind = "png" if max(image.shape[:2]) <= LARGEST_PNG else "jpeg"
     file = io.BytesIO()
     imsave(file, np.broadcast_to(image, (*image.shape[:2], 3)), format=kind)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _example(index, picture, labels, probabilities, names):
+def _example(index, uri, labels, probabilities, names):
     row, label = probabilities[index], labels[index]
-    found = int(row.argmax())
-    return {"index": index, "picture": picture, "label": names[label], "found": names[found], "right": found == label,
-            "confidence": float(row[found]), "given_to_label": float(row[label])}  # fmt: skip
+    predicted = int(row.argmax())
+    return {
+        **{"index": index, "uri": uri, "label": names[label], "predicted": names[predicted]},
+        **{"right": predicted == label, "confidence": float(row[predicted]), "of_label": float(row[label])},
+    }
 
 
 def _origins(recipe):
-    """What else recipe.json says, as (heading, rows of name and value)."""
+    """The rest of recipe.json as (heading, rows of name and value)."""
     sections = {
         "Data": {name: value for name, value in recipe.get("dataset", {}).items() if name != "class_names"},
         "Preprocessing": recipe.get("preprocessing", {}),

@@ -40,7 +40,7 @@ def test_a_folder_that_changed_since_is_not_measured(tmp_path):
     run = train(recipe, tmp_path / "run")
     before = evaluate.evaluate_run(run)["accuracy"]
     shutil.copy(tmp_path / "pets" / "cat" / "0.png", tmp_path / "pets" / "cat" / "more.png")
-    with pytest.raises(UserError, match=r"was trained with data set's num_train \d+, found \d+; bring"):
+    with pytest.raises(UserError, match=r"was trained with dataset's num_train \d+, found \d+; bring"):
         evaluate.evaluate_run(run)
     (tmp_path / "pets" / "cat" / "more.png").rename(tmp_path / "more.png")
     (tmp_path / "pets" / "cat").rename(tmp_path / "pets" / "zebra")

@@ -1,11 +1,23 @@
+import base64
+import importlib
+import inspect
 import io
+import re
+import types
+import warnings
 from itertools import pairwise
+from xml.etree import ElementTree
 
+import keras
 import numpy as np
+import pandas
 import pytest
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from kerasref.errors import UserError
-from kerasref.evaluation.plots import image_grid, plot_calibration, plot_confusion_matrix, plot_curves
+from kerasref.evaluation.plots import cjk_fonts, image_grid, plot_calibration, plot_confusion_matrix, plot_curves, svg
 
 
 def labels_of(axis):
@@ -93,9 +105,96 @@ def test_curves_show_what_the_history_has():
     assert rate.get_yscale() == "linear"
 
 
-def test_curves_need_an_epoch():
+def keras_history():
+    """As `fit(initial_epoch=3)` returns it, of a model compiled with another name of accuracy."""
+    history = keras.callbacks.History()
+    history.on_train_begin()
+    history.set_model(types.SimpleNamespace())
+    for epoch, loss in ((3, 0.5), (4, 0.25)):
+        logs = {"loss": loss, "val_loss": 2 * loss, "sparse_categorical_accuracy": 1 - loss, "lr": 1e-4}
+        history.on_epoch_end(epoch, logs)
+    return history
+
+
+@pytest.mark.parametrize(
+    ("form", "first"),
+    [
+        (lambda h: h, 4),
+        (lambda h: h.history, 1),
+        (lambda h: pandas.DataFrame(h.history), 1),
+        (lambda h: pandas.DataFrame(h.history | {"epoch": [8, 9]}), 8),
+    ],
+    ids=["History", "dict", "DataFrame", "DataFrame with epochs"],
+)
+def test_curves_of_what_keras_returns(form, first):
+    loss, accuracy, rate = drawn(plot_curves(form(keras_history()))).axes
+    assert [line.get_xydata().tolist() for line in loss.lines] == [
+        [[first, 0.5], [first + 1, 0.25]],
+        [[first, 1.0], [first + 1, 0.5]],
+    ]
+    assert accuracy.lines[0].get_ydata().tolist() == [0.5, 0.75]
+    assert rate.lines[0].get_ydata().tolist() == [1e-4, 1e-4]
+
+
+@pytest.mark.parametrize("history", [[], {}, pandas.DataFrame(), {"loss": []}])
+def test_curves_need_an_epoch(history):
     with pytest.raises(UserError, match="history is empty"):
-        plot_curves([])
+        plot_curves(history)
+
+
+def texts(figure):
+    tree = ElementTree.fromstring(base64.b64decode(svg(figure)["uri"].partition(",")[2]))
+    return ["".join(node.itertext()) for node in tree.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_numbers_in_an_svg_are_whole_and_its_coordinates_short():
+    rates = [{"epoch": e, "loss": 1, "learning_rate": rate} for e, rate in enumerate((0.0003, 0.0005, 0.00045), 1)]
+    labels = texts(plot_curves(rates))
+    assert {"0.0001", "0.0002", "0.0005"} <= set(labels)
+    assert {"v1.23456", "0.00012345"} <= set(
+        texts(plot_confusion_matrix(np.eye(2, dtype=int), ("v1.23456", "0.00012345")))
+    )
+    content = base64.b64decode(svg(plot_curves(rates))["uri"].partition(",")[2]).decode()
+    assert not re.search(r"[ \"(]\d+\.\d{4}", content)
+
+
+def test_chinese_names_are_drawn_in_a_font_that_has_them(monkeypatch):
+    if not cjk_fonts():
+        pytest.skip("no Chinese font is installed")
+    figures = [
+        plot_confusion_matrix(np.eye(2, dtype=int), ("猫", "狗"), title="混淆矩阵"),
+        image_grid(np.zeros((1, 8, 8, 1), np.uint8), ["猫"], title="猫"),
+    ]
+    for figure in figures:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # "Glyph 29483 missing": a box in its place
+            figure.savefig(io.BytesIO(), format="png")
+        assert {"猫"} <= {text.get_text() for text in figure.findobj(Text)}
+
+
+def test_a_chinese_font_is_found_by_its_name_or_its_file(monkeypatch):
+    names = ["DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "SimHei"]
+    monkeypatch.setattr(font_manager, "get_font_names", lambda: names)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: ["/a/DejaVuSans.ttf", "/fonts/wqy-zenhei.ttc"])
+    assert cjk_fonts() == ["Noto Sans CJK SC"]
+    names[1:] = []
+    added = types.SimpleNamespace(addfont=lambda file: names.append("WenQuanYi Zen Hei") if "wqy" in file else 1 / 0)
+    monkeypatch.setattr(font_manager, "fontManager", added)
+    assert cjk_fonts() == ["WenQuanYi Zen Hei"]  # not among Matplotlib's: installed since
+    names[1:] = []
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    assert cjk_fonts() == []
+
+
+def test_every_function_that_plots_has_the_style():
+    """A decorator once slid from `plot_confusion_matrix` onto the function below it."""
+    modules = [importlib.import_module(f"kerasref.{name}") for name in
+               ("evaluation.plots", "lab.parity.plots", "lab.sweeps.comparison_plots")]  # fmt: skip
+    functions = [function for module in modules for function in vars(module).values() if inspect.isfunction(function)]
+    plots = {f.__name__: f for f in functions if inspect.signature(f).return_annotation is Figure}
+    assert {"plot_confusion_matrix", "plot_curves", "image_grid", "plot_losses", "plot_importance"} <= set(plots)
+    assert [name for name, function in plots.items() if not hasattr(function, "__wrapped__")] == []
+    assert [f.__name__ for f in functions if hasattr(f, "__wrapped__") and f.__name__ not in plots] == []
 
 
 def test_calibration_bars():
@@ -132,8 +231,6 @@ def test_image_grid_refuses_what_is_no_picture():
 
 
 def test_names_that_no_picture_can_show_leave_it_whole():
-    from xml.etree import ElementTree
-
     figure, file = plot_confusion_matrix(np.eye(3, dtype=int), ("a\x07b", "\udce9", "c")), io.BytesIO()
     figure.savefig(file, format="svg")
     ElementTree.fromstring(file.getvalue())

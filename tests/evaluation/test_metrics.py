@@ -221,9 +221,9 @@ def test_what_each_confusion_costs():
     assert sum(row["of_mistakes"] for row in analysis) == pytest.approx(1)
     losses = -np.log(rows[np.arange(300), labels])
     for row in analysis:
-        chosen = (labels == row["true"]) & (found == row["found"])
+        chosen = (labels == row["true"]) & (found == row["predicted"])
         assert set(row["indices"]) == set(np.flatnonzero(chosen))
-        assert (np.diff(rows[row["indices"], row["found"]]) <= 0).all()
+        assert (np.diff(rows[row["indices"], row["predicted"]]) <= 0).all()
         assert row["of_loss"] == pytest.approx(losses[chosen].sum() / losses.sum())
         assert row["of_class"] == pytest.approx(chosen.sum() / (labels == row["true"]).sum())
         solved = np.where(chosen, labels, found)
