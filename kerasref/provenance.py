@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -11,7 +12,16 @@ from pathlib import Path
 
 
 def command() -> str:
-    return shlex.join(["python", *sys.argv])
+    return shlex.join(["python", *map(mask_secrets, sys.argv)])
+
+
+def mask_secrets(text: str) -> str:
+    """Replaces passwords in URLs (`//me:PASSWORD@`) and in options (`password=`, `token=`) by ***.
+
+    A password may contain any character, so what stands between `//me:` and the last @ of a line is replaced.
+    """
+    text = re.sub(r"(\w://[^\s:/@]*):.*@", r"\1:***@", text)
+    return re.sub(r"(?i)(\b\w*(?:password|passwd|pwd|secret|token)=)[^&\s]*", r"\1***", text)
 
 
 def versions() -> dict[str, str]:

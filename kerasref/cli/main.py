@@ -32,14 +32,26 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "compare-pytorch": ("scripts/compare_pytorch.py", "Prove a network equal to its PyTorch twin, layer by layer."),
     },
     "many runs": {
-        "sweep": ("scripts/sweep.py", "Train a recipe many times with varied fields: grid, random or TPE search."),
-        "compare": ("scripts/compare.py", "Compare runs and sweeps on one HTML page."),
-        "estimate": ("scripts/estimate.py", "Estimate memory, time and cost of a training."),
+        "sweep": (
+            "kerasref.lab.sweeps.sweep_command",
+            "Train a recipe many times with varied fields: grid, random or TPE search.",
+        ),
+        "compare": ("kerasref.lab.sweeps.compare_command", "Compare runs on one HTML page, or a model pair."),
+        "estimate": ("kerasref.lab.benchmark.estimate", "Estimate memory, time and cost of a training."),
     },
     "studies": {
-        "check-gradients": ("scripts/check_gradients.py", "Check gradients against two-sided differences in float64."),
-        "find-label-errors": ("scripts/find_label_errors.py", "Rank the labels of a dataset that are probably wrong."),
-        "multi-task": ("scripts/multi_task.py", "Compare one network for all labels with one network a label."),
+        "check-gradients": (
+            "kerasref.lab.studies.check_gradients",
+            "Check gradients against two-sided differences in float64.",
+        ),
+        "find-label-errors": (
+            "kerasref.lab.studies.find_label_errors",
+            "Rank the labels of a dataset that are probably wrong.",
+        ),
+        "multi-task": (
+            "kerasref.lab.studies.multi_task",
+            "Compare one network for all labels with one network a label.",
+        ),
         "benchmark": ("scripts/benchmark.py", "Measure kerasref against PyTorch on this machine."),
     },
     "maintain this repository (in a checkout)": {

@@ -2,9 +2,10 @@
 
 import keras
 import pytest
+from maintain import benchmark as record
+from maintain import benchmark_page as page
 
 from kerasref.errors import UserError
-from kerasref.lab.benchmark import page, record
 from kerasref.lab.benchmark.estimate import images_per_second, memory_of
 from kerasref.recipe import Recipe
 from kerasref.recipes import named_recipe
@@ -86,6 +87,6 @@ def test_throughput_is_the_measured_one_or_scaled_by_work():
     rate, source = images_per_second([steps() | {"multiply_adds": work}], lenet5, named_recipe("lenet5").recipe)
     assert (rate, source) == (250.0, "measured on CPU, 2 cores of some")
     rate, source = images_per_second([steps() | {"multiply_adds": 2 * work}], lenet5, Recipe())
-    assert rate == 500.0 and source.startswith("guessed")
-    with pytest.raises(UserError, match="no training in float32"):
+    assert rate == 500.0 and source.startswith("extrapolated")
+    with pytest.raises(UserError, match="no throughput of a training in float32"):
         images_per_second([], lenet5, Recipe())

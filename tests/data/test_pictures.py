@@ -98,14 +98,14 @@ def test_a_photograph_is_cut_square_from_its_centre():
 
 @pytest.mark.parametrize("hand", ["handwriting", "strokes"])
 def test_every_kind_of_file_gives_back_what_was_written(shared_data, hand):
-    """Pictures of MNIST's digits (picture_set.py) come back looking like the digits they were made of."""
-    import picture_set
+    """Images of MNIST's digits (maintain/digit_images.py) come back looking like the digits they were made of."""
+    from maintain import digit_images
 
     from kerasref.data.idx import read_idx
 
     images = read_idx(shared_data / "mnist" / "t10k-images-idx3-ubyte.gz", 3)[..., None]
     made, files = [], set()
-    for sample in picture_set.make_pictures(images, np.arange(len(images)), seed=11, count=60):
+    for sample in digit_images.make_images(images, np.arange(len(images)), seed=11, count=60):
         if sample.hand != hand:
             continue
         files.add(sample.file)

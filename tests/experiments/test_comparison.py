@@ -6,14 +6,16 @@ import json
 import re
 from pathlib import Path
 
-import compare as compare_script
 import numpy as np
 import pytest
 from scipy import stats
 
 from kerasref.errors import UserError
-from kerasref.lab.sweeps.comparison import compare, is_logarithmic, read_entries, significance
+from kerasref.lab.sweeps import compare_command as compare_script
+from kerasref.lab.sweeps.comparison import compare, read_entries
 from kerasref.lab.sweeps.results_table import add_rows, make_row
+from kerasref.lab.sweeps.significance import significance
+from kerasref.lab.sweeps.values import is_logarithmic, shown, shown_metric
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 
@@ -90,7 +92,7 @@ def test_a_run_without_a_figure_that_is_asked_for_is_left_out_by_name(tmp_path, 
     (RunFiles(runs[0]).exports / "verification.json").write_text(json.dumps({"m.onnx": {"latency_ms": 1.0}}))
     compare_script.main([*map(str, runs), "--choose", "seconds + latency_ms", "--out", str(tmp_path / "page.html")])
     said = capsys.readouterr().out
-    assert "1. -4.0" in said and "1 runs without a place" in said
+    assert "1. -4.0" in said and "1 runs are not ranked" in said
     assert f"{runs[1]}: it has no latency_ms yet; measure it with python scripts/export.py" in said
 
 
@@ -108,7 +110,7 @@ def test_what_is_asked_for_is_measured_on_one_split(tmp_path, capsys):
 
     assert best().mean == 0.7
     compare_script.main([*map(str, runs), "--choose", "accuracy", "--out", str(tmp_path / "page.html")])
-    assert "by accuracy (the sum that was asked for, on validation), mean" in capsys.readouterr().out
+    assert "by accuracy (the requested sum on validation), mean" in capsys.readouterr().out
     unfinished = write_run(tmp_path / "unfinished", finished=False)
     assert best(unfinished).mean == 0.7
     RunFiles(runs[1]).validation_file.unlink()
@@ -148,7 +150,7 @@ def test_the_last_resort_is_called_what_it_is(tmp_path):
 def test_runs_of_other_data_sets_are_warned_of(tmp_path, capsys):
     runs = [str(write_run(tmp_path / name, 0.5, dataset=name)) for name in ("digits", "mnist")]
     compare_script.main([*runs, "--out", str(tmp_path / "page.html")])
-    assert "warning: the runs' data sets differ (digits, mnist)" in capsys.readouterr().out
+    assert "warning: the runs' datasets differ (digits, mnist)" in capsys.readouterr().out
     compare_script.main([runs[0], "--out", str(tmp_path / "page.html")])
     assert "warning" not in capsys.readouterr().out
 
@@ -188,22 +190,75 @@ def test_significance_says_worse_where_the_common_seeds_do(tmp_path):
 def test_significance_is_the_paired_test_in_words(nine_runs):
     first, second = significance(compare(read_entries(nine_runs)))
     others = ((0.80, 0.84, 0.82), (0.83, 0.82, 0.80))
-    p = sorted(stats.ttest_rel((0.90, 0.91, 0.93), other).pvalue for other in others)
+    tests = [stats.ttest_rel((0.90, 0.91, 0.93), other) for other in others]
     assert "learning_rate=0.01 is better than learning_rate=0.1 by 0.0933 on average" in " ".join((first, second))
     assert "learning_rate=0.001 by 0.0967" in " ".join((first, second))
-    assert f"p = {2 * p[0]:.2g}" in first and "more than chance" in first
-    assert f"p = {max(2 * p[0], p[1]):.2g}" in second
+    for line, test in zip((first, second), tests, strict=True):  # two comparisons: Bonferroni's p and intervals
+        low, high = test.confidence_interval(0.975)
+        assert f"p = {2 * test.pvalue:.2g})" in line
+        assert f"interval of the gain {low:.4f} to {high:.4f}" in line
+    assert "more than chance" in first
+    assert f"not told apart; a difference below {(high - low) / 2:.4f} could not have been significant" in second
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_interval_and_p_agree_and_stay_within_the_metrics_range(tmp_path, seed):
+    """Random values of four settings over two or three seeds: wide intervals, p on both sides of 0.05."""
+    rng = np.random.default_rng(seed)
+    runs = []
+    for setting, gap in enumerate((0.0, 0.02, 0.2, 0.8)):
+        for i in range(2 + seed % 2):
+            value = float(np.clip(0.95 - gap + rng.normal(0, 0.02), 0, 1))
+            runs.append(write_run(tmp_path / f"{setting}-{i}", value, batch_size=setting + 1, seed=i))
+    for criterion in (None, "accuracy"):
+        lines = significance(compare(read_entries(runs)) if criterion is None else _chosen_by_accuracy(runs))
+        assert len(lines) == 3
+        for line in lines:
+            low, high = map(float, re.search(r"gain (\S+) to ([^,\s]+)", line).groups())
+            p = float(re.search(r"p = ([^)]+)\)", line)[1])
+            assert -1 <= low < high <= 1
+            assert (p < 0.05) == (low > 0 or high < 0) == ("more than chance" in line)
+            assert "equal" not in line and ("not told apart" in line) == (p >= 0.05)
+
+
+def _chosen_by_accuracy(runs):
+    for run in runs:
+        value = RunFiles(run).history()[-1]["val_accuracy"]
+        chosen = {"name": "macro_f1", "value": value, "higher_is_better": True}
+        RunFiles(run).write_metrics({"accuracy": value, "selection_metric": chosen}, RunFiles(run).validation_file)
+    return compare(read_entries(runs, "accuracy"))
+
+
+def test_a_metric_without_limit_has_intervals_without_one(tmp_path):
+    values = {1: (0.2, 1.9), 2: (3.0, 7.5)}
+    runs = [
+        write_run(tmp_path / f"{size}-{seed}", value, "log_loss", batch_size=size, seed=seed)
+        for size, losses in values.items()
+        for seed, value in enumerate(losses)
+    ]
+    (line,) = significance(compare(read_entries(runs)))
+    low, high = stats.ttest_rel((3.0, 7.5), (0.2, 1.9)).confidence_interval()
+    assert f"{low:.4f} to {high:.4f}" in line and high > 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-4, "0.0001"), (3e-4, "0.0003"), (0.12345, "0.12345"), (0.12346, "0.12346"), (0.1, "0.1"), (3e-05, "3e-05")],
+)
+def test_small_rates_and_near_ones_keep_their_digits(value, text):
+    assert shown(value) == text
+    assert shown_metric(0.00034) == "0.00034" and shown_metric(0.98765) == "0.9877" and shown_metric(0.0) == "0.0000"
 
 
 def test_significance_says_when_it_can_say_nothing(tmp_path, nine_runs):
     def lines(*runs):
         return significance(compare(read_entries(runs)))
 
-    assert lines(nine_runs[0]) == ["there is one setting only: nothing to test"]
+    assert lines(nine_runs[0]) == ["one setting: nothing to test"]
     assert "1 seed in common" in lines(nine_runs[0], nine_runs[3])[0]
-    assert "0 seed in common" in lines(nine_runs[0], nine_runs[4])[0]
+    assert "0 seeds in common" in lines(nine_runs[0], nine_runs[4])[0]
     noise = [write_run(tmp_path / f"n{s}", (0.80, 0.84, 0.83)[s], learning_rate=0.3, seed=s) for s in range(3)]
-    assert "may well be chance" in lines(*nine_runs[:3], *noise)[0]
+    assert "not told apart; a difference below 0.0" in lines(*nine_runs[:3], *noise)[0]
     same = [write_run(tmp_path / f"s{s}", (0.80, 0.84, 0.82)[s], learning_rate=0.4, seed=s) for s in range(3)]
     assert "0.0000 in each of 3 seeds" in lines(*nine_runs[:3], *same)[0]
 
@@ -223,7 +278,7 @@ def test_the_page_of_a_sweep_has_everything_and_loads_nothing(tmp_path, nine_run
 
     compare_script.main([str(sweep), "--significance"])
     said = capsys.readouterr().out
-    assert "  1. 0.9" in said and "2 runs without a place" in said and str(sweep / "comparison.html") in said
+    assert "  1. 0.9" in said and "2 runs are not ranked" in said and str(sweep / "comparison.html") in said
     page = (sweep / "comparison.html").read_text(encoding="utf-8")
     for part in ("table", "left-out", "significance", "curves", "coordinates", "importance", "fields"):
         assert f'<section id="{part}">' in page
@@ -240,7 +295,7 @@ def test_the_page_of_a_sweep_has_everything_and_loads_nothing(tmp_path, nine_run
 def test_one_run_and_runs_that_differ_in_nothing_are_a_page_too(tmp_path, nine_runs, capsys):
     out = tmp_path / "page.html"
     compare_script.main([str(nine_runs[0]), "--out", str(out)])
-    assert "Nothing but the seed" in out.read_text(encoding="utf-8")
+    assert "The runs differ only in the seed" in out.read_text(encoding="utf-8")
     compare_script.main([*map(str, nine_runs[:3]), "--out", str(out), "--significance"])
     assert "3 runs, 1 setting<" in out.read_text(encoding="utf-8")
 

@@ -3,14 +3,10 @@
 import json
 import shlex
 
-import experiment as experiment_script
 import pytest
-import sweep
-from PIL import Image
-
-from kerasref.errors import RunError, UserError
-from kerasref.lab.studies import notes_experiments
-from kerasref.lab.studies.notes_experiments import (
+from maintain import experiments as experiment_script
+from maintain import experiments as notes_experiments
+from maintain.experiments import (
     FOLDER,
     PAGE,
     Experiment,
@@ -23,8 +19,12 @@ from kerasref.lab.studies.notes_experiments import (
     settings_of,
     table,
 )
-from kerasref.lab.sweeps.comparison import shown
+from PIL import Image
+
+from kerasref.errors import RunError, UserError
+from kerasref.lab.sweeps import sweep_command as sweep
 from kerasref.lab.sweeps.results_table import add_rows, make_row, read_rows
+from kerasref.lab.sweeps.values import shown
 
 
 @pytest.mark.parametrize("name", names())
@@ -46,7 +46,7 @@ def test_page_and_picture_are_those_of_the_results(name):
     experiment = read_experiment(name)
     page = PAGE.read_text(encoding="utf-8")
     assert f"<!-- experiment {name} -->\n{block(experiment)}\n<!-- /experiment {name} -->" in page
-    with Image.open(experiment.picture) as picture:
+    with Image.open(experiment.plot_file) as picture:
         assert picture.info["Source"] == digest(experiment)
 
 
@@ -118,12 +118,12 @@ def test_a_field_as_x_is_a_column_a_value():
 
 @pytest.mark.parametrize("rows", [ROWS, []])
 def test_results_with_a_setting_that_no_run_finished_replace_none(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr(notes_experiments, "RESULTS", tmp_path)
+    monkeypatch.setattr(notes_experiments, "EXPERIMENTS", tmp_path)
     experiment = Experiment("test", "", y=("loss",))
     experiment.results.write_text("measured")
     new = tmp_path / "new" / "results.csv"
     add_rows(new, rows)
-    with pytest.raises(RunError, match=r"optimizer=adam has no finished run: loss is nan|no run was begun"):
+    with pytest.raises(RunError, match=r"optimizer=adam has no finished run: loss is nan|no run was started"):
         keep_results(experiment, new, 1.0)
     assert experiment.results.read_text() == "measured" and not experiment.results.with_suffix(".json").exists()
     add_rows(new, ROWS[:4], anew=True)
@@ -138,7 +138,7 @@ def test_a_setting_without_a_finished_run_is_drawn_as_empty_axes():
 
 
 def test_the_page_names_the_data_set_that_was_given(tmp_path, monkeypatch):
-    monkeypatch.setattr(notes_experiments, "RESULTS", tmp_path / "kept")
+    monkeypatch.setattr(notes_experiments, "EXPERIMENTS", tmp_path / "kept")
     experiment = Experiment("test", "", y=("loss",), sweep="lenet5 --grid lr=0.1,0.01")
     rows = [make_row(number=n, epoch=1, params={"learning_rate": 1 / n}, seed=0, run_dir="r", loss=n) for n in (1, 2)]
     add_rows(tmp_path / "results.csv", rows)

@@ -117,7 +117,8 @@ def test_two_workers_share_a_sweep_in_postgresql_and_one_is_killed(url, tmp_path
     assert b.wait(60) == 0
     assert start("c").wait(60) == 0  # what was a's, should b have been done before a's death
     assert sorted(row["run"] for row in read_rows(sweep.results)[0]) == list(range(1, 9))
-    trials = optuna.load_study(study_name=sweep.study.study_name, storage=url).trials
+    assert optuna.load_study(study_name=sweep.study.study_name, storage=url).trials
+    trials = sweep.settings().values()
     assert collections.Counter(trial.state.name for trial in trials) == {"COMPLETE": 8}
     assert [trial.value for trial in trials] == list(range(1, 9))
     lines = [line.split() for line in begun.read_text().splitlines()]

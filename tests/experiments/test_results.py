@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from maintain import results as results_script
+from maintain.pages import replace_between
+from maintain.results import reached, read, result_text, summarize
 
-import results as results_script
 from kerasref.errors import UserError
-from kerasref.lab.studies.results import in_words, reached, read, replace_between, summarize
 from kerasref.recipes import RECIPES
 
 README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text(encoding="utf-8")
@@ -15,7 +16,7 @@ TABLE = README.split("<!-- results -->")[1].split("<!-- /results -->")[0].splitl
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipes_result_is_that_of_its_rows(name):
-    assert RECIPES[name].result == in_words(read(), name)
+    assert RECIPES[name].result == result_text(read(), name)
     lines = [line for line in TABLE if line.startswith(f"| `{name}` |")]
     summaries = list(reached(read(), name).values()) or ["never run to the end"]
     assert len(lines) == len(summaries)
@@ -37,9 +38,9 @@ def test_a_summary_is_over_seeds_of_the_recipe_as_it_stands():
 
 def test_what_a_recipe_reached_on_another_data_set_names_it():
     rows = [{**_row(seed, 0.9), "recipe": "resnet20", "dataset": "other"} for seed in (0, 1)]
-    assert in_words(rows, "resnet20") == "90.00 ± 0.00 % (2 seeds) on other"
+    assert result_text(rows, "resnet20") == "90.00 ± 0.00 % (2 seeds) on other"
     own = {**_row(0, 0.5), "recipe": "resnet20", "dataset": RECIPES["resnet20"].recipe.dataset}
-    assert in_words([*rows, own], "resnet20") == "50.00 % (1 seed), 90.00 ± 0.00 % (2 seeds) on other"
+    assert result_text([*rows, own], "resnet20") == "50.00 % (1 seed), 90.00 ± 0.00 % (2 seeds) on other"
 
 
 def test_nothing_to_add_is_said():

@@ -17,17 +17,17 @@ def test_the_notes_example_prints_as_there():
     params = OrderedDict(lr=[0.01, 0.001], batch_size=[1000, 10000])
     runs = RunBuilder.get_runs(params)
     assert [str(run) for run in runs] == [
-        "RunFiles(lr=0.01, batch_size=1000)",
-        "RunFiles(lr=0.01, batch_size=10000)",
-        "RunFiles(lr=0.001, batch_size=1000)",
-        "RunFiles(lr=0.001, batch_size=10000)",
+        "Run(lr=0.01, batch_size=1000)",
+        "Run(lr=0.01, batch_size=10000)",
+        "Run(lr=0.001, batch_size=1000)",
+        "Run(lr=0.001, batch_size=10000)",
     ]
     assert (runs[0].lr, runs[0].batch_size) == (0.01, 1000)
 
 
 def test_a_fit_of_ones_own_has_any_hyperparameters():
     (run,) = RunBuilder.get_runs({"num_workers": [4], "filters": [32], "shuffle": [True]})
-    assert str(run) == "RunFiles(num_workers=4, filters=32, shuffle=True)"
+    assert str(run) == "Run(num_workers=4, filters=32, shuffle=True)"
 
 
 @hypothesis.given(st.dictionaries(st.sampled_from(FIELDS), st.lists(st.integers(), min_size=1, max_size=4), max_size=4))

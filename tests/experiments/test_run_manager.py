@@ -14,7 +14,7 @@ from rich.console import Console
 
 from kerasref.errors import UserError
 from kerasref.lab.sweeps.live_table import LiveTable, make_table
-from kerasref.lab.sweeps.results_table import FIGURES, make_row
+from kerasref.lab.sweeps.results_table import METRICS, make_row
 from kerasref.lab.sweeps.run_builder import RunBuilder
 from kerasref.lab.sweeps.run_manager import RunManager
 
@@ -136,7 +136,7 @@ def test_a_terminal_that_is_too_small_shows_the_last_rows():
 
 def test_80_columns_hold_the_notes_table_with_no_number_cut():
     params = {"learning_rate": 0.001, "batch_size": 10000}
-    figures = dict.fromkeys((*FIGURES, "val_loss", "val_accuracy"), 0.123456789)
+    figures = dict.fromkeys((*METRICS, "val_loss", "val_accuracy"), 0.123456789)
     rows = [make_row(number=n, epoch=n, params=params | {"units": n}, seed=7, run_dir="r", **figures) for n in (1, 2)]
     rows.append(make_row(number=3, params=params, seed=7, run_dir="r", reason="loss is [nan] at epoch 1"))
     text = screen(lambda table: table.console.print(make_table(rows)), width=80)

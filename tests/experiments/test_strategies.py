@@ -2,15 +2,14 @@
 
 import dataclasses
 
-import find_label_errors
-import multi_task as multi_task_script
 import numpy as np
 import pytest
 from PIL import Image
 
 from kerasref.build import load_data
 from kerasref.errors import UserError
-from kerasref.lab.studies import label_errors
+from kerasref.lab.studies import find_label_errors, label_errors
+from kerasref.lab.studies import multi_task as multi_task_script
 from kerasref.lab.studies.label_errors import Suspects, plant_errors, planted_recall
 from kerasref.lab.studies.multi_task import MultiTask, compare, table
 from kerasref.lab.studies.out_of_fold import out_of_fold_probabilities

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import optuna
 import pytest
-import sweep as sweep_script
 
 from kerasref.errors import RunError, UserError
+from kerasref.lab.sweeps import sweep_command as sweep_script
 from kerasref.lab.sweeps.plan import Outcome, Plan
 from kerasref.lab.sweeps.results_table import add_rows, make_row, read_rows
 from kerasref.lab.sweeps.sweep import Sweep
@@ -37,7 +37,8 @@ def record(job):
 
 
 def states(sweep):
-    return collections.Counter(trial.state.name for trial in sweep.study.get_trials())
+    """Of the settings; a trial whose process died is followed by a copy."""
+    return collections.Counter(trial.state.name for trial in sweep.settings().values())
 
 
 def runs(sweep):
@@ -151,7 +152,7 @@ def test_a_killed_process_leaves_its_setting_to_the_next(tmp_path):
     worker.wait()
     sweep.work(record)
     assert sorted(runs(sweep)) == [1, 2, 3, 4]
-    assert [trial.value for trial in sweep.study.get_trials()] == pytest.approx(
+    assert [trial.value for trial in sweep.settings().values()] == pytest.approx(
         [(1.0 + 0.991) / 2, (-0.009 + 0.991) / 2]
     )
     assert (tmp_path / "trained").read_text() == "a 1\na 2\n"

@@ -3,9 +3,9 @@
 import dataclasses
 
 import pytest
-import sweep as sweep_script
 
 from kerasref.errors import RunError, UserError
+from kerasref.lab.sweeps import sweep_command as sweep_script
 from kerasref.lab.sweeps.plan import NotReady, Outcome, Plan
 from kerasref.lab.sweeps.results_table import add_rows, make_row, read_rows
 from kerasref.lab.sweeps.sweep import Sweep
@@ -40,7 +40,7 @@ def test_a_data_set_that_is_gone_ends_the_sweep_and_costs_no_run(tmp_path):
 
 def test_a_worker_tells_what_is_not_there_from_a_run_that_fails(tmp_path, monkeypatch):
     sweep = Sweep.start(tmp_path, plan("dataset=no/such/folder"))
-    job = next(sweep._unfinished(sweep._claim()[0]))
+    job = next(sweep.unfinished(sweep.claim()[0]))
     with pytest.raises(NotReady, match="no/such/folder: no such folder"):
         train_run(job, Execution())
     there = dataclasses.replace(job, recipe=dataclasses.replace(SMALLEST, classes=("0", "cat")))

@@ -24,8 +24,8 @@ def test_a_run_of_a_sweep_is_a_run_directory_pruned_or_not(tmp_path):
     base = Recipe(model="softmax_regression", dataset="digits", validation=0.1, epochs=3, learning_rate=0.01)
     plan = Plan(name="test", base=dataclasses.asdict(base), how="grid", fields=("batch_size=100,200",))
     sweep = Sweep.start(tmp_path, plan)
-    claims = [sweep._claim(), sweep._claim()]  # held: a lock that nobody holds is a dead process's
-    first, second = (next(sweep._unfinished(trial)) for trial, _ in claims)
+    claims = [sweep.claim(), sweep.claim()]  # held: a lock that nobody holds is a dead process's
+    first, second = (next(sweep.unfinished(trial)) for trial, _ in claims)
 
     outcome = train_run(first, Execution())
     folder = tmp_path / "runs" / "0001"

@@ -1,6 +1,5 @@
 """check_gradients.py and edges.py as a user calls them."""
 
-import check_gradients
 import keras
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ from PIL import Image
 
 from kerasref.cli import edges
 from kerasref.errors import UserError
+from kerasref.lab.studies import check_gradients
 
 
 def test_gradients_of_a_network_by_name(capsys):

@@ -9,17 +9,16 @@ import time
 from pathlib import Path
 
 from kerasref.errors import RunError
-from kerasref.lab.benchmark.turns import Worker, alternate
+from kerasref.lab.benchmark.turns import Worker, alternate, report
 from kerasref.recipes import named_recipe
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TARGET = 0.99  # of MNIST's test set
 NOTES_EVERY = 2  # the notes' program runs before every so many-th seed of ours; it takes minutes
 LOADER_WORKERS = (0, 2)
 BATCHES = 100  # a pipeline is measured by so many: what an epoch takes to begin is not to count for a batch
 
 
-def measure_pipelines(sets: dict[str, str], data_dir: str | None, seconds: float, rounds: int, say=print) -> list[dict]:
+def measure_pipelines(sets: dict[str, str], data_dir: str | None, seconds: float, rounds: int) -> list[dict]:
     """A row a recipe of `sets` (recipe -> data set): pictures a second, ours and a DataLoader with 0 and 2 workers."""
     rows = []
     for recipe_name, dataset in sets.items():
@@ -43,11 +42,11 @@ def measure_pipelines(sets: dict[str, str], data_dir: str | None, seconds: float
                     worker.close()
         row = {"part": "pipelines", "workload": recipe_name, "dataset": Path(dataset).name, "rates": rates}
         rows.append(row | {"others": others})
-        say(f"{recipe_name} on {Path(dataset).name}: " + ", ".join(f"{k} {v[-1]:,.0f}/s" for k, v in rates.items()))
+        report(f"{recipe_name} on {Path(dataset).name}: " + ", ".join(f"{k} {v[-1]:,.0f}/s" for k, v in rates.items()))
     return rows
 
 
-def measure_mnist(recipe_name: str, seeds: int, data_dir: str | None, say=print) -> list[dict]:
+def measure_mnist(recipe_name: str, seeds: int, data_dir: str | None) -> list[dict]:
     """A row: seconds of whole processes until the test set first gave 99.0 %, and of the notes' program to its end.
 
     What is counted begins with the start of the process: imports, reading the data, every look at the test set.
@@ -59,22 +58,22 @@ def measure_mnist(recipe_name: str, seeds: int, data_dir: str | None, say=print)
             if seed % NOTES_EVERY == 0:
                 seconds, events = _follow("kerasref.lab.parity.notes_program", folder, str(seed))
                 notes.append({"seed": seed, "seconds": seconds, "accuracy": events[-1]["accuracy"]})
-                say(f"the notes' program: {notes[-1]}")
+                report(f"the notes' program: {notes[-1]}")
             run_dir = str(Path(folder) / f"run-{seed}")
             program = ("kerasref.lab.benchmark.training_program", recipe_name, str(seed), run_dir, data_dir)
             seconds, events = _follow(*program, until=lambda event: event.get("accuracy", 0) >= TARGET)
             epochs = [event for event in events if event["event"] == "epoch"]
             reached = epochs[-1]["accuracy"] >= TARGET
             ours.append({"seed": seed, "seconds": seconds if reached else None, "epochs": epochs})
-            say(f"{recipe_name}, seed {seed}: {seconds:.1f} s, {[epoch['accuracy'] for epoch in epochs]}")
+            report(f"{recipe_name}, seed {seed}: {seconds:.1f} s, {[epoch['accuracy'] for epoch in epochs]}")
     return [{"part": "mnist", "workload": recipe_name, "target": TARGET, "ours": ours, "notes": notes}]
 
 
-def measure_startup(rounds: int, data_dir: str | None, say=print) -> list[dict]:
+def measure_startup(scripts: Path, rounds: int, data_dir: str | None) -> list[dict]:
     """A row a command: seconds until it ends, or until the first step of a training on MNIST is done."""
     python = [sys.executable]
     commands = {
-        "`python scripts/train.py --help`": [*python, str(SCRIPTS / "train.py"), "--help"],
+        "`python scripts/train.py --help`": [*python, str(scripts / "train.py"), "--help"],
         "`import kerasref`": [*python, "-c", "import kerasref"],
         "`import tensorflow, keras`": [*python, "-c", "import tensorflow, keras"],
         "`from kerasref.training import train`": [*python, "-c", "from kerasref.training import train"],
@@ -105,11 +104,11 @@ def measure_startup(rounds: int, data_dir: str | None, say=print) -> list[dict]:
             if turn:
                 for name, value in seconds.items():
                     taken.setdefault(name, []).append(value)
-            say(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
+            report(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
     return [{"part": "startup", "workload": name, "seconds": values} for name, values in taken.items()]
 
 
-def measure_memory(data_dir: str | None, say=print) -> list[dict]:
+def measure_memory(scripts: Path, data_dir: str | None) -> list[dict]:
     """A row a program that trains on MNIST for an epoch: its highest resident bytes, as the system counts them."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +116,7 @@ def measure_memory(data_dir: str | None, say=print) -> list[dict]:
         more = ["--data-dir", data_dir] if data_dir else []
         programs = {
             f"`python scripts/train.py {recipe} --epochs 1`": [
-                *(str(SCRIPTS / "train.py"), recipe, "--epochs", "1", "--run-dir", f"{folder}/{recipe}", *more),
+                *(str(scripts / "train.py"), recipe, "--epochs", "1", "--run-dir", f"{folder}/{recipe}", *more),
             ]
             for recipe in ("mnist_cnn", "mnist_cnn_fast", "lenet5")
         }
@@ -130,17 +129,17 @@ def measure_memory(data_dir: str | None, say=print) -> list[dict]:
                 raise RunError(f"{name} ended with {process.returncode}")
             kilobytes = usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
             rows.append({"part": "memory", "workload": name, "resident": kilobytes * 1024})
-            say(f"{name}: {kilobytes / 1e6:.2f} GB resident")
+            report(f"{name}: {kilobytes / 1e6:.2f} GB resident")
     return rows
 
 
-def measure_profiles(workloads: tuple[str, ...], precisions: tuple[str, ...], say=print) -> list[dict]:
+def measure_profiles(workloads: tuple[str, ...], precisions: tuple[str, ...]) -> list[dict]:
     """A row a network and arithmetic: what our training step consists of (`kerasref.lab.benchmark.profile`)."""
     rows = []
     for workload in workloads:
         for precision in precisions:
             rows.append(json.loads(_run("kerasref.lab.benchmark.profile", workload, precision).splitlines()[-1]))
-            say(f"{workload} {precision}: a step takes {rows[-1]['step']:.1f} ms")
+            report(f"{workload} {precision}: a step takes {rows[-1]['step']:.1f} ms")
     return rows
 
 

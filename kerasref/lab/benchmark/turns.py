@@ -19,6 +19,10 @@ UNDISTURBED = 0.05  # share of the machine that other processes may take in a tu
 PATIENCE = 4  # times as many rounds are tried as are asked for, before disturbed ones are taken
 
 
+def report(line: str) -> None:
+    print(line, flush=True)
+
+
 class Worker:
     """A `kerasref.lab.benchmark.worker` process; `facts` is what it said of itself."""
 
@@ -104,7 +108,6 @@ def compare_steps(
     rounds: int,
     backend: str = "tensorflow",
     settings: tuple[str, ...] = TORCH_SETTINGS,
-    say=print,
 ) -> list[dict]:
     """Rows of one workload, one a precision and mode: images a second of both sides, round by round.
 
@@ -120,7 +123,7 @@ def compare_steps(
         sides, rows = {}, []
         for precision in precisions:
             ours = open_worker(KERAS, backend=backend, workload=name, precision=precision)
-            trials, best = _best_torch(open_worker, workload, precision, settings, seconds, say)
+            trials, best = _best_torch(open_worker, workload, precision, settings, seconds)
             peak = max(w.measure("matmul", 0.5)["rate"] for _ in range(PEAK_TURNS) for w in (ours, *best.values()))
             sides[precision] = ours, best, trials, peak
         for mode in MODES:
@@ -147,14 +150,14 @@ def compare_steps(
                     "others": others,
                 }
                 rows.append(row)
-                say(f"{name} {mode} {precision}: {summary(row)}")
+                report(f"{name} {mode} {precision}: {summary(row)}")
         return rows
     finally:
         for worker in opened:
             worker.close()
 
 
-def compare_fused(name: str, precisions: tuple[str, ...], *, seconds: float, rounds: int, say=print) -> list[dict]:
+def compare_fused(name: str, precisions: tuple[str, ...], *, seconds: float, rounds: int) -> list[dict]:
     """A row an arithmetic: images a second in training, with `kerasref.training.fused` and without."""
     rows = []
     for precision in precisions:
@@ -169,11 +172,11 @@ def compare_fused(name: str, precisions: tuple[str, ...], *, seconds: float, rou
         rates = {"fused": rates[True], "plain": rates[False]}
         rows.append({"part": "fused", "workload": name, "precision": precision, "others": others, **rates})
         fused, plain = (statistics.median(rates[side]) for side in ("fused", "plain"))
-        say(f"{name} {precision}: fused {fused:,.4g}, Keras' own {plain:,.4g} images a second")
+        report(f"{name} {precision}: fused {fused:,.4g}, Keras' own {plain:,.4g} images a second")
     return rows
 
 
-def _best_torch(open_worker, workload, precision, settings, seconds, say):
+def _best_torch(open_worker, workload, precision, settings, seconds):
     """By mode: the rate of every setting, or why it failed; and the worker of the fastest."""
     trials, best = {mode: {} for mode in MODES}, {}
     for setting in settings:
@@ -190,7 +193,7 @@ def _best_torch(open_worker, workload, precision, settings, seconds, say):
             trials[mode][setting] = rate
             if mode not in best or rate > trials[mode][best[mode].facts["settings"]]:
                 best[mode] = worker
-        say(f"  PyTorch {precision} {setting}: {', '.join(f'{mode} {trials[mode].get(setting)}' for mode in MODES)}")
+        report(f"  PyTorch {precision} {setting}: {', '.join(f'{mode} {trials[mode].get(setting)}' for mode in MODES)}")
         for loser in candidates - set(best.values()):
             loser.close()
     if len(best) < len(MODES):

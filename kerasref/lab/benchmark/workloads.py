@@ -7,6 +7,7 @@ from kerasref.recipes import named_recipe
 
 PRECISIONS = ("float32", "bfloat16")
 MODES = ("train", "infer")
+PASSES = {"train": 3, "infer": 1}  # forward passes; a backward pass costs two
 TORCH_SETTINGS = ("eager", "channels_last", "compiled", "compiled channels_last")
 SMALL_RATE = 1e-6  # one batch is trained on over and over: the weights are to stay where they are
 

@@ -1,18 +1,20 @@
-"""The comparison as one HTML page that opens without the network; the page itself is comparison.html."""
+"""The comparison as one HTML page that loads nothing; the template is comparison.html."""
 
 from pathlib import Path
 
 from kerasref.atomic import write_atomically
 from kerasref.evaluation.plots import svg
-from kerasref.lab.sweeps.comparison import Comparison, shown, significance
+from kerasref.lab.sweeps.comparison import Comparison
 from kerasref.lab.sweeps.comparison_plots import plot_curves_together, plot_importance, plot_parallel_coordinates
+from kerasref.lab.sweeps.significance import significance
+from kerasref.lab.sweeps.values import shown, shown_metric
 from kerasref.page import templates
 
-TEMPLATES = templates(Path(__file__).parent, shown=shown)
+TEMPLATES = templates(Path(__file__).parent, shown=shown, shown_metric=shown_metric)
 
 
 def write_page(file: Path, comparison: Comparison, with_significance: bool = False) -> None:
-    """Writes the page, whole or as before."""
+    """Writes the page atomically."""
     several = len(comparison.settings) > 1
     page = TEMPLATES.get_template("comparison.html").render(
         comparison=comparison,

@@ -7,7 +7,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kerasref.evaluation.diagnosis import column
 from kerasref.evaluation.plots import MUTED, STYLE, TRAIN
-from kerasref.lab.sweeps.comparison import Comparison, is_logarithmic, is_number, shown
+from kerasref.lab.sweeps.comparison import Comparison
+from kerasref.lab.sweeps.values import is_logarithmic, is_number, shown
 
 COLOURED = 8  # settings with a colour and a name of their own
 

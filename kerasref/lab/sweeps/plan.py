@@ -1,4 +1,4 @@
-"""What a sweep does, as sweep.json holds it, and the runs that follow from it."""
+"""The plan of a sweep, as sweep.json holds it, and the runs that follow from it."""
 
 import dataclasses
 import json
@@ -13,17 +13,18 @@ from kerasref.atomic import write_atomically
 from kerasref.errors import RunError, UserError
 from kerasref.lab.sweeps.run_builder import RunBuilder
 from kerasref.lab.sweeps.search_space import edges, field_value, parse_space
+from kerasref.provenance import mask_secrets
 from kerasref.recipe import Recipe, from_dict, parse_ratio
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep does; sweep.json holds it."""
+    """What is varied and how; the content of sweep.json."""
 
     name: str
     """Name of the recipe."""
     base: dict
-    """Its fields, with what was set for all runs."""
+    """Its fields, with those set for all runs."""
     how: Literal["grid", "random", "search"]
     fields: tuple[str, ...]
     """As on the command line: learning_rate=log:1e-4..1e-1."""
@@ -55,7 +56,7 @@ class Plan:
         return (len(self.grid()) if self.trials is None else self.trials) * self.seeds
 
     def check(self) -> None:
-        """Raises UserError where a recipe refuses a setting of the grid, or an end of a range."""
+        """Raises UserError if a recipe refuses a setting of the grid, or an end of a range."""
         if not self.fields:
             raise UserError("nothing to vary; give FIELD=VALUE,VALUE…, such as learning_rate=0.01,0.001")
         if self.how == "grid":
@@ -65,16 +66,13 @@ class Plan:
             first = {field: edges(distribution)[0] for field, distribution in space.items()}
             settings = [{**first, field: value} for field in space for value in edges(space[field])]
         for recipe in map(self.recipe, settings):
+            hint = f"found validation {recipe.validation}; give validation=0.1"
             if parse_ratio(recipe.validation)[1]:
                 continue
             if self.how != "grid":
-                found = f"--{self.how} chooses by the validation split, found validation {recipe.validation}"
-                raise UserError(f"{found}; give validation=0.1")
-            if not self.higher_is_better:  # without a split the training accuracy is what is compared
-                raise UserError(
-                    f"{recipe.selection_metric} needs a validation split, found validation {recipe.validation}; "
-                    "give validation=0.1"
-                )
+                raise UserError(f"--{self.how} chooses by the validation split, {hint}")
+            if not self.higher_is_better:  # without a split the training accuracy is compared
+                raise UserError(f"{recipe.selection_metric} needs a validation split, {hint}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Job:
     """One run to train: the setting `params` with one of the seeds."""
 
     number: int
-    """From 1 on, the notes' count of runs."""
+    """From 1 on, as the notes count runs."""
     name: str
     """Of the recipe, in the table of recipes."""
     params: dict
@@ -92,7 +90,7 @@ class Job:
     run_dir: str
     """Below the folder of results.csv."""
     trial: optuna.Trial | None = None
-    """To report to and be pruned by; None unless the search prunes it."""
+    """Reported to, and may prune the run; None unless the search prunes it."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +103,19 @@ class Outcome:
 
 
 class NotReady(RunError):
-    """Device or data set are not there: no run's fault. It ends the sweep, and costs no run."""
+    """Device or dataset are missing, which is no run's fault: the sweep ends, and no run counts as failed."""
 
 
 def write_plan(folder: Path, plan: Plan, storage: str | None) -> None:
-    """Writes sweep.json, or raises UserError where it holds another plan; `trials` may grow."""
+    """Writes sweep.json; raises UserError if it holds a different plan. `trials` may grow.
+
+    storage: without its password.
+    """
     file = folder / "sweep.json"
     now = json.loads(json.dumps(dataclasses.asdict(plan))) | {"storage": storage}
     if file.exists():
         before = _read(folder)
+        before["storage"] = before.get("storage") and mask_secrets(before["storage"])  # of an earlier version
         for key in now.keys() - {"trials", "base"}:
             _expect_same(folder, key, before.get(key), now[key])
         for field in now["base"]:
@@ -128,7 +130,7 @@ def write_plan(folder: Path, plan: Plan, storage: str | None) -> None:
 
 
 def read_plan(folder: Path) -> tuple[Plan, str]:
-    """The plan and the name of its study; raises UserError where there is none."""
+    """Returns the plan and the name of its study; raises UserError if there is none."""
     content = _read(folder)
     fields = {field.name: content[field.name] for field in dataclasses.fields(Plan)}
     return Plan(**{**fields, "fields": tuple(fields["fields"])}), content["study"]
@@ -138,14 +140,12 @@ def _read(folder: Path) -> dict:
     try:
         return json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder}/sweep.json cannot be read ({error}); expected a folder of scripts/sweep.py"
-        ) from None
+        raise UserError(f"{folder}/sweep.json cannot be read ({error}); expected a folder of sweep.py") from None
 
 
 def _expect_same(folder: Path, name: str, old, new) -> None:
     if old != new:
         raise UserError(
             f"{folder} holds another sweep: {name} is {old!r} there, found {new!r}; "
-            "go on with the same command, or choose another --out"
+            "continue with the same command, or choose another --out"
         )

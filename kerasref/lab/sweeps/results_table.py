@@ -19,7 +19,7 @@ from kerasref.atomic import write_atomically
 KEY = ("run", "epoch")  # a row with the same ones replaces the earlier: the epoch was trained again after a stop
 
 
-FIGURES = ("loss", "accuracy", "epoch duration", "run duration")  # named and ordered as in the notes
+METRICS = ("loss", "accuracy", "epoch duration", "run duration")  # named and ordered as in the notes
 
 
 def make_row(*, number, params: dict, seed, run_dir, epoch=None, reason=None, **figures) -> dict:
@@ -30,7 +30,7 @@ def make_row(*, number, params: dict, seed, run_dir, epoch=None, reason=None, **
     return {
         "run": number,
         "epoch": epoch,
-        **{name: figures.get(name) for name in FIGURES},
+        **{name: figures.get(name) for name in METRICS},
         **params,
         **{name: figures.get(name) for name in ("val_loss", "val_accuracy")},
         "seed": params.get("seed") if seed is None else seed,

@@ -7,9 +7,9 @@ import keras
 
 from kerasref.errors import UserError
 from kerasref.lab.sweeps.live_table import LiveTable
-from kerasref.lab.sweeps.results_table import FIGURES, KEY, add_rows, make_row, write_table
+from kerasref.lab.sweeps.results_table import KEY, METRICS, add_rows, make_row, write_table
 
-RESERVED = {*KEY, *FIGURES, "val_loss", "val_accuracy", "reason"}
+RESERVED = {*KEY, *METRICS, "val_loss", "val_accuracy", "reason"}
 
 
 class RunManager(keras.callbacks.Callback):

@@ -1,4 +1,4 @@
-"""The processes of a sweep: they train, this one watches them and shows the table."""
+"""The processes of a sweep: they train, the parent watches them and shows the table."""
 
 import contextlib
 import multiprocessing
@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -15,21 +16,21 @@ from kerasref.lab.sweeps.live_table import LiveTable
 from kerasref.lab.sweeps.plan import Job, NotReady, Outcome
 from kerasref.lab.sweeps.results_table import read_rows
 from kerasref.lab.sweeps.sweep import Sweep, worker_name
+from kerasref.provenance import mask_secrets
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How the processes train; no part of what is compared."""
+    """How the processes train; does not affect what is compared."""
 
     data_dir: str | None = None
     device: str = "auto"
 
 
 def run_workers(sweep: Sweep, jobs: int, storage: str | None, execution: Execution, train) -> None:
-    """Works on `sweep` with `jobs` processes until nothing is left. A process that dies costs the run it was at.
+    """Works on `sweep` with `jobs` processes until nothing is left. The run of a process that dies counts as failed.
 
-    Raises Stopped when a signal ended it, the runs in progress saved; RunError when a process failed at anything but
-    a run.
+    Raises Stopped after a signal, once the runs in progress are saved; RunError if a process failed outside of a run.
     """
     context = multiprocessing.get_context("spawn")
     logs = sweep.folder / "logs"
@@ -44,12 +45,12 @@ def run_workers(sweep: Sweep, jobs: int, storage: str | None, execution: Executi
         processes = [start() for _ in range(jobs)]
         while processes:
             wait([process.sentinel for process in processes], timeout=0.5)
-            signals.hand_on(processes)
+            signals.forward(processes)
             _show(sweep, table)
             for process in [process for process in processes if not process.is_alive()]:
                 processes.remove(process)
                 code = process.exitcode
-                if code - 128 in (signal.SIGINT, signal.SIGTERM):  # somebody stopped it alone: it saved, so do all
+                if code - 128 in (signal.SIGINT, signal.SIGTERM):  # somebody stopped this one: stop all
                     signals.note(code - 128)
                 if signals.received or code == 0:
                     continue
@@ -62,11 +63,11 @@ def run_workers(sweep: Sweep, jobs: int, storage: str | None, execution: Executi
                 processes.append(start())
         _show(sweep, table)
     if signals.received:
-        raise Stopped(f"stopped; the same command goes on with what is left in {sweep.folder}", signals.received)
+        raise Stopped(f"stopped; the same command continues the sweep in {sweep.folder}", signals.received)
 
 
 def train_run(job: Job, execution: Execution) -> Outcome:
-    """Trains a run, or goes on with it, and measures it on its validation split."""
+    """Trains a run, or continues it, and evaluates it on its validation split."""
     import keras
 
     from kerasref.evaluation.evaluate import measure_validation
@@ -79,14 +80,14 @@ def train_run(job: Job, execution: Execution) -> Outcome:
     manager = RunManager(job.results.with_suffix(""), show=False)
     manager.begin_run(job.params, number=job.number, seed=job.recipe.seed, run_dir=job.run_dir)
     callbacks = [manager, *([_pruning(job)] if job.trial else [])]
-    how = dict(name=job.name, dataset=dataset, device=execution.device, resume=True, callbacks=callbacks)
-    run = train(job.recipe, run_dir, **how)
+    options = dict(name=job.name, dataset=dataset, device=execution.device, resume=True, callbacks=callbacks)
+    run = train(job.recipe, run_dir, **options)
     epochs = len(run.history())
     if epochs < job.recipe.epochs:
         return Outcome(reason=f"pruned after epoch {epochs}: below the median of the runs before", hopeless=True)
     if dataset.validation is None:
         if job.trial:
-            raise UserError(f"validation {job.recipe.validation} of this set is no example; give more, such as 0.1")
+            raise UserError(f"validation {job.recipe.validation} of this dataset is no example; give more, such as 0.1")
         return Outcome(run.history()[-1]["accuracy"])
     return Outcome(measure_validation(run, dataset)["selection_metric"]["value"])
 
@@ -114,15 +115,15 @@ def _pruning(job: Job):
         higher = job.trial.study.direction.name == "MAXIMIZE"
         job.trial.report(logs["val_accuracy" if higher else "val_loss"], epoch + 1)
         if epoch + 1 < job.recipe.epochs and job.trial.should_prune():
-            callback.model.stop_training = True  # the run directory is left whole, with fewer epochs
+            callback.model.stop_training = True  # the run directory is complete, with fewer epochs
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=report)
     return callback
 
 
 def _work(folder: Path, storage: str | None, train, execution: Execution) -> None:
-    """What a process of the sweep does."""
-    os.setpgrp()  # Ctrl-C goes to the parent alone, which passes it on: once, so that it saves
+    """Runs in each process of the sweep."""
+    os.setpgrp()  # Ctrl-C goes to the parent alone, which forwards it once
     log = os.open(folder / "logs" / f"{os.getpid()}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -132,20 +133,22 @@ def _work(folder: Path, storage: str | None, train, execution: Execution) -> Non
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
     except NotReady as error:
-        sys.exit(str(error).replace("\n", "; "))  # the log's last line, code 1
+        sys.exit(mask_secrets(str(error)).replace("\n", "; "))  # the log's last line, code 1
+    except Exception:
+        sys.exit(mask_secrets(traceback.format_exc()))
 
 
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join()
-    os._exit(1)  # killed: what goes on with the sweep finds no process of it at work
+    os._exit(1)  # exit with the parent process, so that a restart can reclaim the trials
 
 
 class _Signals:
-    """SIGINT and SIGTERM of this process, to be handed on to its processes: the first saves, the second ends."""
+    """SIGINT and SIGTERM, forwarded to the children: the first makes them save, the second ends them."""
 
     def __enter__(self):
         self.received = 0
-        self.to_hand_on = False
+        self.to_forward = False
         self.previous = {number: signal.signal(number, self.note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -154,22 +157,22 @@ class _Signals:
             signal.signal(number, handler)
 
     def note(self, number, _frame=None):
-        self.received, self.to_hand_on = number, True
+        self.received, self.to_forward = number, True
 
-    def hand_on(self, processes) -> None:
-        if self.to_hand_on:
-            self.to_hand_on = False
+    def forward(self, processes) -> None:
+        if self.to_forward:
+            self.to_forward = False
             for process in processes:
                 process.terminate()
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return f"{lines[-1] if lines else 'no word from it'} (see {log})"
+    return f"{lines[-1] if lines else 'no message'} (see {log})"
 
 
 def _show(sweep: Sweep, table: LiveTable) -> None:
-    """A row a run: its newest epoch, or the reason why it ended."""
+    """Shows a row for each run: its newest epoch, or the reason why it ended."""
     rows = {row["run"]: row for row in read_rows(sweep.results)[0]}
     rows = [rows[number] for number in sorted(rows)]
     ended = [row for row in rows if row["reason"] or row["epoch"] == row.get("epochs", sweep.plan.base["epochs"])]

@@ -1,38 +1,44 @@
-"""results/exports.csv: every network in every format, its difference to Keras, size and latency; the table of it.
+"""docs/export.md: every network in every format (results/exports.csv), and latencies of one run.
 
-The networks have the weights that they start with, and take noise: what is measured does not depend on training. In
-trained networks the differences are those of verification.json.
+The networks have their initial weights and get noise: the measured differences do not depend on training. Those of
+trained networks are in verification.json.
 """
 
 import csv
 import io
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
-import keras
 import numpy as np
+import tyro
 
 from kerasref.atomic import write_atomically
-from kerasref.data import Preprocessing
-from kerasref.export.contract import Contract
-from kerasref.export.formats import write_litert, write_onnx, write_saved_model
-from kerasref.export.servable import Servable
-from kerasref.export.sources import Source
-from kerasref.export.verification import Expected, expect, read_back
-from kerasref.lab.studies.results import RESULTS_FILE
-from kerasref.models import build_model
-from kerasref.models.description import multiply_adds
-from kerasref.provenance import hardware, size_of
+from kerasref.command_line import import_tensorflow, parse, quiet_start
+from kerasref.markdown import markdown_table
+from maintain.pages import DOCS, RESULTS, update_page
 
-FILE = RESULTS_FILE.with_name("exports.csv")
+PAGE, FILE = DOCS / "export.md", RESULTS / "exports.csv"
 FORMATS = ("saved_model", "onnx", "litert")
 COLUMNS = ("network", "input", "parameters", "format", "bytes", "examples", "max_probability_difference",
            "max_logit_difference_in_deviations", "classes_equal", "latency_ms", "hardware")  # fmt: skip
-WORK = 2e11  # multiply-adds for one network: how many pictures it is compared on, from 4 to 1,000
+WORK = 2e11  # multiply-adds per network: sets the number of images, from 4 to 1,000
 
 
 def measure(name: str) -> list[dict]:
-    """A row a format, of one network at the input and the classes of its paper."""
+    """Returns a row for each format, of one network with the input shape and classes of its paper."""
+    import keras
+
+    from kerasref.data import Preprocessing
+    from kerasref.export.contract import Contract
+    from kerasref.export.formats import write_litert, write_onnx, write_saved_model
+    from kerasref.export.servable import Servable
+    from kerasref.export.sources import Source
+    from kerasref.export.verification import expect
+    from kerasref.models import build_model
+    from kerasref.models.description import multiply_adds
+    from kerasref.provenance import size_of
+
     keras.utils.set_random_seed(0)
     model = build_model(name)
     shape, classes = tuple(model.input_shape[1:]), max(2, model.output_shape[-1])
@@ -56,8 +62,10 @@ def measure(name: str) -> list[dict]:
     return rows
 
 
-def settle(model: keras.Model, inputs: np.ndarray) -> None:
-    """Sets batch norm's averages to those of `inputs`: with the first ones deep networks overflow."""
+def settle(model, inputs: np.ndarray) -> None:
+    """Sets batch norm's moving averages to those of `inputs`: with the initial ones deep networks overflow."""
+    import keras
+
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     kept = [layer.momentum for layer in norms]
     for layer in norms:
@@ -68,7 +76,10 @@ def settle(model: keras.Model, inputs: np.ndarray) -> None:
         layer.momentum = momentum
 
 
-def _compared(file: Path, expected: Expected, work: Path) -> dict:
+def _compared(file: Path, expected, work: Path) -> dict:
+    from kerasref.export.verification import read_back
+    from kerasref.provenance import hardware
+
     found, machine = read_back(file, expected.images, work), hardware()
     best = expected.probabilities.argmax(axis=1)
     logits = np.abs(found["logits"] - expected.logits).max() / expected.logits.std()
@@ -90,7 +101,7 @@ def read(file: Path = FILE) -> list[dict]:
 
 
 def write(rows: list[dict], order: tuple[str, ...], file: Path = FILE) -> None:
-    """One row for each network and format, in the registry's order; of two the later counts."""
+    """Writes one row for each network and format, in the registry's order; of two rows the later counts."""
     latest = {(row["network"], row["format"]): row for row in rows}
     kept = sorted(latest.values(), key=lambda row: (order.index(row["network"]), FORMATS.index(row["format"])))
     text = io.StringIO()
@@ -101,19 +112,16 @@ def write(rows: list[dict], order: tuple[str, ...], file: Path = FILE) -> None:
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown, a line a network."""
-    lines = [
-        "| network | input | parameters | pictures | SavedModel | ONNX | LiteRT |",
-        "| --- | --- | ---: | ---: | --- | --- | --- |",
-    ]
-    networks = dict.fromkeys(row["network"] for row in rows)
-    for network in networks:
-        of_it = {row["format"]: row for row in rows if row["network"] == network}
-        first = next(iter(of_it.values()))
-        cells = [_cell(of_it[format]) if format in of_it else "" for format in FORMATS]
+    """Returns a Markdown table, a line for each network."""
+    lines = []
+    for network in dict.fromkeys(row["network"] for row in rows):
+        by_format = {row["format"]: row for row in rows if row["network"] == network}
+        first = next(iter(by_format.values()))
+        cells = [_cell(by_format[format]) if format in by_format else "" for format in FORMATS]
         parameters = f"{int(first['parameters']):,}"
-        lines.append(f"| `{network}` | {first['input']} | {parameters} | {first['examples']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([f"`{network}`", first["input"], parameters, first["examples"], *cells])
+    columns = ("network", "input", "parameters", "images", "SavedModel", "ONNX", "LiteRT")
+    return markdown_table(columns, lines, "llrr")
 
 
 def _cell(row) -> str:
@@ -121,3 +129,45 @@ def _cell(row) -> str:
     size = f"{megabytes:.2f}" if megabytes < 1 else f"{megabytes:.1f}"
     time = f"{latency:.3f}" if latency < 1 else f"{latency:.1f}"
     return f"{row['max_logit_difference_in_deviations']} σ, {size} MB, {time} ms"
+
+
+def networks(names: Annotated[tuple[str, ...], tyro.conf.Positional] = (), page: bool = True) -> None:
+    """Exports networks in every format, measures them, writes results/exports.csv and the table of docs/export.md.
+
+    Args:
+        names: all networks by default; those named replace their rows, the other rows stay
+        page: write the table into docs/export.md
+    """
+    import_tensorflow()
+    import keras
+
+    from kerasref.models import model_names
+
+    for name in names or model_names():
+        rows = measure(name)
+        write([*read(), *rows], model_names())
+        print(f"{name}: " + ", ".join(f"{row['format']} {row['latency_ms']} ms" for row in rows), flush=True)
+        keras.backend.clear_session()
+    if page:
+        update_page(PAGE, {"table": table(read())})
+    print(f"rows in {FILE}")
+
+
+def latency(run_dir: Annotated[Path, tyro.conf.Positional], exports: Path | None = None) -> None:
+    """Times predictions of one image in turns: Keras, PyTorch, and the exported files.
+
+    Args:
+        run_dir: a run directory of train.py
+        exports: the folder that export.py wrote; exports/ of the run directory by default
+    """
+    import_tensorflow()
+    with quiet_start():
+        from kerasref.lab.parity.latency import measure, table
+
+        seconds = measure(run_dir, exports or run_dir / "exports")
+    print(table(seconds))
+    update_page(PAGE, {"latency": table(seconds)})
+
+
+def main(args: list[str]) -> None:
+    parse({"networks": networks, "latency": latency}, args)

@@ -1,6 +1,6 @@
-"""Pictures of single digits as people bring them, made from a seed: what `score_pictures.py` measures with.
+"""Images of single digits as users might bring them, generated from a seed, for score_pictures.py.
 
-Half are MNIST *test* digits (real handwriting that no network was trained on), half are drawn strokes. Each is laid on
+Half are MNIST *test* digits (real handwriting that no network was trained on), half are drawn strokes. Each lies on
 a page: paper tint, shadow, noise, blur, turned by up to 15°, off centre, 20 to 2,000 pixels, dark on light or light on
 dark, in one of `FILES`.
 """
@@ -32,10 +32,7 @@ STROKES = {
         [[(0.12, 0.2), (0.5, 0), (0.82, 0.3), (0.45, 0.75), (0.1, 0.95), (0.2, 0.8), (0.55, 0.92), (0.95, 0.97)]],
     ],
     3: [
-        [
-            [(0.12, 0.12), (0.5, 0), (0.82, 0.22), (0.4, 0.47)],
-            [(0.4, 0.47), (0.88, 0.72), (0.5, 1), (0.1, 0.87)],
-        ],
+        [[(0.12, 0.12), (0.5, 0), (0.82, 0.22), (0.4, 0.47)], [(0.4, 0.47), (0.88, 0.72), (0.5, 1), (0.1, 0.87)]],
         [[(0.12, 0), (0.85, 0)], [(0.85, 0), (0.45, 0.4)], [(0.45, 0.4), (0.9, 0.65), (0.55, 1), (0.1, 0.88)]],
     ],
     4: [
@@ -43,11 +40,8 @@ STROKES = {
         [[(0.65, 0), (0.05, 0.65)], [(0.05, 0.65), (0.95, 0.65)], [(0.65, 0), (0.65, 1)]],
     ],
     5: [
-        [
-            [(0.85, 0), (0.2, 0)],
-            [(0.2, 0), (0.17, 0.45)],
-            [(0.17, 0.45), (0.6, 0.38), (0.85, 0.7), (0.5, 1), (0.1, 0.9)],
-        ],
+        [[(0.85, 0), (0.2, 0)], [(0.2, 0), (0.17, 0.45)],
+         [(0.17, 0.45), (0.6, 0.38), (0.85, 0.7), (0.5, 1), (0.1, 0.9)]],
     ],
     6: [
         [[(0.7, 0), (0.25, 0.35), (0.15, 0.75), (0.5, 1), (0.85, 0.75), (0.5, 0.52), (0.17, 0.75)]],
@@ -58,13 +52,9 @@ STROKES = {
         [[(0.08, 0.03), (0.9, 0)], [(0.9, 0), (0.4, 1)], [(0.3, 0.5), (0.85, 0.48)]],
     ],
     8: [
-        [
-            [(0.75, 0.15), (0.5, 0), (0.2, 0.2), (0.85, 0.75), (0.5, 1), (0.15, 0.77), (0.5, 0.47), (0.75, 0.15)],
-        ],
-        [
-            [(0.5, 0), (0.2, 0.22), (0.5, 0.45), (0.8, 0.22), (0.5, 0)],
-            [(0.5, 0.45), (0.12, 0.72), (0.5, 1), (0.88, 0.72), (0.5, 0.45)],
-        ],
+        [[(0.75, 0.15), (0.5, 0), (0.2, 0.2), (0.85, 0.75), (0.5, 1), (0.15, 0.77), (0.5, 0.47), (0.75, 0.15)]],
+        [[(0.5, 0), (0.2, 0.22), (0.5, 0.45), (0.8, 0.22), (0.5, 0)],
+         [(0.5, 0.45), (0.12, 0.72), (0.5, 1), (0.88, 0.72), (0.5, 0.45)]],
     ],
     9: [
         [[(0.8, 0.2), (0.45, 0), (0.15, 0.25), (0.45, 0.48), (0.82, 0.2)], [(0.82, 0.2), (0.75, 1)]],
@@ -85,7 +75,7 @@ class Sample:
     side: int
 
 
-def make_pictures(images: np.ndarray, labels: np.ndarray, seed: int, count: int):
+def make_images(images: np.ndarray, labels: np.ndarray, seed: int, count: int):
     """Yields `count` samples, every second from `images` (uint8 [n, 28, 28, 1], MNIST's test set) with `labels` [n].
 
     Sample i depends on (seed, i) alone.
@@ -93,7 +83,7 @@ def make_pictures(images: np.ndarray, labels: np.ndarray, seed: int, count: int)
     for i in range(count):
         random = np.random.default_rng((seed, i))
         side = round(np.exp(random.uniform(*np.log(SIDES))))
-        # A small picture is mostly digit: below 12 pixels nobody could read it.
+        # A small image is mostly digit: below 12 pixels nobody could read it.
         height = side * random.uniform(max(0.35, min(0.7, 12 / side)), 0.75)
         if i % 2:
             label = int(random.integers(10))
@@ -108,7 +98,7 @@ def make_pictures(images: np.ndarray, labels: np.ndarray, seed: int, count: int)
 
 
 def _enlarged(digit, height, random):
-    """MNIST's digit at another size, its rim soft from enlarging or sharp as a pen's: float32 [h, w], 0 to 1."""
+    """Resizes an MNIST digit, with soft or sharp edges: float32 [h, w], 0 to 1."""
     rows, columns = np.flatnonzero(digit.max(1)), np.flatnonzero(digit.max(0))
     digit = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     shape = max(1, round(height * digit.shape[1] / digit.shape[0])), round(height)
@@ -117,7 +107,7 @@ def _enlarged(digit, height, random):
 
 
 def _written(strokes, height, random):
-    """A pen along `strokes`, bent and slanted as no two hands do alike: float32 [h, w], 0 to 1."""
+    """A pen along `strokes`, randomly bent and slanted: float32 [h, w], 0 to 1."""
     from scipy.interpolate import make_interp_spline
 
     scale = max(1, 200 / height) * height
@@ -184,7 +174,7 @@ def _tint(random):
 
 
 def _shadow(height, width, random):
-    """The light over the page, [h, w, 1]: falls off to one side, or has the soft edge of a hand's shadow."""
+    """Returns the light on the page, [h, w, 1]: a gradient, or the soft edge of a hand's shadow."""
     y, x = np.mgrid[-0.5 : 0.5 : height * 1j, -0.5 : 0.5 : width * 1j]
     angle, depth = random.uniform(0, 2 * np.pi), random.uniform(0, 0.5)
     away = x * np.cos(angle) + y * np.sin(angle)
@@ -204,7 +194,7 @@ def _encoded(picture, file, random) -> bytes:
     elif file == "palette":
         picture = picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=64)
     elif file == "EXIF-turned":
-        # Orientation 6: to be shown, turn the stored pixels by 90° clockwise; 3: by 180°; 8: by 90° the other way.
+        # Orientation 6: to be shown, turn the stored pixels by 90° clockwise; 3: by 180°; 8: by 90° counterclockwise.
         orientation, undo = ((6, "ROTATE_90"), (3, "ROTATE_180"), (8, "ROTATE_270"))[random.integers(3)]
         picture = picture.transpose(Image.Transpose[undo])
         exif = Image.Exif()
@@ -216,7 +206,7 @@ def _encoded(picture, file, random) -> bytes:
 
 
 def sklearn_digits():
-    """Yields scikit-learn's 1,797 digits (8x8, 0 to 16) blown up to 160 pixels, as ink on a page of 220x200."""
+    """Yields scikit-learn's 1,797 digits (8x8, 0 to 16) enlarged to 160 pixels, as ink on a page of 220x200."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

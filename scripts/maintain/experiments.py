@@ -1,11 +1,13 @@
-"""The experiments of the notes: experiments/NAME.toml says what is run, results/experiments/NAME.csv what came of it.
+"""The experiments of the notes: experiments/NAME.toml says what is run, results/experiments/NAME.csv what was measured.
 
-Beside the latter NAME.json says where it was run. Table and picture in docs/experiments.md are made from these alone.
+Next to the latter NAME.json says where and how. Table and plot in docs/experiments.md are made from these files alone.
 """
 
 import hashlib
 import json
 import math
+import runpy
+import shlex
 import shutil
 import statistics
 import time
@@ -13,32 +15,36 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import matplotlib
+import tyro
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kerasref import provenance
 from kerasref.atomic import write_atomically
+from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import RunError, UserError, unknown
 from kerasref.evaluation.plots import STYLE
-from kerasref.lab.studies.results import write_between
-from kerasref.lab.sweeps.comparison import is_logarithmic, is_number, shown
-from kerasref.lab.sweeps.results_table import FIGURES, KEY, read_rows
+from kerasref.lab.sweeps.results_table import KEY, METRICS, read_rows
+from kerasref.lab.sweeps.values import is_logarithmic, is_number, shown
+from kerasref.markdown import markdown_table
+from maintain.pages import DOCS, RESULTS, ROOT, update_page
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-FOLDER, RESULTS, PAGE = ROOT / "experiments", ROOT / "results" / "experiments", ROOT / "docs" / "experiments.md"
-NO_FIELDS = {*KEY, *FIGURES, "val_loss", "val_accuracy", "seed", "run directory", "reason"}
+FOLDER, EXPERIMENTS, PAGE = ROOT / "experiments", RESULTS / "experiments", DOCS / "experiments.md"
+READS_FILES = "parallel_input"  # the experiment that measures file reading: no prepared dataset has files
+NO_FIELDS = {*KEY, *METRICS, "val_loss", "val_accuracy", "seed", "run directory", "reason"}
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is run, and what of it is shown."""
+    """What is run, and which of its results are shown."""
 
     name: str
     title: str
     y: tuple[str, ...]
-    """Columns of the results that are drawn and tabulated; those of the last epoch in the table."""
+    """Columns of the results to plot; the table has their values after the last epoch."""
     x: str = "epoch"
     sweep: str = ""
     """Arguments of scripts/sweep.py."""
@@ -47,16 +53,16 @@ class Experiment:
     facet: str = ""
     """A field with a panel for each of its values."""
     best_of: str = ""
-    """A field of which the others are shown with its best value alone: the lowest loss of the last epoch."""
+    """A field of which only the best value is shown, that of the lowest loss after the last epoch."""
     log: bool = False
     """y on a logarithmic scale."""
 
     @property
     def results(self) -> Path:
-        return RESULTS / f"{self.name}.csv"
+        return EXPERIMENTS / f"{self.name}.csv"
 
     @property
-    def picture(self) -> Path:
+    def plot_file(self) -> Path:
         return PAGE.parent / "images" / f"experiment_{self.name}.png"
 
 
@@ -65,7 +71,7 @@ def names() -> list[str]:
 
 
 def read_experiment(name: str) -> Experiment:
-    """Of experiments/NAME.toml; raises UserError where there is none, or its fields are others than an Experiment's."""
+    """Reads experiments/NAME.toml; raises UserError if there is none, or its fields are not those of an Experiment."""
     if name not in names():
         raise unknown("experiment", name, names())
     fields = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
@@ -80,19 +86,19 @@ def read_experiment(name: str) -> Experiment:
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs that differ in nothing but the seed: `rows` by epoch of each that reached its last, `reasons` of others."""
+    """Runs that differ only in the seed: the rows of each finished run, and the reasons why others failed."""
 
     fields: dict
     runs: list[list[dict]]
     reasons: list[str]
 
     def values(self, column: str) -> list[float]:
-        """At the end of each run."""
+        """Returns the last epoch's value of each run."""
         return [run[-1][column] for run in self.runs]
 
 
 def settings_of(experiment: Experiment, rows: Iterable[dict]) -> list[Setting]:
-    """In the order of the runs, with the best value of `best_of` alone."""
+    """Groups rows into settings, in the order of the runs; of `best_of` only the best value."""
     runs: dict[int, list[dict]] = {}
     for row in rows:
         runs.setdefault(row["run"], []).append(row)
@@ -121,7 +127,10 @@ def _loss(setting: Setting) -> float:
 
 
 def table(experiment: Experiment, settings: list[Setting]) -> str:
-    """Markdown, mean ± standard deviation over seeds: a row a setting; where x is a field, a column a value of it."""
+    """Returns a Markdown table, mean ± standard deviation over seeds, a row for each setting.
+
+    Where x is a field there is a column for each of its values.
+    """
     across = experiment.x in settings[0].fields
     fields = [name for name in settings[0].fields if not across or name != experiment.x]
     rows: dict[tuple, dict[str, str]] = {}
@@ -132,9 +141,8 @@ def table(experiment: Experiment, settings: list[Setting]) -> str:
             failed = f" ({len(setting.reasons)} failed)" if setting.reasons else ""
             cells[heading] = _mean(column, setting.values(column)) + failed if setting.runs else "failed"
     headings = list(dict.fromkeys(heading for cells in rows.values() for heading in cells))
-    lines = [f"| {' | '.join([*fields, *headings])} |", f"|{' --- |' * len(fields)}{' ---: |' * len(headings)}"]
-    lines += [f"| {' | '.join([*key, *(cells[heading] for heading in headings)])} |" for key, cells in rows.items()]
-    return "\n".join(lines)
+    body = [[*key, *(cells[heading] for heading in headings)] for key, cells in rows.items()]
+    return markdown_table([*fields, *headings], body, "l" * len(fields) + "r" * len(headings))
 
 
 def _heading(column: str) -> str:
@@ -153,7 +161,7 @@ def _mean(column: str, values: list[float]) -> str:
 
 @matplotlib.rc_context(STYLE)
 def plot(experiment: Experiment, settings: list[Setting]) -> Figure:
-    """A row of panels a value of `facet`, a panel a column of y; a line a setting, with the range of its seeds."""
+    """Draws a row of panels for each value of `facet`, a panel for each column of y, a line for each setting."""
     facets = list(dict.fromkeys(shown(s.fields[experiment.facet]) for s in settings)) if experiment.facet else [""]
     lines: dict[str, list[Setting]] = {}
     for setting in settings:
@@ -190,8 +198,8 @@ def plot(experiment: Experiment, settings: list[Setting]) -> Figure:
     return figure
 
 
-def _draw(axes, x: str, column: str, members: list[Setting], **how) -> None:
-    """Over the epochs of one setting, or over one field of many: the mean over seeds, and from least to greatest."""
+def _draw(axes, x: str, column: str, members: list[Setting], **style) -> None:
+    """Draws the mean over seeds and the range, over the epochs of one setting or over one field of many settings."""
     points: dict = {}
     for run in (run for setting in members for run in setting.runs):
         for row in run if x in NO_FIELDS else run[-1:]:
@@ -202,24 +210,25 @@ def _draw(axes, x: str, column: str, members: list[Setting], **how) -> None:
     else:
         places = [shown(values[0]) for values in places]
     heights = [[row[column] for row in rows] for rows in points.values()]
-    axes.plot(places, list(map(statistics.mean, heights)), marker="o", markersize=3.5, **how)
+    axes.plot(places, list(map(statistics.mean, heights)), marker="o", markersize=3.5, **style)
     axes.fill_between(
-        places, list(map(min, heights)), list(map(max, heights)), color=how["color"], alpha=0.15, linewidth=0
+        places, list(map(min, heights)), list(map(max, heights)), color=style["color"], alpha=0.15, linewidth=0
     )
 
 
 def keep_results(experiment: Experiment, results: Path, seconds: float, dataset: str | None = None) -> None:
-    """Copies what was measured to results/experiments/, with where and how; dataset: one in the place of its own.
+    """Copies the measured rows to results/experiments/, with command, commit, hardware and versions.
 
-    Raises RunError where a setting has no finished run: what was measured before stays.
+    dataset: the one that replaced the experiment's own. Raises RunError if a setting has no finished run; the earlier
+    results stay.
     """
     rows = read_rows(results)[0]
     failed = [setting for setting in settings_of(experiment, rows) if not setting.runs] if rows else []
     if failed or not rows:
         fields = " ".join(f"{name}={shown(value)}" for name, value in failed[0].fields.items()) if failed else ""
-        why = f"{fields} has no finished run: {failed[0].reasons[0]}" if failed else "no run was begun"
+        why = f"{fields} has no finished run: {failed[0].reasons[0]}" if failed else "no run was started"
         raise RunError(
-            f"{results}: {why}\n{experiment.results} stays as it was; mend that, delete {results.parent} and run again"
+            f"{results}: {why}\n{experiment.results} is unchanged; fix the cause, delete {results.parent} and run again"
         )
     experiment.results.parent.mkdir(exist_ok=True)
     shutil.copyfile(results, experiment.results)
@@ -239,7 +248,7 @@ def command(experiment: Experiment) -> str:
 
 
 def block(experiment: Experiment) -> str:
-    """What stands in docs/experiments.md: command, table, picture."""
+    """Returns the experiment's part of docs/experiments.md: command, table, plot."""
     rows = read_rows(experiment.results)[0]
     where = json.loads(experiment.results.with_suffix(".json").read_text(encoding="utf-8"))
     hardware = f"{where['hardware']['cores']} cores of {where['hardware']['cpu']}"
@@ -251,24 +260,79 @@ def block(experiment: Experiment) -> str:
         if any(trained.values())
         else f"{where['seconds']} s"
     )
-    dataset = where["command"].removeprefix(command(experiment))  # " --dataset …", where it was not the own one
+    dataset = where["command"].removeprefix(command(experiment))  # " --dataset …" if it was replaced
     lines = [
         f"```\n{command(experiment)}{dataset}",
         *([f"python scripts/sweep.py {experiment.sweep}{dataset}    # the same"] if experiment.sweep else []),
         f"```\n\n{table(experiment, settings_of(experiment, rows))}\n",
         f"{work} on {hardware}, {where['date']}.\n",
-        f"![{experiment.title}](images/{experiment.picture.name})",
+        f"![{experiment.title}](images/{experiment.plot_file.name})",
     ]
     return "\n".join(lines)
 
 
-def write_page(experiment: Experiment) -> None:
-    """Makes the experiment's part of docs/experiments.md and its picture anew from its results."""
-    write_between(PAGE, f"experiment {experiment.name}", block(experiment))
+def update(experiment: Experiment) -> None:
+    """Generates the experiment's part of docs/experiments.md and its plot from its results."""
+    update_page(PAGE, {f"experiment {experiment.name}": block(experiment)})
     figure = plot(experiment, settings_of(experiment, read_rows(experiment.results)[0]))
-    figure.savefig(experiment.picture, dpi=90, metadata={"Source": digest(experiment)})
+    figure.savefig(experiment.plot_file, dpi=90, metadata={"Source": digest(experiment)})
 
 
 def digest(experiment: Experiment) -> str:
-    """SHA-256 of the results, which the picture carries."""
+    """Returns the SHA-256 of the results, which the plot's PNG carries."""
     return hashlib.sha256(experiment.results.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Options:
+    """Runs experiments/NAME.toml; its results go to results/experiments/NAME.csv, table and plot to
+    docs/experiments.md. A sweep that was stopped is continued."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """File in experiments/, without .toml."""
+    dataset: str | None = None
+    """Dataset instead of the experiment's own, such as CIFAR-10 as an image folder."""
+    data_dir: str | None = None
+    """Where TensorFlow Datasets keeps its data; its own default, or TFDS_DATA_DIR."""
+    jobs: int = 1
+    """Processes on this machine, for a sweep."""
+    out: Path | None = None
+    """Folder of the runs; sweeps/experiments/NAME by default."""
+    page: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Run nothing: generate table and plot from the results that exist."""
+
+
+def main(args: list[str]) -> None:
+    options = parse(Options, args, prog="experiment.py")
+    folder = Path(options.dataset or "cifar10").expanduser()
+    if options.name == READS_FILES and not options.page and not folder.is_dir():
+        raise UserError(
+            f"{READS_FILES} reads image files: it needs an image folder of CIFAR-10, found no folder {folder}\n"
+            "give --dataset FOLDER, or make experiments CIFAR10=FOLDER"
+        )
+    experiment = read_experiment(options.name)
+    if not options.page:
+        import_tensorflow()
+        started = time.monotonic()
+        results = _run(experiment, options)
+        keep_results(experiment, results, time.monotonic() - started, options.dataset)
+    update(experiment)
+    print(f"results {experiment.results}\nplot    {experiment.plot_file}")
+
+
+def _run(experiment: Experiment, options: Options) -> Path:
+    """Runs the sweep or the script; returns the results.csv that it wrote."""
+    out = options.out or Path("sweeps") / "experiments" / experiment.name
+    if experiment.script:
+        out.mkdir(parents=True, exist_ok=True)
+        runpy.run_path(str(FOLDER / experiment.script))["measure"](out, options.data_dir, options.dataset)
+        return out / "results.csv"
+    from kerasref.lab.sweeps.command import main as sweep
+
+    given = {"--dataset": options.dataset, "--data-dir": options.data_dir, "--jobs": str(options.jobs)}
+    words = shlex.split(experiment.sweep)
+    if options.dataset:
+        words = [word for word in words if not word.startswith("dataset=")]
+    words += [word for option, value in given.items() if value for word in (option, value)]
+    sweep([*words, "--out", str(out)])
+    return out / "results.csv"

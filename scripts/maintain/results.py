@@ -1,4 +1,4 @@
-"""results/runs.csv: a row for every run that is quoted anywhere, and the tables that are made from it."""
+"""results/runs.csv: a row for each run that is quoted anywhere, and README's table of recipes made from it."""
 
 import csv
 import dataclasses
@@ -6,39 +6,31 @@ import statistics
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
-from kerasref.atomic import write_atomically
+import tyro
+
+from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
+from kerasref.markdown import markdown_table
 from kerasref.recipes import RECIPES, named_recipe
-from kerasref.runs import RunFiles
+from maintain.pages import RESULTS, ROOT, update_page
 
-RESULTS_FILE = Path(__file__).resolve().parent.parent.parent / "results" / "runs.csv"
+RESULTS_FILE = RESULTS / "runs.csv"
 
-COLUMNS = (
-    "recipe",
-    "dataset",
-    "changes",  # fields set on the command line, seed and dataset apart, as field=value
-    "seed",
-    "accuracy",
-    "macro_f1",
-    "n",
-    "epochs",
-    "seconds",
-    "date",
-    "commit",
-    "hardware",
-    "keras",
-    "tensorflow",
-    "command",
-)
+# changes: the recipe's fields set on the command line, seed and dataset apart, as field=value
+COLUMNS = ("recipe", "dataset", "changes", "seed", "accuracy", "macro_f1", "n", "epochs", "seconds", "date", "commit",
+           "hardware", "keras", "tensorflow", "command")  # fmt: skip
 
 
-def row_of(run: RunFiles) -> dict:
-    """What results/ keeps of a finished run; raises UserError where it was not a named recipe or has no metrics."""
+def row_of(run) -> dict:
+    """Returns the row of a finished run; raises UserError if it is not of a named recipe, or has no metrics."""
     settings, metrics, recipe = run.settings(), run.metrics(), run.recipe()
     name = settings.get("name")
     if name not in RECIPES:
-        raise UserError(f"{run.path}: its recipe.json names no recipe, found {name!r}; train it with scripts/train.py")
+        raise UserError(
+            f"{run.path}: recipe.json names {name!r}, expected a recipe of the table; train it with scripts/train.py"
+        )
     named = dataclasses.asdict(named_recipe(name).recipe)
     changes = {
         field: value
@@ -47,7 +39,7 @@ def row_of(run: RunFiles) -> dict:
     }
     hardware, dataset = settings["hardware"], settings["dataset"]["name"]
     if Path(dataset).expanduser().is_dir():
-        dataset = Path(dataset).name  # where a folder lies says nothing on another machine
+        dataset = Path(dataset).name  # its path has no meaning on another machine
     return {
         "recipe": name,
         "dataset": dataset,
@@ -86,7 +78,7 @@ def read(file: Path = RESULTS_FILE) -> list[dict]:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """A recipe on one data set over its seeds; accuracy and its standard deviation in percent, None for one seed."""
+    """A recipe on one dataset over its seeds; accuracy and deviation in percent, the latter None for one seed."""
 
     accuracy: float
     deviation: float | None
@@ -99,7 +91,7 @@ class Summary:
 
 
 def summarize(rows: Iterable[dict], recipe: str, dataset: str) -> Summary | None:
-    """Of the rows that ran the recipe as it stands; of a seed that was run twice the last counts."""
+    """Summarizes the rows of the unchanged recipe; of a seed that was run twice the last row counts."""
     chosen = {
         row["seed"]: row for row in rows if (row["recipe"], row["dataset"], row["changes"]) == (recipe, dataset, "")
     }
@@ -112,50 +104,69 @@ def summarize(rows: Iterable[dict], recipe: str, dataset: str) -> Summary | None
 
 
 def reached(rows: list[dict], name: str) -> dict[str, Summary]:
-    """By data set, the recipe's own first, what the recipe reached as it stands."""
+    """Returns the summaries of the unchanged recipe by dataset, the recipe's own dataset first."""
     datasets = dict.fromkeys([named_recipe(name).recipe.dataset, *(r["dataset"] for r in rows if r["recipe"] == name)])
     summaries = {dataset: summarize(rows, name, dataset) for dataset in datasets}
     return {dataset: summary for dataset, summary in summaries.items() if summary}
 
 
-def in_words(rows: list[dict], name: str) -> str:
-    """What recipes.py says of it in `result`: the data set is named where it is not the recipe's own."""
+def result_text(rows: list[dict], name: str) -> str:
+    """Returns the text of `result` in recipes.py; a dataset other than the recipe's own is named."""
     own = named_recipe(name).recipe.dataset
-    found = [f"{s}" if dataset == own else f"{s} on {dataset}" for dataset, s in reached(rows, name).items()]
-    return ", ".join(found) or "never run to the end"
+    texts = [f"{s}" if dataset == own else f"{s} on {dataset}" for dataset, s in reached(rows, name).items()]
+    return ", ".join(texts) or "never run to the end"
 
 
 def table(rows: list[dict], parameters: dict[str, int]) -> str:
-    """README's table of recipes in Markdown; `parameters` are the trainable ones of each network, by its name."""
-    lines = [
-        "| recipe | network | parameters | reached here | time | what others report | command |",
-        "| --- | --- | ---: | --- | ---: | --- | --- |",
-    ]
+    """Returns README's table of recipes; `parameters`: number of trainable ones by network name."""
+    rows_of_table = []
     for name, entry in RECIPES.items():
         model, own = entry.recipe.model, entry.recipe.dataset
         for i, (dataset, summary) in enumerate((reached(rows, name) or {own: None}).items()):
-            expected = "" if i else entry.expected  # said once: of the recipe's own data set, where it has a row of it
-            lines.append(
-                f"| `{name}` | {model} on {dataset} | {parameters[model]:,} | {summary or entry.result} "
-                f"| {_duration(summary.seconds) if summary else ''} | {expected} "
-                f"| `python scripts/train.py {name}{'' if dataset == own else f' --dataset {dataset}'}` |"
+            rows_of_table.append(
+                (
+                    f"`{name}`",
+                    f"{model} on {dataset}",
+                    f"{parameters[model]:,}",
+                    summary or entry.result,
+                    _duration(summary.seconds) if summary else "",
+                    "" if i else entry.expected,  # of the recipe's own dataset, which comes first
+                    f"`python scripts/train.py {name}{'' if dataset == own else f' --dataset {dataset}'}`",
+                )
             )
-    return "\n".join(lines)
+    columns = ("recipe", "network", "parameters", "reached here", "time", "what others report", "command")
+    return markdown_table(columns, rows_of_table, "llrlrll")
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def write_between(page: Path, marker: str, content: str) -> None:
-    """`replace_between` on a file."""
-    write_atomically(page, replace_between(page.read_text(encoding="utf-8"), marker, content))
+def add(run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
+    """Adds a row for each finished run to results/runs.csv.
+
+    Args:
+        run_dirs: run directories of train.py
+    """
+    if not run_dirs:
+        raise UserError("no run directory given; expected run directories of train.py: results.py add RUN_DIR…")
+    import_tensorflow()
+    from kerasref.runs import RunFiles
+
+    append([row_of(RunFiles(run_dir)) for run_dir in run_dirs])
+    print(f"{len(run_dirs)} rows added to {RESULTS_FILE}")
 
 
-def replace_between(text: str, marker: str, content: str) -> str:
-    """`text` with what stands between `<!-- marker -->` and `<!-- /marker -->` replaced; UserError without them."""
-    begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
-    if begin not in text or end not in text:
-        raise UserError(f"no {begin} … {end} in it, expected both")
-    before, rest = text.split(begin, 1)
-    return f"{before}{begin}\n{content}\n{end}{rest.split(end, 1)[1]}"
+def update_table() -> None:
+    """Generates README's table of recipes from results/runs.csv."""
+    import_tensorflow()
+    from kerasref.models import build_model
+    from kerasref.models.description import count_weights
+
+    networks = {entry.recipe.model for entry in RECIPES.values()}
+    parameters = {name: count_weights(build_model(name).trainable_weights) for name in networks}
+    update_page(ROOT / "README.md", {"results": table(read(), parameters)})
+
+
+def main(args: list[str]) -> None:
+    parse({"add": add, "table": update_table}, args)

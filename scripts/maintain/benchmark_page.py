@@ -2,8 +2,9 @@
 
 import statistics
 
-from kerasref.lab.benchmark.record import select
-from kerasref.lab.benchmark.workloads import WORKLOADS
+from kerasref.lab.benchmark.workloads import PASSES, WORKLOADS
+from kerasref.markdown import markdown_table
+from kerasref.recipes import named_recipe
 
 # Training throughput against PyTorch's best in float32; bfloat16 against our own float32; the MNIST program's time as a
 # part of the notes' program's; resident bytes of a training on MNIST.
@@ -12,27 +13,26 @@ BFLOAT16_GOAL = 1.7
 MNIST_GOAL = 1 / 4
 MEMORY_GOAL = 1.2e9
 NOT_MEASURED = "Not measured yet."
-PASSES = {"train": 3, "infer": 1}  # forward; backward costs twice as much again
 HOME = "tensorflow"  # the backend that everything but the networks is written for
 
 
 def tables(rows: list[dict]) -> dict[str, str]:
     """Marker of the page -> table, or a line that says that this was not measured."""
-    steps, others = _by_backend(select(rows, part="steps"))
-    found = {
-        "training": steps_table(select(steps, mode="train"), GOALS),
-        "inference": steps_table(select(steps, mode="infer"), {}),
+    steps, others = _by_backend(_select(rows, part="steps"))
+    by_marker = {
+        "training": steps_table(_select(steps, mode="train"), GOALS),
+        "inference": steps_table(_select(steps, mode="infer"), {}),
         "bfloat16": bfloat16_table(steps),
         "trials": trials_table(steps),
-        "fused": fused_table(select(rows, part="fused")),
-        "profile": profile_table(select(rows, part="profile")),
+        "fused": fused_table(_select(rows, part="fused")),
+        "profile": profile_table(_select(rows, part="profile")),
         "backends": backends_table(others),
-        "pipelines": pipelines_table(select(rows, part="pipelines"), select(steps, mode="train")),
-        "mnist": mnist_table(select(rows, part="mnist")),
-        "startup": startup_table(select(rows, part="startup")),
-        "memory": memory_table(select(rows, part="memory")),
+        "pipelines": pipelines_table(_select(rows, part="pipelines"), _select(steps, mode="train")),
+        "mnist": mnist_table(_select(rows, part="mnist")),
+        "startup": startup_table(_select(rows, part="startup")),
+        "memory": memory_table(_select(rows, part="memory")),
     }
-    return {marker: table or NOT_MEASURED for marker, table in found.items()}
+    return {marker: table or NOT_MEASURED for marker, table in by_marker.items()}
 
 
 def spread(values: list[float], digits: str = ".2f") -> str:
@@ -77,8 +77,8 @@ def steps_table(rows: list[dict], goals: dict[str, float]) -> str:
 def bfloat16_table(rows: list[dict]) -> str:
     """Our bfloat16 against our float32, round by round."""
     body = []
-    for low in _ordered(select(rows, precision="bfloat16")):
-        full = select(rows, precision="float32", workload=low["workload"], mode=low["mode"])
+    for low in _ordered(_select(rows, precision="bfloat16")):
+        full = _select(rows, precision="float32", workload=low["workload"], mode=low["mode"])
         if full:
             found = {
                 side: [b / f for b, f in zip(low[side], full[0][side], strict=False)] for side in ("ours", "torch")
@@ -210,8 +210,6 @@ def _goal(found: float, goal: float | None) -> str:
 
 
 def _network(row: dict) -> str:
-    from kerasref.recipes import named_recipe
-
     return named_recipe(row["workload"]).recipe.model
 
 
@@ -229,7 +227,8 @@ def _by_backend(rows: list[dict]) -> tuple[list[dict], list[dict]]:
 
 
 def _table(head: list[str], body: list[list[str]]) -> str:
-    if not body:
-        return ""
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(head, body) if body else ""
+
+
+def _select(rows: list[dict], **wanted) -> list[dict]:
+    return [row for row in rows if all(row.get(name) == value for name, value in wanted.items())]

@@ -1,0 +1,27 @@
+"""The repository's pages: tables are replaced between `<!-- marker -->` and `<!-- /marker -->`."""
+
+from pathlib import Path
+
+from kerasref.atomic import write_atomically
+from kerasref.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS, RESULTS = ROOT / "docs", ROOT / "results"
+
+
+def update_page(page: Path, tables: dict[str, str]) -> None:
+    """Replaces the content between each pair of markers, and prints the page's path."""
+    text = page.read_text(encoding="utf-8")
+    for marker, content in tables.items():
+        text = replace_between(text, marker, content)
+    write_atomically(page, text)
+    print(f"updated {page}")
+
+
+def replace_between(text: str, marker: str, content: str) -> str:
+    """Replaces the text between `<!-- marker -->` and `<!-- /marker -->`; raises UserError without both."""
+    begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
+    if begin not in text or end not in text:
+        raise UserError(f"no {begin} … {end} in the page, expected both")
+    before, rest = text.split(begin, 1)
+    return f"{before}{begin}\n{content}\n{end}{rest.split(end, 1)[1]}"
