@@ -34,23 +34,23 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "many runs": {
         "sweep": (
             "kerasref.lab.sweeps.sweep_command",
-            "Train a recipe many times with varied fields: grid, random or TPE search.",
+            "Train a recipe many times with varied fields.",
         ),
-        "compare": ("kerasref.lab.sweeps.compare_command", "Compare runs on one HTML page, or a model pair."),
+        "compare": ("kerasref.lab.compare", "Compare runs on one HTML page, or a model pair."),
         "estimate": ("kerasref.lab.benchmark.estimate", "Estimate memory, time and cost of a training."),
     },
     "studies": {
         "check-gradients": (
             "kerasref.lab.studies.check_gradients",
-            "Check gradients against two-sided differences in float64.",
+            "Check gradients against two-sided differences.",
         ),
         "find-label-errors": (
             "kerasref.lab.studies.find_label_errors",
-            "Rank the labels of a dataset that are probably wrong.",
+            "Rank labels that are probably wrong.",
         ),
         "multi-task": (
             "kerasref.lab.studies.multi_task",
-            "Compare one network for all labels with one network a label.",
+            "Compare one network for all labels with one for each.",
         ),
         "benchmark": ("scripts/benchmark.py", "Measure kerasref against PyTorch on this machine."),
     },

@@ -60,10 +60,10 @@ def test_a_sweep_in_which_every_run_failed_has_failed(tmp_path, monkeypatch):
         sweep.work(lambda job: Outcome(reason="mlp has no dropout"))
 
     monkeypatch.setattr("kerasref.lab.sweeps.workers.run_workers", every_run_fails)
-    with pytest.raises(RunError, match="1 × mlp has no dropout\nno run came to its end"):
+    with pytest.raises(RunError, match="1 × mlp has no dropout\nno run reached its last epoch"):
         sweep_script.main(words)
     monkeypatch.setattr("kerasref.lab.sweeps.workers.run_workers", lambda *_: None)
-    with pytest.raises(RunError, match="no run came to its end"):
+    with pytest.raises(RunError, match="no run reached its last epoch"):
         sweep_script.main(words)  # nor is it done the second time
 
 

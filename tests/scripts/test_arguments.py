@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kerasref.cli.png_file import write_png
-from kerasref.command_line import parse
 from kerasref.errors import UserError
 
 
@@ -22,15 +21,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+MODULES = {"measure_tensorboard": "maintain.tensorboard_cost", "score_pictures": "maintain.score_images"}
+
+
 def call(script, args):
-    module = importlib.import_module(
-        f"kerasref.cli.{script}" if script in ("edges", "show_data", "describe") else script
-    )
-    by_function = {"measure_tensorboard": "measure", "score_pictures": "score_pictures"}
-    if script in by_function:
-        parse(getattr(module, by_function[script]), args)
-    else:
-        module.main(args)
+    importlib.import_module(MODULES.get(script, f"kerasref.cli.{script}")).main(args)
 
 
 @pytest.mark.parametrize("command", ["edges a.png", "show_data digits"])

@@ -1,6 +1,5 @@
-"""kerasref compare RUN_DIR… or SWEEP_DIR: runs on one HTML page; FILE.keras FILE.py:CLASS: a pair with PyTorch."""
+"""kerasref compare RUN_DIR… or SWEEP_DIR: runs on one HTML page."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,19 +11,6 @@ from kerasref.errors import UserError
 SHOWN = 10  # settings in the terminal
 
 
-def main(args: list[str]) -> None:
-    """Compares a Keras model with a PyTorch class if a .keras file or FILE.py:CLASS is named, else runs."""
-    if any(_names_model(word) for word in args):
-        from kerasref.lab.parity.compare_command import main as compare_pair
-
-        return compare_pair(args)
-    parse(compare_runs, args, "compare")
-
-
-def _names_model(word: str) -> bool:
-    return not word.startswith("-") and (word.endswith(".keras") or bool(re.search(r"\.py:\w+$", word)))
-
-
 def compare_runs(
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional],
     out: Path | None = None,
@@ -33,7 +19,7 @@ def compare_runs(
 ) -> None:
     """Compare runs: table, curves, parallel coordinates, importance of each hyperparameter, differing settings.
 
-    With MODEL.keras and FILE.py:CLASS instead of folders, compare a Keras model with a PyTorch class.
+    With MODEL.keras and FILE.py:CLASS instead of folders, compares a Keras model with a PyTorch class.
 
     Args:
         folders: run directories of train.py, folders of sweep.py
@@ -69,3 +55,7 @@ def compare_runs(
         datasets = ", ".join(comparison.differing["dataset"])
         print(f"warning: the runs' datasets differ ({datasets}): their metrics are not comparable")
     print(f"page {out}")
+
+
+def main(args: list[str]) -> None:
+    parse(compare_runs, args, "compare")

@@ -52,8 +52,11 @@ class Plan:
             choices[field] = distribution.choices
         return [run._asdict() for run in RunBuilder.get_runs(choices)]
 
+    def num_settings(self) -> int:
+        return len(self.grid()) if self.trials is None else self.trials
+
     def num_runs(self) -> int:
-        return (len(self.grid()) if self.trials is None else self.trials) * self.seeds
+        return self.num_settings() * self.seeds
 
     def check(self) -> None:
         """Raises UserError if a recipe refuses a setting of the grid, or an end of a range."""

@@ -52,9 +52,6 @@ class Sweep:
             database = _storage(folder, storage)  # fails before sweep.json is written
             write_plan(folder, plan, storage and mask_secrets(storage))
             sweep = cls._of(folder, database)
-            if plan.how == "grid":
-                for number, params in list(enumerate(plan.grid()))[len(sweep.settings()) :]:
-                    sweep.study.enqueue_trial(params, user_attrs={"setting": number})
         for line in add_rows(sweep.results, []):
             print(line)
         return sweep
@@ -102,8 +99,9 @@ class Sweep:
     def has_failed(self) -> bool:
         """Whether nothing is left to do, and no run reached its last epoch."""
         trials = self.settings().values()
-        reached = any(outcome.value is not None for trial in trials for outcome in _outcomes(trial).values())
-        return not reached and all(trial.state.is_finished() for trial in trials)
+        if any(outcome.value is not None for trial in trials for outcome in _outcomes(trial).values()):
+            return False
+        return len(trials) == self.plan.num_settings() and all(trial.state.is_finished() for trial in trials)
 
     def record_death(self, worker: str, reason: str) -> None:
         """Records the run during which a process died as failed, so that one that needs too much memory is not
@@ -115,18 +113,18 @@ class Sweep:
                     self._requeue(trial, dict(_record(job, Outcome(reason=reason)) for job in jobs))
 
     def claim(self) -> tuple[Trial, AcquireReturnProxy] | None:
-        """Returns a setting to train and its lock, or None; settings of dead processes wait again."""
+        """Returns a setting to train and its lock, or None; those of dead processes come first."""
         with FileLock(self.folder / ".lock"):
             self._requeue_dead()
             settings = self.settings()
-            waiting = any(trial.state == TrialState.WAITING for trial in settings.values())
-            if not waiting and len(settings) >= (self.plan.trials or 0):
-                return None
+            if not any(trial.state == TrialState.WAITING for trial in settings.values()):
+                if len(settings) >= self.plan.num_settings():
+                    return None
+                number = next(number for number in itertools.count() if number not in settings)
+                params = self.plan.grid()[number] if self.plan.how == "grid" else {}
+                self.study.enqueue_trial(params, user_attrs={"setting": number})
             trial = self.study.ask()
-            lock = self._lock(trial.number)
-            unused = next(number for number in itertools.count() if number not in settings)
-            number = trial.user_attrs.get("setting", trial.number if waiting else unused)
-            trial.set_user_attr("setting", number)
+            lock, number = self._lock(trial.number), _setting(trial)
             trial.set_user_attr("worker", worker_name())
             self.study.sampler = _sampler(self.plan, number)
             for field, distribution in self._space(number).items():

@@ -88,13 +88,13 @@ def main(args: list[str]) -> None:
 def plan_of(args: list[str]):
     """Returns the options and the plan of a command line; raises UserError for wrong arguments."""
     if not args or args[0] in ("-h", "--help"):
-        parse(Options, ["--help"], "sweep RECIPE", description=__doc__)
+        parse(Options, ["--help"], prog=f"{invocation('sweep')} RECIPE", description=__doc__)
     name, *rest = args
     recipe = named_recipe(name).recipe
     # FIELD=VALUES may stand anywhere: after --grid as in the examples, or first.
     fields = [word for word in rest if re.match(r"\w+=", word)]
     others = [word for word in rest if word not in fields]
-    options = parse(Options, [*fields, *others], f"sweep {name}", description=__doc__)
+    options = parse(Options, [*fields, *others], prog=f"{invocation('sweep')} {name}", description=__doc__)
     how = _way(options)
     changes = {"epochs": options.epochs, "dataset": options.dataset}
     changes = {option: value for option, value in changes.items() if value is not None}
