@@ -1,11 +1,11 @@
 """Archives from strangers: nothing of them is written outside the folder they are unpacked into."""
 
 import bz2
+import contextlib
 import errno
 import gzip
 import io
 import lzma
-import re
 import stat
 import tarfile
 import zipfile
@@ -21,6 +21,7 @@ LEAST_LIMIT = 2**30  # unless it is below 1 GiB
 MAX_MEMBERS = 150_000  # Tiny ImageNet has 120,206
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
 BAD_NAMES = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EILSEQ)  # not a full disk, say
+MAX_XZ_MEMORY = 128 * 2**20  # bytes
 MAX_HEADER = 2**20  # bytes of one read by tarfile; long names need a few hundred
 
 
@@ -74,34 +75,28 @@ def _unpack_zip(path, target, limit):
             member.filename = member.filename.replace("\\", "/")
             kind = stat.S_IFMT(member.external_attr >> 16)
             guard.check(member.filename, member.file_size, kind in (0, stat.S_IFREG, stat.S_IFDIR))
-        archive.extractall(target)  # raises for a member longer than it says, and for a wrong CRC
+        for member in archive.infolist():
+            archive.extract(member, target)  # raises for a member longer than it says, and for a wrong CRC
 
 
 def _encoding_of(archive) -> str:
-    """The encoding of the names that are not marked as UTF-8: UTF-8 all the same (macOS), GBK (Chinese Windows), or
-    the standard's CP437, which Western Windows keeps to.
-
-    Of Western names hardly any is GBK from end to end; of Chinese names most characters are among the 6,763 of GB 2312,
-    both of whose bytes are above 0xA0, where CP437 has no letters that Western names need.
-    """
+    """The encoding of the names that are not marked as UTF-8: UTF-8 all the same (macOS), the standard's CP437 where
+    all of it would be Western letters, else GBK (Chinese Windows) where it can be."""
     unmarked = [member.filename for member in archive.infolist() if not member.flag_bits & 0x800]
     names = b"\n".join(name.encode("cp437") for name in unmarked if not name.isascii())
-    try:
-        names.decode("utf-8")
-    except UnicodeDecodeError:
-        pairs = re.findall(rb"[\x81-\xfe][\x40-\xfe]", names)
-        chinese = sum(first > 0xA0 and second > 0xA0 for first, second in pairs)
-        try:
-            names.decode("gbk")
-        except UnicodeDecodeError:
-            return "cp437"
-        return "gbk" if 2 * chinese >= len(pairs) else "cp437"
-    return "utf-8"
+    western = all(byte < 0xA8 or byte == 0xE1 for byte in names)  # in CP437 the other bytes are frames and symbols
+    for encoding in ("utf-8",) if western else ("utf-8", "gbk"):
+        with contextlib.suppress(UnicodeDecodeError):
+            names.decode(encoding)
+            return encoding
+    return "cp437"
 
 
 def _unpack_tar(path, target, limit):
     with open(path, "rb") as probe:
-        head = probe.read(6)
+        head = probe.read(1024)
+    if head.startswith(b"\xfd7zXZ\x00"):  # `xz -9` needs 65 MiB
+        lzma.LZMADecompressor(memlimit=MAX_XZ_MEMORY).decompress(head, max_length=1)
     bounded = next((kind for magic, kind in BOUNDED.items() if head.startswith(magic)), _BoundedFile)
     with bounded(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
         guard = _Guard(path, limit)

@@ -23,32 +23,48 @@ def index_file(root: Path) -> Path:
     return cache / "kerasref" / "folders" / f"{hashlib.sha256(key).hexdigest()[:32]}.json"
 
 
-def files_that_fail(root: Path, paths: list[Path]) -> dict[Path, str]:
-    """Decodes each image once; returns why, of those that cannot be decoded.
+class CheckedImages:
+    """The images of a folder that were decoded before; each counts while its size and modification time are the same.
 
-    What the index holds of a file counts while size and modification time are the same. The index is written also when
-    the check is interrupted, so that the next start continues; where it cannot be written, every start checks again.
+    The index is a file (`index_file`); where it cannot be written, every start checks again.
     """
-    file = index_file(root)
-    before = _read(file)
-    names = {path: path.relative_to(root).as_posix() for path in paths}
-    states = {path: _state(path) for path in paths}
-    index = {names[path]: before[names[path]] for path in paths if before.get(names[path], [])[:2] == states[path]}
-    new = [path for path in paths if names[path] not in index]
-    if len(new) >= WORTH_A_LINE:
-        print(f"{root}: checking that {len(new):,} images decode (once; the result is kept)", file=sys.stderr)
 
-    def check(path):
-        index[names[path]] = [*states[path], _failure(path)]
+    def __init__(self, root: Path):
+        self.root, self.file = root, index_file(root)
+        self.index = _read(self.file)
 
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        list(pool.map(check, new))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        if new:
-            _write(file, index)
-    return {path: index[names[path]][2] for path in paths if index[names[path]][2]}
+    def look_up(self, path: Path) -> tuple[tuple[int, int], str | None] | None:
+        """((height, width), why it does not decode or None) of an image that was checked; else None."""
+        entry = self.index.get(self._name(path))
+        if not entry or entry[:2] != _state(path):
+            return None
+        return (entry[2], entry[3]), entry[4]
+
+    def failures(self, sizes: dict[Path, tuple[int, int]]) -> dict[Path, str]:
+        """Decodes each image that was not checked before; returns why, of those that cannot be decoded.
+
+        The index is written also when the check is interrupted, so that the next start continues.
+        """
+        found = {path: self.look_up(path) for path in sizes}
+        new = [path for path in sizes if found[path] is None]
+        if len(new) >= WORTH_A_LINE:
+            print(f"{self.root}: checking that {len(new):,} images decode (once)", file=sys.stderr)
+
+        def check(path):
+            self.index[self._name(path)] = [*_state(path), *sizes[path], _failure(path)]
+
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
+            list(pool.map(check, new))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            if new:
+                _write(self.file, self.index)
+        reasons = {path: self.index[self._name(path)][4] for path in sizes}
+        return {path: reason for path, reason in reasons.items() if reason}
+
+    def _name(self, path) -> str:
+        return path.relative_to(self.root).as_posix()
 
 
 def _failure(path) -> str | None:
@@ -70,10 +86,13 @@ def _read(file) -> dict:
         index = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    whole = isinstance(index, dict) and all(
-        isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str | None) for entry in index.values()
-    )
-    return index if whole else {}
+    return index if isinstance(index, dict) and all(map(_is_entry, index.values())) else {}
+
+
+def _is_entry(entry) -> bool:
+    """[bytes, modification time in ns, height, width, why the image does not decode or None]."""
+    whole = isinstance(entry, list) and len(entry) == 5 and isinstance(entry[4], str | None)
+    return whole and all(isinstance(number, int) for number in entry[:4])
 
 
 def _write(file, index) -> None:

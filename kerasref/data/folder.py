@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.data.checked import files_that_fail
+from kerasref.data.checked import CheckedImages
 from kerasref.data.content import content_summary
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
 from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_image, read_image
@@ -35,6 +35,7 @@ class ImageFolder:
     sizes: dict[Path, tuple[int, int]]
     left_out: dict[Path, str]
     notes: list[str]
+    checked: CheckedImages
 
     def left_out_lines(self) -> list[str]:
         """PATH (REASON) of each left-out file, printable whatever bytes the name has."""
@@ -82,7 +83,7 @@ def scan_folder(root) -> ImageFolder:
         raise UserError(f"{train}: {found}; expected at least two folders CLASS/ with images{hint}")
     for name in classes:
         check_utf8(train, name)  # reports and exports store it
-    folder = ImageFolder(root, tuple(classes), {}, {}, {}, notes)
+    folder = ImageFolder(root, tuple(classes), {}, {}, {}, notes, CheckedImages(root))
     for split in ("train", "validation", "test"):
         if split in directories:
             folder.files[split] = _scan_split(folder, split, directories[split])
@@ -98,7 +99,7 @@ def load_folder(root, image_size: int | None, decode: bool = True) -> Parts:
     decode: False leaves the images in their files, and does not look for those that do not decode
     A validation folder without a test folder serves as the test split: validation then comes out of train, as
     everywhere. Files that do not decode are left out; a folder that is not kept in memory is checked for them once
-    (`files_that_fail`).
+    (`CheckedImages`).
     """
     folder = scan_folder(root)
     sizes = [(image_size, image_size)] if image_size else one_size_or_two(folder)
@@ -111,7 +112,7 @@ def load_folder(root, image_size: int | None, decode: bool = True) -> Parts:
     content = folder.content() if decode else None
     small = len(folder.sizes) * sizes[0][0] * sizes[0][1] * 3 <= MEMORY_LIMIT
     if decode and not small:
-        folder.drop(files_that_fail(folder.root, list(folder.sizes)))
+        folder.drop(folder.checked.failures(folder.sizes))
     splits = {split: _file_split(files, sizes[0]) for split, files in folder.files.items() if files}
     if decode and small:
         for split, files in list(splits.items()):
@@ -159,7 +160,9 @@ def _scan_split(folder, split, directory):
         for class_folder in classes.get(name, ()):
             for path in files_under(class_folder):
                 if _has_header(folder, path):
-                    files[f"{split}/{name}/{path.relative_to(class_folder).as_posix()}"] = path, label
+                    inside = path.relative_to(class_folder).as_posix()
+                    key = f"{split}/{name}/{inside}"
+                    files[f"{split}/{class_folder.name}/{inside}" if key in files else key] = path, label
     for path in directory.iterdir() if classes else ():
         if path.is_file() and not is_hidden(path.name) and _is_image(path):
             folder.left_out[path] = "not in a class folder"
@@ -168,9 +171,13 @@ def _scan_split(folder, split, directory):
 
 def _has_header(folder, path) -> bool:
     """Whether `path` is an image; its size, or why it is none, goes into `folder`."""
+    known = folder.checked.look_up(path)
     try:
-        with open_image(path, PHOTO_FORMATS) as image:
-            folder.sizes[path] = _upright_size(image, path)
+        if known:
+            folder.sizes[path] = known[0]
+        else:
+            with open_image(path, PHOTO_FORMATS) as image:
+                folder.sizes[path] = _upright_size(image, path)
     except UserError as error:
         folder.left_out[path] = _reason(path, error)
     return path in folder.sizes

@@ -38,7 +38,8 @@ def files_under(directory: Path) -> list[Path]:
 
     Raises UserError for folders nested deeper than `MAX_DEPTH`.
     """
-    files, waiting, seen = [], [(directory, 0)], set()
+    files, waiting = [], [(directory, 0)]
+    seen = {(status.st_dev, status.st_ino) for status in map(os.stat, directory.resolve().parents)}
     while waiting:
         folder, depth = waiting.pop()
         if depth > MAX_DEPTH:
@@ -60,6 +61,8 @@ def class_folders(directory: Path) -> dict[str, list[Path]]:
     classes = {}
     for name in subfolders(directory):
         classes.setdefault(composed(name), []).append(directory / name)
+    for name, folders in classes.items():
+        folders.sort(key=lambda folder: folder.name != name)
     return dict(sorted(classes.items()))
 
 
