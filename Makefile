@@ -49,11 +49,11 @@ test: $(VENV)/.test-ready  ## run the whole test suite
 check: $(VENV)/.test-ready  ## run the fast half of the tests, at most three minutes on two cores
 	$(RUN) -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "not slow" $(PYTEST_ARGS)
 
-resolve: $(VENV)/.test-ready  ## check that pip finds all requirements for each Python that is supported; downloads metadata
+resolve: $(VENV)/.test-ready  ## check that the requirements resolve for every Python that is supported
 	@set -e; for python in 3.11 3.12 3.13; do \
-		$(VENV)/bin/pip install --quiet --dry-run --python-version $$python --only-binary=:all: --target /tmp/kerasref-resolve \
-			-r requirements.txt -r requirements-pytorch.txt -r requirements-demo.txt; \
-		echo "Python $$python: every requirement has a wheel"; \
+		$(VENV)/bin/uv pip compile --quiet --python-version $$python --output-file /dev/null \
+			requirements.txt requirements-pytorch.txt requirements-demo.txt requirements-test.txt > /dev/null; \
+		echo "Python $$python: all requirements resolve"; \
 	done
 
 crash: $(VENV)/.test-ready  ## kill a training a hundred times at random, resume it, compare the bits

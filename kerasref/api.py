@@ -1,6 +1,7 @@
 """What `import kerasref` gives: train a recipe, and use the run that it leaves."""
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def change(recipe: Recipe, fields: dict[str, Any]) -> Recipe:
     """The recipe with other values in `fields`; raise UserError for an unknown name or a value of the wrong type."""
     known = dataclasses.asdict(recipe)
     short = {option.strip("-"): long.strip("-").replace("-", "_") for option, long in SHORT_OPTIONS.items()}
-    fields = {short.get(name, name): value for name, value in fields.items()}
+    fields = {short.get(name, name): os.fspath(v) if isinstance(v, Path) else v for name, v in fields.items()}
     for name in fields:
         if name not in known:
             raise unknown("recipe field", name, [*known, *EXECUTION])

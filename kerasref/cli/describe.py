@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import sys
 from typing import Annotated
 
 import tyro
@@ -26,49 +25,53 @@ def main(args: list[str]) -> None:
         raise UserError(f"name a network for {', '.join('--' + field.replace('_', '-') for field in given)}")
 
     import_tensorflow()
-    from rich.console import Console
-
     from kerasref.models import build_model, options_of
 
-    console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
     if options.model is None:
-        console.print(list_of_networks())
-        console.print(f"{invocation('describe')} NETWORK shows its layers")
+        print("\n".join(aligned(list_of_networks())))
+        print(f"{invocation('describe')} NETWORK shows its layers")
         return
     model = build_model(options.model, options.input_shape, options.num_classes, **options.options())
-    print_layers(model, console)
+    print_layers(model)
     flags = ["--" + option.replace("_", "-") for option in ("input_shape", "num_classes", *options_of(options.model))]
-    console.print(f"options                   {', '.join(flags)}")
+    print(f"options                   {', '.join(flags)}")
 
 
-def list_of_networks():
-    from rich.table import Table
-
+def list_of_networks() -> list[tuple[str, ...]]:
     from kerasref.models.registry import BUILDERS
 
-    table = Table("network", "input", "classes", "what it is", box=None)
+    rows = [("network", "input", "classes", "what it is")]
     for name, builder in BUILDERS.items():
         default = {name: parameter.default for name, parameter in inspect.signature(builder).parameters.items()}
         shape = "x".join(map(str, default["input_shape"]))
-        table.add_row(name, shape, str(default["num_classes"]), builder.__doc__.splitlines()[0])
-    return table
+        rows.append((name, shape, str(default["num_classes"]), builder.__doc__.splitlines()[0]))
+    return rows
 
 
-def print_layers(model, console) -> None:
-    from rich.table import Table
-
+def print_layers(model) -> None:
     from kerasref.models.description import count_weights, describe
 
-    rows = describe(model)
-    table = Table("layer", "type", "kernel", "stride", "padding", title=model.name, box=None)
-    for column in ("output", "parameters", "multiply-adds"):
-        table.add_column(column, justify="right")
-    for row in rows:
+    layers = describe(model)
+    rows = [("layer", "type", "kernel", "stride", "padding", "output", "parameters", "multiply-adds")]
+    for row in layers:
         output = "x".join(map(str, row.output_shape))
         work = "?" if row.multiply_adds is None else f"{row.multiply_adds:,}" if row.multiply_adds else ""
         parameters = f"{row.parameters:,}" if row.parameters else ""
-        table.add_row(row.name, row.type, row.kernel, row.stride, row.padding, output, parameters, work)
-    console.print(table)
-    console.print(f"trainable parameters      {count_weights(model.trainable_weights):>15,}")
-    console.print(f"non-trainable parameters  {count_weights(model.non_trainable_weights):>15,}")
-    console.print(f"multiply-adds per image   {sum(row.multiply_adds or 0 for row in rows):>15,}")
+        rows.append((row.name, row.type, row.kernel, row.stride, row.padding, output, parameters, work))
+    print(model.name, *aligned(rows, right=3), sep="\n")
+    print(f"trainable parameters      {count_weights(model.trainable_weights):>15,}")
+    print(f"non-trainable parameters  {count_weights(model.non_trainable_weights):>15,}")
+    print(f"multiply-adds per image   {sum(row.multiply_adds or 0 for row in layers):>15,}")
+
+
+def aligned(rows: list[tuple[str, ...]], right: int = 0) -> list[str]:
+    """The rows as lines with aligned columns, of which the last `right` are flush right; no line is cut."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = len(widths) - right
+    return [
+        "  ".join(
+            cell.ljust(width) if number < left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

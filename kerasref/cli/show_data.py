@@ -39,7 +39,11 @@ def main(args: list[str]) -> None:
     check_available(options.dataset, options.data_dir)
     import_tensorflow()
     dataset = load_dataset(
-        options.dataset, data_dir=options.data_dir, image_size=options.image_size, validation=options.validation
+        options.dataset,
+        data_dir=options.data_dir,
+        image_size=options.image_size,
+        validation=options.validation,
+        decode=False,
     )
     print_counts(dataset)
     images, labels = next(dataset.train.batches(SAMPLES, shuffle_seed=0).as_numpy_iterator())

@@ -32,6 +32,11 @@ def load_dataset(
 ) -> ImageDataset:
     """Load a dataset by name or path, split into train, validation and test.
 
+    Example:
+
+        dataset = kerasref.load_dataset("digits", validation=0.1)
+        images, labels = next(iter(dataset.train.batches(64, shuffle_seed=0)))
+
     name: "digits" (embedded, no download); "mnist", "fashion_mnist", "cifar10", "imagenette", "imagenet2012" or any
         other image-classification set of TensorFlow Datasets (NAME or NAME/CONFIG), also one imported with
         scripts/prepare_data.py; or an image folder. A name that a dataset has always means the dataset, and a note

@@ -50,6 +50,11 @@ def options_of(name):
 def build_model(name, input_shape=None, num_classes=None, **options):
     """A functional `keras.Model` that takes images (height, width, channels) and ends in logits.
 
+    Example:
+
+        model = kerasref.build_model("resnet20", num_classes=100, shortcut="B")
+        model.fit(...)
+
     What is left out or None is as in the paper. Raises UserError for an unknown name or option, for a value that the
     network cannot take, and for an image that is too small for it.
     """

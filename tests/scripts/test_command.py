@@ -1,0 +1,143 @@
+"""The command `kerasref VERB`: its verbs, near misses, doors; what it does with terminals and names from strangers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kerasref.cli import main
+from kerasref.cli.describe import aligned
+from kerasref.command_line import explain, invocation, parse, run
+from kerasref.errors import UserError
+from kerasref.recipes import RECIPES
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+VERBS = {verb: where for group in main.VERBS.values() for verb, (where, _) in group.items()}
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_has_its_module_and_its_door(verb):
+    where, name = VERBS[verb], verb.replace("-", "_")
+    path = ROOT / where if where.endswith(".py") else ROOT / (where.replace(".", "/") + ".py")
+    source = path.read_text(encoding="utf-8")
+    assert "def main(args" in source or "__main__" in source
+    assert (ROOT / "scripts" / f"{name}.py").is_file()
+
+
+def test_without_a_verb_the_verbs_are_listed_in_groups(capsys):
+    for args in ([], ["--help"]):
+        main.call(args)
+        lines = capsys.readouterr().out.splitlines()
+        assert all(any(line.startswith(f"  {verb} ") for line in lines) for verb in VERBS)
+        assert max(map(len, lines)) <= 100 and sum(line.endswith(":") for line in lines) == len(main.VERBS)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["trian"], "unknown verb 'trian'; did you mean train?"),
+        (["showdata"], "did you mean show-data?"),
+        (["xyz"], "unknown verb 'xyz'; `kerasref` lists the verbs"),
+        (["train", "lenet6"], "did you mean lenet5?"),
+        (["train", "lenet5", "--epoch", "3"], "Unrecognized options: --epoch, 3\ndid you mean --epochs?\nsee --help"),
+        (["train", "lenet5", "--lr", "many"], "--learning-rate"),
+        (["train", "lenet5", "--bs=0"], "batch_size is 0"),
+        (["describe", "--num-class", "3"], "did you mean --num-classes?"),
+    ],
+)
+def test_near_misses(args, says):
+    with pytest.raises(UserError) as error:
+        main.call(args)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["show-data", "show_data", "show"])
+def test_a_verb_by_its_other_names(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main.call([name, "--help"])
+    assert not stop.value.code and "usage: kerasref show-data" in capsys.readouterr().out
+
+
+def test_the_help_of_a_recipe_shows_the_usual_options_and_all_of_them_by_group(capsys):
+    shown = {}
+    for option in ("--help", "--help-all"):
+        with pytest.raises(SystemExit):
+            main.call(["train", "lenet5", option])
+        shown[option] = capsys.readouterr().out
+    usual = ("--dataset", "--epochs", "--batch-size", "--learning-rate", "--optimizer", "--seed", "--run-dir")
+    rare = ("--cutout", "--label-smoothing", "--jit-compile", "--peer-timeout", "--decay-epochs")
+    assert all(option in shown["--help"] for option in usual) and "--help-all" in shown["--help"]
+    assert not any(option in shown["--help"] for option in rare)
+    assert all(option in shown["--help-all"] for option in (*usual, *rare))
+    for group in ("data", "augmentation", "network", "transfer", "optimizer", "schedule", "execution"):
+        assert f" {group} options " in shown["--help-all"]
+    assert f"(default: {RECIPES['lenet5'].recipe.epochs})" in shown["--help"]
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("/usr/bin/kerasref", "kerasref inspect-model"),
+        ("/site/kerasref/__main__.py", "python -m kerasref inspect-model"),
+        ("scripts/export.py", "python scripts/inspect_model.py"),
+        ("/a b/scripts/export.py", "python '/a b/scripts/inspect_model.py'"),
+    ],
+)
+def test_another_verb_is_called_the_way_this_one_was(program, expected, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [program])
+    assert invocation("inspect-model") == expected
+
+
+def test_a_name_that_commands_the_terminal_does_not_reach_it(capsys):
+    def fail(args):
+        raise UserError("a\x1b[2J\x07.png: not an image\nsecond line \u202e")
+
+    with pytest.raises(SystemExit) as stop:
+        run(fail, [])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: a\\x1b[2J\\x07.png: not an image\nsecond line \\u202e\n"
+
+
+def test_a_latin_1_terminal_gets_escapes_in_place_of_an_exception(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    code = "from kerasref.command_line import run; run(lambda args: print('猫 é'), [])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert done.stdout == "\\u732b é\n".encode("latin-1") and not done.stderr
+    command = [sys.executable, "-m", "kerasref", "train", "lenet5"]
+    for args in (["--help"], ["--epoch", "3"]):
+        done = subprocess.run([*command, *args], capture_output=True, env=environment, cwd=tmp_path)
+        assert b"did you mean --epochs?" in done.stderr or b"--epochs" in done.stdout
+        assert b"Traceback" not in done.stderr
+
+
+def test_no_column_of_a_table_is_cut():
+    rows = [("layer", "weights"), ("x" * 150, "1,000")]
+    assert aligned(rows, right=1) == [f"{'layer':150}  weights", f"{'x' * 150}    1,000"]
+
+
+def test_complaints_keep_what_was_expected():
+    def size(sides: tuple[int, int]) -> None:
+        """Takes two sides."""
+
+    with pytest.raises(UserError, match="see --help"):
+        parse(size, ["--sides", "3"], "size")
+    assert explain(BlockingIOError("busy")) == (1, "error: busy")
+
+
+@pytest.mark.parametrize(
+    ("version", "says"),
+    [("3, 14, 0", "TensorFlow has no wheel; expected Python 3.11, 3.12 or 3.13"), ("3, 10, 9", "3.13 is needed")],
+)
+def test_make_refuses_a_python_that_tensorflow_has_no_wheel_for(version, says, tmp_path):
+    python = tmp_path / "python"
+    code = f"import sys; sys.version_info = ({version}); exec(sys.argv[1])"
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo Python X && exit\nexec {sys.executable} -c "{code}" "$2"\n'
+    )
+    python.chmod(0o755)
+    command = ["make", "setup", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and says in done.stderr + done.stdout
+    assert not (tmp_path / "venv").exists()
