@@ -32,29 +32,17 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "compare-pytorch": ("scripts/compare_pytorch.py", "Prove a network equal to its PyTorch twin, layer by layer."),
     },
     "many runs": {
-        "sweep": (
-            "kerasref.lab.sweeps.sweep_command",
-            "Train a recipe many times with varied fields.",
-        ),
+        "sweep": ("kerasref.lab.sweeps.sweep_command", "Train a recipe many times: grid, random or TPE search."),
         "compare": ("kerasref.lab.compare", "Compare runs on one HTML page, or a model pair."),
         "estimate": ("kerasref.lab.benchmark.estimate", "Estimate memory, time and cost of a training."),
     },
     "studies": {
-        "check-gradients": (
-            "kerasref.lab.studies.check_gradients",
-            "Check gradients against two-sided differences.",
-        ),
-        "find-label-errors": (
-            "kerasref.lab.studies.find_label_errors",
-            "Rank labels that are probably wrong.",
-        ),
-        "multi-task": (
-            "kerasref.lab.studies.multi_task",
-            "Compare one network for all labels with one for each.",
-        ),
-        "benchmark": ("scripts/benchmark.py", "Measure kerasref against PyTorch on this machine."),
+        "check-gradients": ("kerasref.lab.studies.check_gradients", "Check gradients against two-sided differences."),
+        "find-label-errors": ("kerasref.lab.studies.find_label_errors", "Rank labels that are probably wrong."),
+        "multi-task": ("kerasref.lab.studies.multi_task", "Compare one network for all labels with one for each."),
     },
     "maintain this repository (in a checkout)": {
+        "benchmark": ("scripts/benchmark.py", "Measure kerasref against PyTorch on this machine."),
         "results": ("scripts/results.py", "Keep results/runs.csv and the table in README."),
         "experiment": ("scripts/experiment.py", "Run an experiment of the notes and write its page."),
         "compare-exports": ("scripts/compare_exports.py", "Measure the exports of all networks for docs/export.md."),

@@ -31,7 +31,7 @@ def inspect_model(path: Path) -> dict:
         raise UserError(f"{path} is no model; expected {KINDS}")
     try:
         found = reader(path)
-    except UserError:
+    except (UserError, ImportError):
         raise
     except Exception as error:  # what a damaged file raises depends on the reader
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

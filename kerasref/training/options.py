@@ -4,9 +4,9 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from kerasref.errors import UserError
+from kerasref.errors import UserError, unknown
 
 Device = Literal["auto", "cpu", "gpu"]
 Strategy = Literal["none", "mirrored", "multi_worker"]
@@ -16,7 +16,7 @@ _UNITS = {"step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epoch
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """How and where to train. Raises UserError for a value that is not possible."""
+    """How and where to train."""
 
     run_dir: Path | None = None
     """Directory of the run; None: a new one, runs/RECIPE-DATE-TIME."""
@@ -42,6 +42,9 @@ class TrainOptions:
     def __post_init__(self):
         if self.run_dir is not None:
             object.__setattr__(self, "run_dir", Path(self.run_dir))
+        for field, choices in (("device", Device), ("strategy", Strategy)):
+            if getattr(self, field) not in get_args(choices):
+                raise unknown(field, getattr(self, field), get_args(choices))
         Interval.parse(self.checkpoint_every)
         if self.keep_checkpoints < 1:
             raise UserError(f"keep_checkpoints is {self.keep_checkpoints}, expected at least 1")

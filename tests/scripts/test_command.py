@@ -133,9 +133,8 @@ def test_complaints_keep_what_was_expected():
 def test_make_refuses_a_python_that_tensorflow_has_no_wheel_for(version, says, tmp_path):
     python = tmp_path / "python"
     code = f"import sys; sys.version_info = ({version}); exec(sys.argv[1])"
-    python.write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] && echo Python X && exit\nexec {sys.executable} -c "{code}" "$2"\n'
-    )
+    lines = ("#!/bin/sh", '[ "$1" = --version ] && echo Python X && exit', f'exec {sys.executable} -c "{code}" "$2"')
+    python.write_text("\n".join(lines))
     python.chmod(0o755)
     command = ["make", "setup", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

@@ -87,6 +87,11 @@ def compare(
 ) -> Comparison:
     """Compares any Keras classifier with any PyTorch one that is meant to be the same, weights included.
 
+    Example:
+
+        comparison = kerasref.compare(keras_model, torch_module, images)
+        print(comparison.summary(), comparison.equal)
+
     inputs: as Keras takes them, images [n, height, width, channels]; PyTorch gets them as [n, channels, height, width]
     layer_map: Keras layer -> PyTorch module, for every layer with weights; None matches them by order, kind and shape
     labels: integers [n]; None draws some, which is enough for gradients and steps
