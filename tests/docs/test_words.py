@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 STYLE = tomllib.loads((ROOT / "styles/words.toml").read_text(encoding="utf-8"))
 RULES = {re.compile(rf"(?<!\w)(?:{pattern})", re.I): advice for pattern, advice in STYLE["words"].items()}
 GENERATED = re.compile(r"<!-- (?P<name>[^/][^>]*) -->.*?<!-- /(?P=name) -->|^```python.*?^```$", re.M | re.S)
-SKIPPED = re.compile(r"`[^`\n]+`|\]\([^)\s]+\)|https?://\S+")
+SKIPPED = re.compile(r"`[^`\n]+`|\]\([^)\s]+\)|https?://\S+|\{[{%].*?[%}]\}|<[^>\n]*>")
 
 
 def blank(match: re.Match) -> str:
@@ -55,7 +55,7 @@ def files(kind: str) -> list[str]:
 
 @pytest.mark.parametrize("name", files("prose") + files("python"))
 def test_words(name):
-    text = markdown_text if name.endswith(".md") else python_text
+    text = python_text if name.endswith(".py") else markdown_text
     found = problems(name, text((ROOT / name).read_text(encoding="utf-8")))
     assert not found, "\n" + "\n".join(found)
 
