@@ -84,3 +84,11 @@ def test_both_readmes_have_the_same_content():
     assert commands(english) == commands(chinese)
     assert english.count("\n## ") == chinese.count("\n## ")
     assert "混淆矩阵" in chinese and "混乱矩阵" not in chinese
+
+
+def test_every_requirement_has_its_reason():
+    lines = (line for file in ROOT.glob("requirements*.txt") for line in file.read_text(encoding="utf-8").splitlines())
+    packages = {re.split(r"[<>=\[ ]", line)[0] for line in lines if line and line[0] not in "#-"}
+    cells = " ".join(line.rsplit("|", 2)[0] for line in TEXT["docs/dependencies.md"].splitlines() if line[:1] == "|")
+    assert len(packages) > 20
+    assert [package for package in sorted(packages) if not re.search(rf"\b{package}\b", cells)] == []
