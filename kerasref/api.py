@@ -11,6 +11,7 @@ from kerasref.errors import UserError, unknown
 from kerasref.recipe import Recipe, from_dict
 from kerasref.recipes import named_recipe
 from kerasref.runs import RunFiles
+from kerasref.text import printable
 from kerasref.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def train_and_evaluate(
         print("there is no test split, so nothing was evaluated")
     else:
         metrics = evaluate_run(files, data_dir)
-        print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples\nreport: {files.report_file}")
+        print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples")
+        print(printable(f"report: {files.report_file}"))
     return Run(files.path), True
 
 

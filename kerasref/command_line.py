@@ -6,6 +6,7 @@ import difflib
 import functools
 import inspect
 import io
+import json
 import os
 import re
 import shlex
@@ -126,6 +127,15 @@ def _without_box(text: str) -> str:
     else:
         hint = lines[1:3]
     return "\n".join([*lines[:1], *hint, "see --help"])
+
+
+def to_json(content, indent: int | None = None) -> str:
+    """JSON in its own characters, or in ASCII where the terminal's encoding or safety does not allow them."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    if is_utf8 and all(printable(line) == line for line in text.split("\n")):
+        return text
+    return json.dumps(content, indent=indent)
 
 
 def run(main: Callable[[list[str]], None], args: Sequence[str] | None = None) -> None:

@@ -9,6 +9,27 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
+# Files whose tests train, start processes, or build large networks: marked slow, so that `make check` leaves them out.
+SLOW = {
+    *("api/test_wheel.py", "benchmark/test_benchmark.py", "crash/test_crash.py", "fuzz/test_fuzz.py"),
+    *("hostile/test_hostile.py", "models/test_backends.py", "models/test_networks.py", "notes/test_training.py"),
+    *("export/test_export.py", "export/test_kill.py", "export/test_networks.py", "export/test_sources.py"),
+    *("experiments/test_notes_experiments.py", "experiments/test_postgresql.py", "experiments/test_strategies.py"),
+    *("experiments/test_sweep.py", "experiments/test_sweep_trainings.py", "experiments/test_run_manager.py"),
+    *("pytorch/test_parity.py", "pytorch/test_trajectories.py", "pytorch/test_comparison.py"),
+    *("pytorch/test_differences.py", "pytorch/test_pair_settings.py", "pytorch/test_pairs.py"),
+    *("scripts/test_demo.py", "scripts/test_menu.py", "scripts/test_scripts.py", "training/test_distribution.py"),
+    *("training/test_extension.py", "training/test_tensorboard.py", "training/test_tensorboard_browser.py"),
+    *("training/test_training.py", "training/test_transfer.py", "training/test_disk_faults.py"),
+}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").as_posix() in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data beside the checkout; tests that need it are skipped where it is absent."""

@@ -7,6 +7,7 @@ import tyro
 
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
+from kerasref.text import printable
 
 
 def evaluate(run_dir: Annotated[Path, tyro.conf.Positional], data_dir: str | None = None) -> None:
@@ -30,7 +31,8 @@ def evaluate(run_dir: Annotated[Path, tyro.conf.Positional], data_dir: str | Non
         f"accuracy {metrics['accuracy']:.4f}  {selection['name']} {selection['value']:.4f}  "
         f"on {metrics['n']} test examples"
     )
-    print(f"metrics {run.metrics_file}\nreport  {run.report_file}")
+    print(printable(f"metrics {run.metrics_file}"))
+    print(printable(f"report  {run.report_file}"))
 
 
 def main(args: list[str]) -> None:

@@ -7,6 +7,7 @@ import tyro
 
 from kerasref.command_line import import_tensorflow, parse, quiet_start
 from kerasref.errors import UserError
+from kerasref.text import printable
 
 
 def export(
@@ -67,12 +68,12 @@ def export(
     for name, entry in done.items():
         accuracy = entry["accuracy_exported"]
         print(
-            f"{folder / name}  {entry['bytes'] / 1e6:.2f} MB  {entry['latency_ms']:.3g} ms an image  "
+            printable(f"{folder / name}") + f"  {entry['bytes'] / 1e6:.2f} MB  {entry['latency_ms']:.3g} ms an image  "
             f"largest difference {entry['max_probability_difference']:.1e}  same class {entry['classes_equal']:.2%}"
             + ("" if accuracy is None else f"  accuracy {accuracy:.2%} (Keras {entry['accuracy_keras']:.2%})")
         )
     compared_on = next(iter(done.values()))["compared_on"]
-    print(f"compared on {compared_on}; labels.txt, model_card.md, verification.json next to the exports")
+    print(f"compared on {printable(compared_on)}; labels.txt, model_card.md, verification.json next to the exports")
 
 
 def main(args: list[str]) -> None:

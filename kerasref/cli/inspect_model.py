@@ -1,13 +1,12 @@
 """kerasref inspect FILE [--json]: show what a model file is. Nothing in the file runs."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from kerasref.command_line import import_tensorflow, parse, quiet_start
+from kerasref.command_line import import_tensorflow, parse, quiet_start, to_json
 from kerasref.text import printable
 
 
@@ -24,15 +23,10 @@ def inspect(file: Annotated[Path, tyro.conf.Positional], json: bool = False) -> 
 
     with quiet_start():
         description = inspect_model(file)
-    _print_json(description) if json else _print(description)
-
-
-def _print_json(description: dict) -> None:
-    print(json.dumps(description, indent=2, ensure_ascii=False))
-
-
-def _print(description: dict) -> None:
-    print("\n".join(printable(line) for line in _lines(description)))
+    if json:
+        print(to_json(description, indent=2))
+    else:
+        print("\n".join(printable(line) for line in _lines(description)))
 
 
 def _lines(description: dict) -> Iterator[str]:

@@ -1,13 +1,12 @@
 """kerasref predict MODEL IMAGE… [--top 3] [--json] [--show FILE_OR_DIR]: classify images."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from kerasref.command_line import import_tensorflow, parse, quiet_start
+from kerasref.command_line import import_tensorflow, parse, quiet_start, to_json
 from kerasref.errors import UserError
 from kerasref.text import printable
 
@@ -46,9 +45,8 @@ def predict(
     with quiet_start():
         predictor = load(model, trust)
     if model.suffix == ".keras" and "run" not in predictor.contract.origin:
-        print(
-            f"{model}: its pixels are only scaled to [0, 1]; export it with --mean and --std for more", file=sys.stderr
-        )
+        note = "its pixels are only scaled to [0, 1]; export it with --mean and --std for more"
+        print(printable(f"{model}: {note}"), file=sys.stderr)
     failed, files = [], _files(images)
     if show and (show.is_file() or show.suffix.lower() in OTHER_FORMATS) and show.suffix != ".png":
         raise UserError(f"--show {show}: expected a .png file to write, or a folder")
@@ -95,7 +93,7 @@ def write_image(pixels, file: Path) -> None:
 
 def _print(image: str, prediction: dict, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"image": image, **prediction}, ensure_ascii=False))
+        print(to_json({"image": image, **prediction}))
     else:
         print(printable(f"{image}: {describe(prediction)}"))
 

@@ -7,6 +7,7 @@ kerasref prepare-data my_photos --from FILE.tar.gz   the same in a .tar, .tar.gz
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -20,11 +21,13 @@ class Options:
     """Turn local files into a prepared dataset, which --dataset and plain tfds.load read afterwards."""
 
     name: tyro.conf.Positional[str]
-    """mnist, fashion_mnist, or a name of your own for an image folder."""
+    """mnist, fashion_mnist, or a name of your own for an image folder or for IDX files."""
     source: Annotated[str, tyro.conf.arg(name="from", metavar="FOLDER")]
-    """The folder of the files, or an archive (.tar, .tar.gz, .zip) of an image folder."""
+    """The folder of the files, or an archive (.tar, .tar.gz, .tar.xz, .tar.bz2, .zip) of an image folder."""
     data_dir: str | None = None
     """Directory of prepared datasets; by default TFDS_DATA_DIR, or ~/tensorflow_datasets."""
+    class_names: Path | None = None
+    """For IDX files under a name of your own: a text file with a class name on each line; by default the numbers."""
 
 
 def main(args: list[str]) -> None:
@@ -33,8 +36,8 @@ def main(args: list[str]) -> None:
     import_tensorflow()
     from kerasref.data.importing import import_dataset
 
-    folder, notes = import_dataset(options.name, options.source, options.data_dir)
+    folder, notes = import_dataset(options.name, options.source, options.data_dir, options.class_names)
     for note in notes:
         print(printable(note))
     where = f" --data-dir {shlex.quote(options.data_dir)}" if options.data_dir else ""
-    print(f"{options.name} is ready in {folder}; use it with --dataset {options.name}{where}")
+    print(printable(f"{options.name} is ready in {folder}; use it with --dataset {options.name}{where}"))

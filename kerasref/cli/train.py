@@ -11,6 +11,7 @@ from kerasref.command_line import import_tensorflow, invocation, parse
 from kerasref.errors import UserError
 from kerasref.recipe import GROUPS, Recipe
 from kerasref.recipes import RECIPES, named_recipe
+from kerasref.text import printable
 from kerasref.training.options import TrainOptions
 
 COMMON = (  # what --help shows; --help-all shows every option
@@ -40,8 +41,8 @@ def main(args: list[str]) -> None:
         print(f"{options.run_dir}: no run in it to go on with, so it begins here")
     run, completed_now = train_and_evaluate(recipe, name, **dataclasses.asdict(options))
     if completed_now:
-        print(f"model:  {run.files.model_file}")
-        print(f"next:   {invocation('export')} {shlex.quote(str(run.path))} --format saved_model")
+        print(printable(f"model:  {run.files.model_file}"))
+        print(printable(f"next:   {invocation('export')} {shlex.quote(str(run.path))} --format saved_model"))
 
 
 def parse_options(name: str, args: list[str]) -> tuple[Recipe, TrainOptions]:

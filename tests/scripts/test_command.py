@@ -9,7 +9,7 @@ import pytest
 
 from kerasref.cli import main
 from kerasref.cli.describe import aligned
-from kerasref.command_line import explain, invocation, parse, run
+from kerasref.command_line import explain, invocation, parse, run, to_json
 from kerasref.errors import UserError
 from kerasref.recipes import RECIPES
 
@@ -23,7 +23,8 @@ def test_every_verb_has_its_module_and_its_door(verb):
     path = ROOT / where if where.endswith(".py") else ROOT / (where.replace(".", "/") + ".py")
     source = path.read_text(encoding="utf-8")
     assert "def main(args" in source or "__main__" in source
-    assert (ROOT / "scripts" / f"{name}.py").is_file()
+    door = (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8")
+    assert len(door.splitlines()) <= 8
 
 
 def test_without_a_verb_the_verbs_are_listed_in_groups(capsys):
@@ -110,6 +111,18 @@ def test_a_latin_1_terminal_gets_escapes_in_place_of_an_exception(tmp_path):
         done = subprocess.run([*command, *args], capture_output=True, env=environment, cwd=tmp_path)
         assert b"did you mean --epochs?" in done.stderr or b"--epochs" in done.stdout
         assert b"Traceback" not in done.stderr
+
+
+def test_json_is_of_ascii_where_the_terminal_needs_it(monkeypatch):
+    label = {"label": "猫\x9b2J😀"}
+    for encoding, content, expected in (
+        ("utf-8", {"label": "猫😀"}, '{"label": "猫😀"}'),
+        ("utf-8", label, '{"label": "\\u732b\\u009b2J\\ud83d\\ude00"}'),
+        ("latin-1", {"label": "猫"}, '{"label": "\\u732b"}'),
+    ):
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+        text = to_json(content)
+        assert text == expected and json.loads(text) == content
 
 
 def test_no_column_of_a_table_is_cut():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,11 +24,17 @@ def script(name, *args, **options):
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("runs") / "first"
+def trained(tmp_path_factory):
+    """A run directory, whose name a shell would split, and what was printed."""
+    run_dir = tmp_path_factory.mktemp("runs") / "the first; run"
     done = script("train.py", "mnist_cnn", *SHORT, "--run-dir", run_dir)
     assert done.returncode == 0, done.stderr
-    return run_dir
+    return run_dir, done.stdout
+
+
+@pytest.fixture(scope="module")
+def run_dir(trained):
+    return trained[0]
 
 
 def test_training_leaves_a_whole_run_directory(run_dir):
@@ -55,8 +62,11 @@ def test_evaluating_again_gives_the_same_figures(run_dir):
 
 
 @pytest.fixture(scope="module")
-def exported(run_dir):
-    done = script("export.py", run_dir, "--format", "saved_model")
+def exported(trained):
+    """What the command makes that the training printed last, as it stands there."""
+    run_dir, printed = trained
+    next_ = printed.splitlines()[-1].removeprefix("next:").replace("python ", f"{shlex.quote(sys.executable)} ", 1)
+    done = subprocess.run(next_, shell=True, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return run_dir / "exports" / "saved_model"
 
@@ -85,9 +95,8 @@ def test_run_and_exported_model_predict_alike_and_right(run_dir, exported, pictu
     assert set(of_run[0]) == {"image", "class_id", "label", "probability", "sure", "top"}
     assert [a["class_id"] for a in of_run] == [a["class_id"] for a in of_export]
     np.testing.assert_allclose([a["probability"] for a in of_run], [a["probability"] for a in of_export], atol=1e-5)
-    assert (
-        sum(a["label"] == Path(a["image"]).name[0] for a in of_run) >= 16
-    )  # how well pictures are prepared is measured elsewhere
+    right = sum(a["label"] == Path(a["image"]).name[0] for a in of_run)
+    assert right >= 16  # how well images are prepared is measured elsewhere
 
 
 def test_the_exported_model_needs_tensorflow_alone(exported):
