@@ -1,5 +1,7 @@
 """The command `kerasref VERB`: its verbs, near misses, doors; what it does with terminals and names from strangers."""
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -24,7 +26,7 @@ def test_every_verb_has_its_module_and_its_door(verb):
     source = path.read_text(encoding="utf-8")
     assert "def main(args" in source or "__main__" in source
     door = (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8")
-    assert len(door.splitlines()) <= 8
+    assert len(door.splitlines()) <= 16
 
 
 def test_without_a_verb_the_verbs_are_listed_in_groups(capsys):
