@@ -98,6 +98,29 @@ Sweep.open(folder, url).work(train)
 """
 
 
+@pytest.mark.timeout(600)
+def test_a_password_is_in_no_file_and_no_line(url, tmp_path):
+    """One with the characters that end a password elsewhere; the server trusts everybody, so it is not looked at."""
+    out, password = tmp_path / "sweep", "pa/ss:w?rd#1"
+    with_password = url.replace("//me@", f"//me:{password}@")
+    command = [sys.executable, "-m", "kerasref", "sweep", "mnist_cnn", "--grid", "lr=0.1", "model=softmax_regression"]
+    command += ["--dataset", "digits", "--epochs", "1", "--out", str(out), "--storage"]
+    done = subprocess.run([*command, with_password], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    wrong = [with_password.replace("127.0.0.1", "127.0.0.1:1"), with_password.replace("psycopg", "nothing")]
+    wrong += [with_password.replace("me:", "me:@x"), f"{url}?password={password}&sslmode=never"]
+    said = [done.stdout, done.stderr]
+    for bad in wrong:
+        refused = subprocess.run([*command, bad], capture_output=True, text=True)
+        assert refused.returncode in (1, 2) and refused.stderr.startswith("error:")
+        said += [refused.stdout, refused.stderr]
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert {"sweep.json", "recipe.json", "results.csv"} <= {path.name for path in files}
+    assert not [path for path in files if b"pa/ss" in path.read_bytes() or b"w?rd" in path.read_bytes()]
+    assert not [text for text in said if "pa/ss" in text or "w?rd" in text]
+    assert "***" in (out / "sweep.json").read_text() and "***" in (out / "runs/0001/recipe.json").read_text()
+
+
 def test_two_workers_share_a_sweep_in_postgresql_and_one_is_killed(url, tmp_path):
     plan = Plan(
         name="test",

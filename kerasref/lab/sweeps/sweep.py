@@ -248,10 +248,13 @@ def _sampler(plan: Plan, number: int) -> optuna.samplers.BaseSampler:
 def _storage(folder: Path, url: str | None) -> optuna.storages.RDBStorage:
     url = url or f"sqlite:///{(folder / 'study.db').resolve()}"
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}  # seconds to wait for a writer
+    expected = "expected a database URL whose driver is installed, special characters of the password as %40"
+    if url.count("@") > 1:  # parsed as part of the host, it would be in the driver's messages
+        raise UserError(f"--storage {mask_secrets(url)}: more than one @; {expected}")
     try:
         return optuna.storages.RDBStorage(url, engine_kwargs=options)
-    except (ImportError, ArgumentError) as error:
-        found = mask_secrets(f"--storage {url}: {error}")
-        raise UserError(f"{found}; expected a database URL whose driver is installed") from None
+    except (ImportError, ArgumentError, ValueError) as error:
+        why = type(error).__name__ if isinstance(error, ValueError) else error  # its text holds parts of the URL
+        raise UserError(mask_secrets(f"--storage {url}: {why}; {expected}")) from None
     except SQLAlchemyError as error:
         raise RunError(mask_secrets(f"--storage {url}: {str(error).partition(chr(10))[0]}")) from None

@@ -13,8 +13,8 @@ def shown(value) -> str:
 
 
 def shown_metric(value: float) -> str:
-    """Formats a metric with four decimals, a small one with three digits: 0.9876, 0.000123."""
-    return f"{value:.4f}" if abs(value) >= 0.01 or value == 0 else f"{value:.3g}"
+    """Formats a metric with four decimals, a small one with three digits: 0.9876, 0.0098, 0.000123."""
+    return f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
 
 
 def is_logarithmic(values: Iterable) -> bool:
