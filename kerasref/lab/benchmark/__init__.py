@@ -1,1 +1,1 @@
-"""kerasref against PyTorch on one machine: processes that measure in turns, a JSON file, the tables made from it."""
+"""kerasref against PyTorch on one machine: processes that measure in turns; estimates of memory and time."""

@@ -1,6 +1,6 @@
-"""Writes a data set's train and test split the way PyTorch's programs read them.
+"""Write a dataset's train and test split in the formats that PyTorch programs read.
 
-python -m kerasref.lab.benchmark.data_files DATASET FOLDER [DATA_DIR]: FOLDER/train.npz; of one with grey pictures also
+python -m kerasref.lab.benchmark.data_files DATASET FOLDER [DATA_DIR]: FOLDER/train.npz; for grey images also
 FOLDER/MNIST/raw/*-ubyte, the four IDX files that torchvision expects.
 """
 

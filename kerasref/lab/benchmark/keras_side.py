@@ -1,4 +1,4 @@
-"""kerasref's contenders, each built inside a worker: steps through `fit` and `predict`, batches of the pipeline."""
+"""kerasref's side of the benchmark, built in a worker: steps of `fit` and `predict`, batches of the pipeline."""
 
 import itertools
 from dataclasses import replace
@@ -16,11 +16,11 @@ from kerasref.training import execution, fused
 from kerasref.training.losses import classification_accuracy, classification_loss
 from kerasref.training.optimizers import add_l2
 
-MATRIX = 2048  # side of the matrices whose product stands for the machine's own peak
+MATRIX = 2048  # side of the matrices whose product measures the machine's peak
 
 
 def steps(workload: str, precision: str, fused_kernels: bool = True) -> dict:
-    """What `scripts/train.py` runs: the recipe's network, loss, metric and optimizer through Keras' own `fit`.
+    """Measures what train.py runs: the recipe's network, loss, metric and optimizer through Keras' `fit`.
 
     Without `fused_kernels`, and on other backends, batch norm, update rule and weight decay (an L2 term in the loss)
     are Keras' own.
@@ -38,7 +38,7 @@ def steps(workload: str, precision: str, fused_kernels: bool = True) -> dict:
         fused.fuse_batch_norm(model)
     elif recipe.weight_decay:
         add_l2(model, recipe.weight_decay / 2)
-    # Keras takes one step a call on PyTorch, and nothing else.
+    # On PyTorch Keras supports one step per call only.
     steps_per_execution = 1 if backend == "torch" else execution.choose_steps_per_execution(recipe, model)
     model.compile(
         optimizer,
@@ -72,7 +72,7 @@ def _device() -> str:
         import jax
 
         return jax.default_backend().upper()
-    return "GPU" if keras.src.backend.torch.core.DEFAULT_DEVICE != "cpu" else "CPU"
+    return "CPU" if keras.ops.zeros(1).device.type == "cpu" else "GPU"  # a torch.Tensor
 
 
 def _matmul(precision: str):
@@ -81,22 +81,21 @@ def _matmul(precision: str):
     def multiply(times):
         for _ in range(times):
             product = keras.ops.matmul(matrix, matrix)
-        float(product[0, 0])  # waits for a device that works behind our back
+        float(product[0, 0])  # waits for an asynchronous device
         return times * 2 * MATRIX**3
 
     return multiply
 
 
 def pipeline(dataset: str, recipe_name: str, unit: int, data_dir: str | None = None) -> dict:
-    """A recipe's training batches as `train` reads them, `unit` at a time: shuffled, augmented and normalised, epoch
-    after epoch."""
+    """Measures a recipe's training batches, `unit` at a time: shuffled, augmented and normalized, over many epochs."""
     recipe = replace(named_recipe(recipe_name).recipe, dataset=dataset, validation=0.0)
     data = load_data(recipe, data_dir)
     preprocessing = Preprocessing.for_dataset(recipe.normalization, data, recipe.pad)
     augmentation, epoch = make_augmentation(recipe), itertools.count()
 
     def batches(count):
-        """Inside one graph, as a training step takes them."""
+        """Reads batches inside one graph, as a training step does."""
         count, done = count * unit, 0
         while done < count:
             read = data.train.batches(

@@ -1,4 +1,4 @@
-"""Where a training step's time goes, by kind of operation, as TensorFlow's profiler sees it."""
+"""The time of a training step by kind of operation, from TensorFlow's profiler."""
 
 import collections
 import json
@@ -7,14 +7,14 @@ import tempfile
 import time
 from pathlib import Path
 
-SHOWN = 8  # kinds of operation, the rest is summed up
+SHOWN = 8  # kinds of operation; the rest is summed
 
 
 def measure(workload: str, precision: str, seconds: float = 2.0) -> dict:
-    """Milliseconds of a training step by kind of operation, the most first, and of the step itself, by the clock.
+    """Measures milliseconds of a training step by kind of operation, the longest first, and of the whole step.
 
-    Operations that run at the same time, as those of a network's two gradients do, count each in full. Call it in a
-    process of its own: arithmetic and device are settled for good.
+    Operations that run at the same time count in full. Call it in a process of its own: precision and device are set
+    for the whole process.
     """
     import tensorflow as tf
 
@@ -40,7 +40,7 @@ def measure(workload: str, precision: str, seconds: float = 2.0) -> dict:
 
 
 def _milliseconds(plane_file: bytes) -> collections.Counter:
-    """By kind of operation; its events are named NAME:KIND."""
+    """Sums durations by kind of operation; events are named NAME:KIND."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     total = collections.Counter()

@@ -1,4 +1,4 @@
-"""Whole programs, each in a process of its own: pipelines, time to an accuracy, start-up, memory."""
+"""Measurements of whole programs, each in its own process: pipelines, time to an accuracy, start-up, memory."""
 
 import json
 import os
@@ -13,15 +13,15 @@ from kerasref.lab.benchmark.turns import Worker, alternate, report
 from kerasref.recipes import named_recipe
 
 TARGET = 0.99  # of MNIST's test set
-NOTES_EVERY = 2  # the notes' program runs before every so many-th seed of ours; it takes minutes
+NOTES_EVERY = 2  # the notes' program runs for every second seed only; it takes minutes
 LOADER_WORKERS = (0, 2)
-BATCHES = 100  # a pipeline is measured by so many: what an epoch takes to begin is not to count for a batch
+BATCHES = 100  # batches per measurement, so that the start of an epoch does not dominate
 
 
-def measure_pipelines(sets: dict[str, str], data_dir: str | None, seconds: float, rounds: int) -> list[dict]:
-    """A row a recipe of `sets` (recipe -> data set): pictures a second, ours and a DataLoader with 0 and 2 workers."""
+def measure_pipelines(datasets: dict[str, str], data_dir: str | None, seconds: float, rounds: int) -> list[dict]:
+    """Returns a row for each recipe of `datasets`: images per second, ours and of a DataLoader with 0 and 2 workers."""
     rows = []
-    for recipe_name, dataset in sets.items():
+    for recipe_name, dataset in datasets.items():
         recipe = named_recipe(recipe_name).recipe
         with tempfile.TemporaryDirectory() as folder:
             _run("kerasref.lab.benchmark.data_files", dataset, folder, data_dir)
@@ -47,9 +47,9 @@ def measure_pipelines(sets: dict[str, str], data_dir: str | None, seconds: float
 
 
 def measure_mnist(recipe_name: str, seeds: int, data_dir: str | None) -> list[dict]:
-    """A row: seconds of whole processes until the test set first gave 99.0 %, and of the notes' program to its end.
+    """Returns a row: seconds of whole processes until 99.0 % on the test set, and of the notes' program to its end.
 
-    What is counted begins with the start of the process: imports, reading the data, every look at the test set.
+    The time includes imports, reading the data, and every evaluation.
     """
     ours, notes = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,7 @@ def measure_mnist(recipe_name: str, seeds: int, data_dir: str | None) -> list[di
 
 
 def measure_startup(scripts: Path, rounds: int, data_dir: str | None) -> list[dict]:
-    """A row a command: seconds until it ends, or until the first step of a training on MNIST is done."""
+    """Returns a row for each command: seconds until it ends, or until the first training step on MNIST."""
     python = [sys.executable]
     commands = {
         "`python scripts/train.py --help`": [*python, str(scripts / "train.py"), "--help"],
@@ -109,7 +109,7 @@ def measure_startup(scripts: Path, rounds: int, data_dir: str | None) -> list[di
 
 
 def measure_memory(scripts: Path, data_dir: str | None) -> list[dict]:
-    """A row a program that trains on MNIST for an epoch: its highest resident bytes, as the system counts them."""
+    """Returns a row for each program that trains on MNIST for an epoch: its highest resident memory in bytes."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         _run("kerasref.lab.benchmark.data_files", "mnist", folder, data_dir)
@@ -134,7 +134,7 @@ def measure_memory(scripts: Path, data_dir: str | None) -> list[dict]:
 
 
 def measure_profiles(workloads: tuple[str, ...], precisions: tuple[str, ...]) -> list[dict]:
-    """A row a network and arithmetic: what our training step consists of (`kerasref.lab.benchmark.profile`)."""
+    """Returns a row for each network and precision: the operations of our training step."""
     rows = []
     for workload in workloads:
         for precision in precisions:
@@ -155,7 +155,7 @@ def _run(module: str, *arguments) -> str:
 
 
 def _follow(module: str, *arguments, until=lambda event: False) -> tuple[float, list[dict]]:
-    """Seconds from the start of a program to the event that `until` waits for, or to its end; and its events."""
+    """Returns seconds from the start of a program to the event that `until` accepts, or to its end, and its events."""
     begun, events = time.perf_counter(), []
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(_command(module, *arguments), stdout=subprocess.PIPE, stderr=log, text=True)

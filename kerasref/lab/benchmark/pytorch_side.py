@@ -1,4 +1,4 @@
-"""PyTorch's contenders of the benchmark, each built inside a worker: steps of a twin, batches of a loader."""
+"""PyTorch's side of the benchmark, built inside a worker: steps of a twin, batches of a DataLoader."""
 
 import contextlib
 import itertools
@@ -9,15 +9,15 @@ import numpy as np
 from kerasref.pytorch.installed import import_torchvision, nn, torch
 from kerasref.pytorch.models import build_twin
 
-MATRIX = 2048  # side of the matrices whose product stands for the machine's own peak
+MATRIX = 2048  # side of the matrices whose product measures the machine's peak
 MOMENTUM = 0.9
 
 
 def steps(network, input_shape, num_classes, batch_size, optimizer, weight_decay, learning_rate, precision, settings):
-    """Training steps and predictions of a twin on one batch of noise that is in memory, or on the GPU, already.
+    """Measures training steps and predictions of a twin on one batch of noise in memory, or on the GPU.
 
-    settings: "eager", "compiled" (torch.compile), and either with " channels_last"; the optimizers are the fused ones,
-    bfloat16 is autocast's. No metric and no loss is read on the way: PyTorch at its best.
+    settings: "eager" or "compiled" (torch.compile), either with " channels_last". Optimizers are the fused ones,
+    bfloat16 is autocast. No metric or loss is read in between: PyTorch at its best.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as TensorFlow has it
@@ -65,8 +65,8 @@ def steps(network, input_shape, num_classes, batch_size, optimizer, weight_decay
     return {"train": train, "infer": infer, "matmul": matmul, "facts": {"settings": settings}}
 
 
-class _Pictures(torch.utils.data.Dataset):
-    """uint8 pictures [n, H, W, C] and labels from an .npz file, one at a time as PIL gives them to torchvision."""
+class _Images(torch.utils.data.Dataset):
+    """uint8 images [n, H, W, C] and labels from an .npz file, one at a time as PIL gives them to torchvision."""
 
     def __init__(self, file: Path, transform):
         with np.load(file) as arrays:
@@ -84,17 +84,16 @@ class _Pictures(torch.utils.data.Dataset):
 
 
 def pipeline(file: str, batch_size: int, crop_padding: int, flip: bool, num_workers: int, unit: int):
-    """Epochs of a DataLoader, `unit` batches at a time, with torchvision's transforms: the way the notes and most
-    programs read pictures."""
+    """Measures a DataLoader with torchvision's transforms, `unit` batches at a time, as the notes read images."""
     transforms = import_torchvision().transforms
     side = np.load(file)["images"].shape[1]
     steps = [transforms.RandomCrop(side, crop_padding)] if crop_padding else []
     steps += [transforms.RandomHorizontalFlip()] if flip else []
     steps += [transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))]
-    pictures = _Pictures(Path(file), transforms.Compose(steps))
-    loader = torch.utils.data.DataLoader(pictures, batch_size, shuffle=True, num_workers=num_workers)
+    images = _Images(Path(file), transforms.Compose(steps))
+    loader = torch.utils.data.DataLoader(images, batch_size, shuffle=True, num_workers=num_workers)
 
-    endless = itertools.chain.from_iterable(itertools.repeat(loader))  # an epoch after the other
+    endless = itertools.chain.from_iterable(itertools.repeat(loader))  # epoch after epoch
 
     def batches(count):
         return sum(len(labels) for _, labels in itertools.islice(endless, count * unit))

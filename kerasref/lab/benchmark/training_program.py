@@ -1,9 +1,9 @@
-"""Trains a recipe on MNIST and looks at the test set after every epoch, for the benchmark alone.
+"""Train a recipe on MNIST and evaluate it on the test set after every epoch, for the benchmark only.
 
     python -m kerasref.lab.benchmark.training_program RECIPE SEED RUN_DIR [DATA_DIR]
 
 Prints a line of JSON when the first call of steps is done, and one after every epoch with the accuracy on the test
-set. The looks change nothing in the training.
+set. The evaluations do not affect the training.
 """
 
 import json
@@ -28,23 +28,23 @@ def main(name: str, seed: str, run_dir: str, data_dir: str | None = None) -> Non
         BATCH_SIZE, preprocessing=Preprocessing.for_dataset(recipe.normalization, dataset, recipe.pad)
     )
 
-    def say(event, **facts):
+    def report(event, **facts):
         print(json.dumps({"event": event, **facts}), flush=True)
 
-    class Looks(keras.callbacks.Callback):
+    class Evaluate(keras.callbacks.Callback):
         started = False
 
         def on_train_batch_end(self, batch, logs=None):
             if not self.started:
                 self.started = True
-                say("first_step")
+                report("first_step")
 
         def on_epoch_end(self, epoch, logs=None):
             begun = time.perf_counter()
             accuracy = self.model.evaluate(test, verbose=0, return_dict=True)["accuracy"]
-            say("epoch", epoch=epoch + 1, accuracy=accuracy, look=time.perf_counter() - begun)
+            report("epoch", epoch=epoch + 1, accuracy=accuracy, look=time.perf_counter() - begun)
 
-    train(recipe, run_dir, name=name, dataset=dataset, callbacks=[Looks()])
+    train(recipe, run_dir, name=name, dataset=dataset, callbacks=[Evaluate()])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Contenders in processes of their own that take turns: A B A B, so that what else the machine does meets them all."""
+"""Contenders in separate processes that take turns, A B A B, so that other load of the machine affects all of them."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from kerasref.errors import RunError
 from kerasref.lab.benchmark.workloads import MODES, TORCH_SETTINGS, WORKLOADS
 
 KERAS, TORCH = "kerasref.lab.benchmark.keras_side:steps", "kerasref.lab.benchmark.pytorch_side:steps"
-REST = 0.1  # seconds between turns: threads of the last contender may still spin, waiting for work
+REST = 0.1  # seconds between turns: threads of the last contender may still spin
 PEAK_TURNS = 3
-UNDISTURBED = 0.05  # share of the machine that other processes may take in a turn that counts
-PATIENCE = 4  # times as many rounds are tried as are asked for, before disturbed ones are taken
+UNDISTURBED = 0.05  # share of the machine that other processes may use in a turn that counts
+PATIENCE = 4  # factor of rounds to try before disturbed ones are used
 
 
 def report(line: str) -> None:
@@ -24,7 +24,7 @@ def report(line: str) -> None:
 
 
 class Worker:
-    """A `kerasref.lab.benchmark.worker` process; `facts` is what it said of itself."""
+    """A `kerasref.lab.benchmark.worker` process; `facts` are the contender's properties."""
 
     def __init__(self, contender: str, backend: str = "tensorflow", **arguments):
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the worker)
@@ -64,13 +64,13 @@ class Worker:
         if not line:
             self.process.wait()
             self.log.seek(0)
-            last = self.log.read().strip().splitlines() or ["no word from it"]
+            last = self.log.read().strip().splitlines() or ["no message"]
             raise RunError(f"{self.name} ended with {self.process.returncode}: {last[-1]}")
         return json.loads(line)
 
 
 def _busy_seconds() -> float:
-    """CPU seconds that all processes of this machine took so far; 0 where the system does not say."""
+    """Returns the CPU seconds of all processes of this machine so far; 0 without /proc."""
     try:
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     except OSError:
@@ -80,14 +80,13 @@ def _busy_seconds() -> float:
 
 
 def alternate(workers: dict, what: str, seconds: float, rounds: int) -> tuple[dict, dict, float]:
-    """By contender: its rates, one a round, and its peak of resident bytes; and the largest share of the machine that
-    other processes had during a turn that counts.
+    """Returns rates by round and peak resident bytes by contender, and the largest share of other processes.
 
-    In every round each contender has its turn. A round in which others disturbed any of them is tried again; in the
-    end the least disturbed rounds are taken, whatever their rates.
+    In every round each contender has its turn. A round that other processes disturbed is repeated; in the end the least
+    disturbed rounds count, whatever their rates.
     """
     for worker in workers.values():
-        worker.measure(what, seconds)  # warm, and said how many units fill a turn
+        worker.measure(what, seconds)  # warms up, and estimates the units of a turn
     answers: list[dict] = []
     while len(answers) < PATIENCE * rounds and sum(_others(answer) <= UNDISTURBED for answer in answers) < rounds:
         answers.append({name: worker.measure(what, seconds) for name, worker in workers.items()})
@@ -109,9 +108,9 @@ def compare_steps(
     backend: str = "tensorflow",
     settings: tuple[str, ...] = TORCH_SETTINGS,
 ) -> list[dict]:
-    """Rows of one workload, one a precision and mode: images a second of both sides, round by round.
+    """Returns a row for each precision and mode of one workload: images per second of both sides by round.
 
-    PyTorch has a trial with each of `settings` first; the fastest of them is its contender, apart for each mode.
+    PyTorch is tried with each of `settings` first; the fastest is its contender, chosen for each mode.
     """
     workload, opened = WORKLOADS[name], []
 
@@ -158,7 +157,7 @@ def compare_steps(
 
 
 def compare_fused(name: str, precisions: tuple[str, ...], *, seconds: float, rounds: int) -> list[dict]:
-    """A row an arithmetic: images a second in training, with `kerasref.training.fused` and without."""
+    """Returns a row for each precision: images per second in training, with `kerasref.training.fused` and without."""
     rows = []
     for precision in precisions:
         workers = {}
@@ -172,12 +171,12 @@ def compare_fused(name: str, precisions: tuple[str, ...], *, seconds: float, rou
         rates = {"fused": rates[True], "plain": rates[False]}
         rows.append({"part": "fused", "workload": name, "precision": precision, "others": others, **rates})
         fused, plain = (statistics.median(rates[side]) for side in ("fused", "plain"))
-        report(f"{name} {precision}: fused {fused:,.4g}, Keras' own {plain:,.4g} images a second")
+        report(f"{name} {precision}: fused {fused:,.4g}, Keras' own {plain:,.4g} images per second")
     return rows
 
 
 def _best_torch(open_worker, workload, precision, settings, seconds):
-    """By mode: the rate of every setting, or why it failed; and the worker of the fastest."""
+    """Returns by mode the rate of every setting, or why it failed, and the worker of the fastest."""
     trials, best = {mode: {} for mode in MODES}, {}
     for setting in settings:
         worker = open_worker(TORCH, **workload.torch_arguments(), precision=precision, settings=setting)
@@ -188,7 +187,7 @@ def _best_torch(open_worker, workload, precision, settings, seconds):
                 rate = max(worker.measure(mode, seconds)["rate"] for _ in range(2))
             except RunError as error:
                 trials[mode][setting] = str(error)
-                best = before  # its process has ended, with whatever it was the fastest at
+                best = before  # its process has ended
                 break
             trials[mode][setting] = rate
             if mode not in best or rate > trials[mode][best[mode].facts["settings"]]:
@@ -202,10 +201,10 @@ def _best_torch(open_worker, workload, precision, settings, seconds):
 
 
 def summary(row: dict) -> str:
-    """One line: the median ratio of the rounds, its spread, both medians."""
+    """Returns one line: the median ratio of the rounds, its range, both medians."""
     ratios = [ours / torch for ours, torch in zip(row["ours"], row["torch"], strict=True)]
     ours, torch = statistics.median(row["ours"]), statistics.median(row["torch"])
     return (
         f"{statistics.median(ratios):.2f} times PyTorch ({min(ratios):.2f} to {max(ratios):.2f}): "
-        f"{ours:,.4g} against {torch:,.4g} images a second ({row['torch_settings']})"
+        f"{ours:,.4g} against {torch:,.4g} images per second ({row['torch_settings']})"
     )

@@ -1,8 +1,8 @@
-"""A process that measures one contender when it is told to: python -m kerasref.lab.benchmark.worker SPEC.
+"""A process that measures one contender on request: python -m kerasref.lab.benchmark.worker SPEC.
 
 SPEC is JSON: {"contender": "module:function", "arguments": {…}}. The function returns a dict of callables by what they
 measure, each taking a number of units (steps, batches) and returning examples (or floating-point operations) done, and
-under "facts" what the other side may want to know. Afterwards each line on stdin is a request
+under "facts" properties of the contender. Afterwards each line on stdin is a request
 {"measure": NAME, "seconds": S}, each line on stdout its answer {"rate": per second, "seconds": taken}.
 """
 
@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-ENOUGH = 0.3  # seconds from which a first measurement is trusted to say how many units fill a turn
+ENOUGH = 0.3  # seconds that a first measurement must take to estimate the units of a turn
 
 
 class Contender:
@@ -24,7 +24,7 @@ class Contender:
         self.units_per_second: dict[str, float] = {}
 
     def measure(self, name: str, seconds: float) -> dict:
-        """One turn of about `seconds`, in whole units. The first of a name warms up: traces, compiles, fills caches."""
+        """Measures one turn of about `seconds`, in whole units; the first of each name warms up."""
         work = self.measures[name]
         if name not in self.units_per_second:
             work(1)
@@ -43,7 +43,7 @@ class Contender:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those that it started, such as a DataLoader's."""
+    """Returns the CPU seconds of this process and of its children, such as a DataLoader's."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (
         time.process_time() + ended.ru_utime + ended.ru_stime + sum(map(_of_child, multiprocessing.active_children()))
@@ -53,13 +53,13 @@ def cpu_seconds() -> float:
 def _of_child(child) -> float:
     try:
         fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:  # it has ended, or the system does not say
+    except OSError:  # it has ended, or the system has no /proc
         return 0.0
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")  # in user mode, in the kernel
 
 
 def peak_resident() -> int | None:
-    """Bytes of this process in memory at its highest so far; None where the system does not say."""
+    """Returns the highest resident memory of this process in bytes; None without /proc."""
     try:
         line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     except (OSError, StopIteration):
@@ -69,22 +69,22 @@ def peak_resident() -> int | None:
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints goes to the log
+    os.dup2(2, 1)  # what libraries print goes to the log
     spec = json.loads(sys.argv[1])
     module, function = spec["contender"].split(":")
 
-    def say(answer):
+    def send(answer):
         print(json.dumps(answer), file=answers, flush=True)
 
     measures = getattr(importlib.import_module(module), function)(**spec["arguments"])
-    say(measures.pop("facts", {}))
+    send(measures.pop("facts", {}))
     contender = Contender(measures)
     for line in sys.stdin:
         request = json.loads(line)
         begun, cpu = time.perf_counter(), cpu_seconds()
         answer = contender.measure(request["measure"], request["seconds"])
         used = {"total_seconds": time.perf_counter() - begun, "cpu_seconds": cpu_seconds() - cpu}
-        say(answer | used | {"peak_resident": peak_resident()})
+        send(answer | used | {"peak_resident": peak_resident()})
 
 
 if __name__ == "__main__":

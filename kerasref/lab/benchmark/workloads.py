@@ -1,4 +1,4 @@
-"""What is measured: networks with their batch sizes and the settings that PyTorch is tried with."""
+"""The workloads: networks with their batch sizes, and the settings to try PyTorch with."""
 
 from dataclasses import dataclass, replace
 
@@ -9,12 +9,12 @@ PRECISIONS = ("float32", "bfloat16")
 MODES = ("train", "infer")
 PASSES = {"train": 3, "infer": 1}  # forward passes; a backward pass costs two
 TORCH_SETTINGS = ("eager", "channels_last", "compiled", "compiled channels_last")
-SMALL_RATE = 1e-6  # one batch is trained on over and over: the weights are to stay where they are
+SMALL_RATE = 1e-6  # one batch is trained on repeatedly: the weights should hardly change
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A network of a recipe, its optimizer and weight decay, on one batch of noise."""
+    """A recipe's network, optimizer and weight decay on one batch of noise."""
 
     recipe_name: str
     input_shape: tuple[int, int, int]
@@ -27,7 +27,7 @@ class Workload:
         return replace(recipe, batch_size=self.batch_size, learning_rate=SMALL_RATE, precision=policy)
 
     def torch_arguments(self) -> dict:
-        """The same for PyTorch's side, which knows no recipes."""
+        """Returns the same for PyTorch's side, which has no recipes."""
         recipe = self.recipe()
         return {
             "network": recipe.model,
@@ -40,7 +40,7 @@ class Workload:
         }
 
     def batch(self):
-        """float32 images [b, H, W, C] and int64 labels [b]."""
+        """Returns float32 images [b, H, W, C] and int64 labels [b]."""
         import numpy as np
 
         draws = np.random.default_rng(0)

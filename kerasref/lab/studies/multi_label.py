@@ -1,4 +1,4 @@
-"""Numbers for several labels at once, each judged alone. scikit-learn computes them."""
+"""Metrics of several binary labels, computed by scikit-learn."""
 
 import numpy as np
 from sklearn import metrics as sk
@@ -9,13 +9,13 @@ SCORES = ("precision", "recall", "f1")
 
 
 def multi_label_metrics(labels, probabilities, label_names, threshold: float = 0.5) -> dict:
-    """Labels [n, L] of 1, 0 and -1 (not there, left out), probabilities [n, L], as values that JSON can hold.
+    """Evaluates probabilities [n, L] on labels [n, L] of 1, 0 and -1 (hidden, ignored); values are JSON's.
 
-    - `per_label`: label, precision, recall, f1, support (examples that have it); a label never predicted has 0, one
-      that no example has None;
-    - `macro`: their mean over the others; `exact`: share of the examples all of whose labels are right; `n`.
+    - `per_label`: label, precision, recall, f1, support (positive examples); 0 for a label that is never predicted,
+      None for one without positive examples;
+    - `macro`: mean over the labels with support; `exact`: share of examples with all labels right; `n`.
 
-    Raises UserError for arrays that do not fit each other, other values, and where no example has any label.
+    Raises UserError for arrays of different shapes, other values, and labels without any 1.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     if (

@@ -1,4 +1,4 @@
-"""Out-of-fold probabilities: every training example judged by a network that was not trained on it."""
+"""Out-of-fold probabilities: each training example judged by a network that was not trained on it."""
 
 import dataclasses
 from pathlib import Path
@@ -16,14 +16,14 @@ from kerasref.training import train
 
 
 def out_of_fold_probabilities(recipe: Recipe, dataset: ImageDataset, folder: Path, folds: int = 5) -> np.ndarray:
-    """Probabilities [n, C] of the train split's examples in stored order, from `folds` trainings of `recipe`.
+    """Returns probabilities [n, C] of the train split's examples in stored order, from `folds` trainings of `recipe`.
 
-    Each is a run directory folder/fold-1 …; one that is complete is not trained again, and one that was stopped goes
-    on. Raises UserError for a streamed set, for fewer than two folds and for more than the smallest class has examples.
+    Each is a run directory folder/fold-1 …; a complete one is not trained again, a stopped one is resumed. Raises
+    UserError for a streamed dataset, fewer than two folds, and more folds than examples in the smallest class.
     """
     labels = dataset.train.labels
     if labels is None:
-        raise UserError(f"{dataset.name} is read as a stream, its labels are not known; take a part: --train-examples")
+        raise UserError(f"{dataset.name} is streamed, its labels are unknown; limit it with --train-examples")
     smallest = np.bincount(labels).min()
     if not 2 <= folds <= smallest:
         raise UserError(f"folds {folds}: expected 2 to {smallest}, the examples of the smallest class")

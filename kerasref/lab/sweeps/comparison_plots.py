@@ -1,4 +1,4 @@
-"""The comparison's charts: the best settings coloured, the others grey."""
+"""Plots of the comparison: the best settings in colour, the others grey."""
 
 import matplotlib
 import numpy as np
@@ -8,28 +8,28 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from kerasref.evaluation.diagnosis import column
 from kerasref.evaluation.plots import MUTED, STYLE, TRAIN
 from kerasref.lab.sweeps.comparison import Comparison
-from kerasref.lab.sweeps.values import is_logarithmic, is_number, shown
+from kerasref.lab.sweeps.values import is_logarithmic, is_number, shown, shown_metric
 
 COLOURED = 8  # settings with a colour and a name of their own
 
 
 @matplotlib.rc_context(STYLE)
 def plot_curves_together(comparison: Comparison) -> Figure:
-    """Loss and accuracy by epoch, a line a run, those of one setting in one colour."""
+    """Plots loss and accuracy by epoch, a line for each run, a colour for each setting."""
     has_validation = any(
         value == value for s in comparison.settings for e in s.entries for value in column(e.history, "val_loss")
     )
     prefix = "val_" if has_validation else ""
     figure = Figure((9.6, 3.8 + 0.22 * min(COLOURED, len(comparison.settings))), layout="constrained")
+    ranked, colours = list(enumerate(comparison.settings)), matplotlib.colormaps["turbo"]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        ranked = list(enumerate(comparison.settings))
         for rank, setting in reversed(ranked):  # the best on top
             for i, entry in enumerate(setting.entries):
                 coloured = rank < COLOURED
                 axes.plot(
                     column(entry.history, "epoch"),
                     column(entry.history, prefix + name),
-                    color=matplotlib.colormaps["turbo"](0.08 + 0.84 * rank / COLOURED) if coloured else MUTED,
+                    color=colours(0.08 + 0.84 * rank / min(COLOURED, len(ranked))) if coloured else MUTED,
                     alpha=0.9 if coloured else 0.25,
                     linewidth=1.6 if coloured else 0.8,
                     marker="o" if len(entry.history) == 1 else None,
@@ -50,12 +50,13 @@ def plot_curves_together(comparison: Comparison) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def plot_parallel_coordinates(comparison: Comparison) -> Figure:
-    """An axis for each field that differs and one for the metric; a line a setting, dark blue the best."""
+    """Plots an axis for each differing field and one for the metric, a line for each setting, dark blue the best."""
     fields = list(comparison.differing)
     figure = Figure((max(5.5, 1.7 * (len(fields) + 1)), 4.2), layout="constrained")
     axes = figure.add_subplot()
     means = [setting.mean for setting in comparison.settings]
-    scales = [_Scale([setting.fields[field] for setting in comparison.settings]) for field in fields] + [_Scale(means)]
+    scales = [_Scale([setting.fields[field] for setting in comparison.settings]) for field in fields]
+    scales.append(_Scale(means, shown_metric))
     for rank, setting in reversed(list(enumerate(comparison.settings))):
         heights = [scale(v) for scale, v in zip(scales, [*setting.fields.values(), setting.mean], strict=True)]
         goodness = 1 - rank / max(1, len(means) - 1)
@@ -75,9 +76,10 @@ def plot_parallel_coordinates(comparison: Comparison) -> Figure:
 
 
 class _Scale:
-    """Values to heights from 0 to 1: numbers on a linear or logarithmic scale, the rest side by side."""
+    """Maps values to heights from 0 to 1: numbers on a linear or logarithmic scale, others evenly spaced."""
 
-    def __init__(self, values: list):
+    def __init__(self, values: list, text=shown):
+        self.text = text
         self.numeric = is_number(values) and min(values) < max(values)
         self.logarithmic = self.numeric and is_logarithmic(values)
         if self.numeric:
@@ -92,12 +94,12 @@ class _Scale:
         return self.values.index(shown(value)) / (len(self.values) - 1) if len(self.values) > 1 else 0.5
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Every value, or where they are many five of them from end to end."""
+        """Returns (height, text) of every value, or of five evenly spaced ones if there are many."""
         if self.numeric and len(self.values) > 6:
             values = np.linspace(self.low, self.high, 5)
             values = 10**values if self.logarithmic else values
             return [(height, f"{value:.3g}") for height, value in zip(np.linspace(0, 1, 5), values, strict=True)]
-        return [(self(value), shown(value)) for value in self.values]
+        return [(self(value), self.text(value)) for value in self.values]
 
     def _position(self, value) -> float:
         return float(np.log10(value)) if self.logarithmic else float(value)
