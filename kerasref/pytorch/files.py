@@ -1,4 +1,4 @@
-"""PyTorch's weight files: .pth and .pt by torch.load(weights_only=True) alone, and .safetensors.
+"""PyTorch's weight files: pickles by torch.load(weights_only=True) alone, and safetensors. The contents decide which.
 
 A pickle can run any code when it is loaded. weights_only=True accepts tensors and plain containers and refuses the
 rest, and there is no option here that turns it off.
@@ -13,36 +13,56 @@ from kerasref.atomic import written_beside
 from kerasref.errors import UserError
 from kerasref.pytorch.installed import torch
 
-SUFFIXES = (".pth", ".pt", ".safetensors")
-# What training scripts call the weights inside a checkpoint.
+SUFFIXES = (".pth", ".pt", ".safetensors", ".th", ".pth.tar", ".ckpt", ".bin")  # of files to write
+# What training scripts call the weights inside a checkpoint; the first that is there is read.
 NESTED = ("state_dict", "model_state_dict", "model", "model_state", "net", "network")
-# What DataParallel and torch.compile put in front of every name.
-PREFIXES = ("module.", "_orig_mod.")
+AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
+# What DataParallel, torch.compile, AveragedModel, Lightning and wrappers put in front of every name.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+COUNT = "n_averaged"  # of AveragedModel, next to the weights
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
-    """Tensor name -> tensor, on the CPU. path: a state_dict, or a checkpoint that holds one.
+    """Tensor name -> tensor, on the CPU, without the prefixes that every name has. See `read_checkpoint`."""
+    return without_prefixes(read_checkpoint(path)[0])[0]
 
-    `module.` prefixes are taken off where every name has them. Raises UserError for a file that is missing, broken,
-    hostile (nothing of it is run), or holds no tensors.
+
+def read_checkpoint(path: str | Path, key: str | None = None) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """(tensors, notes) of a state_dict, or of a checkpoint that holds one; notes say what else was there.
+
+    key: which entry of a checkpoint to read; by default the first of `NESTED`. Raises UserError for a file that is
+    missing, broken, hostile (nothing of it is run), or holds no tensors.
     """
     path = Path(path)
-    _check_suffix(path)
     try:
         mode = path.stat().st_mode
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a file of PyTorch weights") from None
     if not stat.S_ISREG(mode):
         raise UserError(f"{path}: not a regular file; expected a file of PyTorch weights")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    return _without_prefixes(_find_tensors(path, content))
+    content = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
+    return _find_tensors(path, content, key)
+
+
+def without_prefixes(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The tensors without the prefixes that every name has and without the counter of AveragedModel; and notes."""
+    notes = []
+    for prefix in PREFIXES * 2:  # several may be there, in any order
+        names = [name for name in state if name != COUNT]
+        if names and all(name.startswith(prefix) for name in names):
+            state = {name.removeprefix(prefix): state[name] for name in names}
+            notes.append(f"removed the prefix {prefix!r} of all names")
+    return state, notes
 
 
 def write_state_dict(path: str | Path, state: dict[str, torch.Tensor], *, force: bool = False) -> None:
-    """Writes .pth, .pt or .safetensors, beside the target and then renamed. Raises UserError if it exists (unless
-    `force`), or for another suffix."""
+    """Writes safetensors or, for the other `SUFFIXES`, torch.save's format, next to the target and then renamed.
+
+    Raises UserError if the target exists (unless `force`), or for another suffix.
+    """
     path = Path(path)
-    _check_suffix(path)
+    if not path.name.endswith(SUFFIXES):
+        raise UserError(f"{path}: suffix {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
     if path.exists() and not force:
         raise UserError(f"{path} exists; give another name, or --force to replace it")
     with written_beside(path) as temporary:
@@ -60,9 +80,11 @@ def _safetensors():
     return safetensors.torch
 
 
-def _check_suffix(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{path}: suffix {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
+def _is_safetensors(path: Path) -> bool:
+    """Eight bytes with the length of a JSON header, and the header; a file with the suffix is held to be one."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+    return not start.startswith((b"PK", b"\x80")) and (start[8:] == b"{" or path.suffix == ".safetensors")
 
 
 def _read_safetensors(path: Path):
@@ -93,33 +115,29 @@ def _first_line(error: Exception) -> str:
     return text.splitlines()[0][:160]
 
 
-def _find_tensors(path: Path, content) -> dict[str, torch.Tensor]:
-    for key in NESTED:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
+def _find_tensors(path: Path, content, key: str | None) -> tuple[dict[str, torch.Tensor], list[str]]:
+    notes = []
+    nested = [name for name in content if isinstance(content[name], dict)] if isinstance(content, dict) else []
+    if key is not None and key not in nested:
+        raise UserError(f"{path}: no weights under {key!r}; choose from {', '.join(map(str, nested)) or 'none'}")
+    if key := key or next((name for name in NESTED if name in nested), None):
+        averaged = [name for name in nested if name in AVERAGED and name != key]
+        if averaged:
+            notes.append(
+                f"read {key}; the file also has {averaged[0]}, averaged weights: --key {averaged[0]} takes them"
+            )
+        content = content[key]
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: holds {type(content).__name__}, expected a state_dict or a checkpoint with one")
-    wrong = [
-        str(name)
-        for name, value in content.items()
-        if not (
-            isinstance(name, str)
-            and isinstance(value, torch.Tensor)
-            and value.layout is torch.strided
-            and not value.is_meta
-        )
-    ]
+    wrong = [str(name) for name, value in content.items() if not _is_weight(name, value)]
     if wrong:
         raise UserError(
             f"{path}: no tensors under {', '.join(wrong[:8])}; expected a state_dict, or a checkpoint with one under "
-            f"{', '.join(NESTED)}"
+            f"{', '.join(NESTED)} (or --key)"
         )
-    return content
+    return content, notes
 
 
-def _without_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    for prefix in PREFIXES * 2:  # both may be there, in either order
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return state
+def _is_weight(name, value) -> bool:
+    is_tensor = isinstance(name, str) and isinstance(value, torch.Tensor)
+    return is_tensor and value.layout is torch.strided and not value.is_meta

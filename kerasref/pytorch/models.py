@@ -1,31 +1,26 @@
-"""The PyTorch twin of every network of kerasref, as tables.
+"""The PyTorch twin of every network of kerasref.
 
-Parameter names are torchvision's for alexnet_owt, vgg* and resnet18…152, those of the notes' programs for mnist_cnn
-(conv1, fc1, fc2, fc3) and notes_network (conv, fc), and the Keras layers' own for the rest. The CIFAR ResNets and
-resnet18_cifar follow torchvision's scheme: layer1.0.conv1, layer1.0.downsample.0.
+alexnet_owt, vgg* and resnet18 … resnet152 are torchvision's own classes. The others are tables: parameter names are
+those of the notes' programs for mnist_cnn (conv1, fc1, fc2, fc3) and notes_network (conv, fc), torchvision's scheme for
+the CIFAR ResNets (layer1.0.conv1, layer1.0.downsample.0), and the Keras layers' own for the rest.
 
-Shapes in the margin are (C, H, W). Every twin ends in logits and starts from PyTorch's default initial weights.
+Shapes in the margin are (C, H, W). Every twin ends in logits.
 """
 
 from collections import OrderedDict
+from functools import partial
 
 from kerasref.errors import unknown
-from kerasref.pytorch.installed import nn, torch
-from kerasref.pytorch.resnets import CIFAR_DEPTHS, RESNETS, cifar_resnet, resnet
+from kerasref.pytorch.cifar_resnets import CIFAR_DEPTHS, cifar_resnet
+from kerasref.pytorch.installed import import_torchvision, nn, torch
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 POOLS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
-FC_UNITS = 4096  # of AlexNet and VGG
-VGG = {  # convolutions in each of the five blocks, which have 64, 128, 256, 512 and 512 filters
-    "vgg11": (1, 1, 2, 2, 2),
-    "vgg13": (2, 2, 2, 2, 2),
-    "vgg16": (2, 2, 3, 3, 3),
-    "vgg19": (2, 2, 4, 4, 4),
-}
+FC_UNITS = 4096  # of AlexNet
 
 
 def network(**modules) -> nn.Sequential:
-    """A chain of named modules; None leaves a place empty."""
+    """A chain of named modules; None leaves one out."""
     return nn.Sequential(OrderedDict((name, module) for name, module in modules.items() if module is not None))
 
 
@@ -151,77 +146,30 @@ def alexnet(num_classes, dropout=0.5, local_response_normalization=False):
     )
 
 
-def alexnet_owt(num_classes, dropout=0.5):
-    """torchvision's AlexNet, 64 filters (Krizhevsky 2014, "One weird trick")."""
-    features = nn.Sequential(
-        nn.LazyConv2d(64, 11, stride=4, padding=2),  # 64x55x55
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2),  # 64x27x27
-        nn.LazyConv2d(192, 5, padding=2),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2),  # 192x13x13
-        nn.LazyConv2d(384, 3, padding=1),
-        nn.ReLU(),
-        nn.LazyConv2d(256, 3, padding=1),
-        nn.ReLU(),
-        nn.LazyConv2d(256, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2),  # 256x6x6
-    )
-    classifier = nn.Sequential(
-        nn.Dropout(dropout),
-        nn.LazyLinear(FC_UNITS),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.LazyLinear(FC_UNITS),
-        nn.ReLU(),
-        nn.LazyLinear(num_classes),
-    )
-    return network(features=features, avgpool=nn.AdaptiveAvgPool2d(6), flatten=nn.Flatten(), classifier=classifier)
+def from_torchvision(name: str, num_classes: int, **options) -> nn.Module:
+    """torchvision's own network of that name."""
+    return getattr(import_torchvision().models, name)(weights=None, num_classes=num_classes, **options)
 
 
-def vgg(blocks, batch_norm, num_classes, dropout=0.5):
-    """Simonyan & Zisserman 2014, table 1, configurations A, B, D and E; torchvision's arrangement."""
-    features = []
-    for filters, convolutions in zip((64, 128, 256, 512, 512), blocks, strict=True):
-        for _ in range(convolutions):
-            features += [nn.LazyConv2d(filters, 3, padding=1)]
-            features += [nn.BatchNorm2d(filters)] if batch_norm else []
-            features += [nn.ReLU()]
-        features += [nn.MaxPool2d(2)]
-    classifier = nn.Sequential(
-        nn.LazyLinear(FC_UNITS),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.LazyLinear(FC_UNITS),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.LazyLinear(num_classes),
-    )
-    return network(
-        features=nn.Sequential(*features),
-        avgpool=nn.AdaptiveAvgPool2d(7),
-        flatten=nn.Flatten(),
-        classifier=classifier,
-    )
+def resnet18_cifar(num_classes):
+    """torchvision's ResNet-18 with the stem of the CIFAR ResNets: a 3x3 convolution that does not downsample."""
+    module = from_torchvision("resnet18", num_classes)
+    module.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    module.maxpool = nn.Identity()
+    return module
 
 
 def _twins() -> dict:
-    twins = {
-        builder.__name__: (builder, {})
-        for builder in (
-            *(logistic_regression, softmax_regression, mlp, notes_network, mnist_cnn, fashion_cnn, lenet5),
-            *(alexnet, alexnet_owt),
-        )
-    }
-    for name, blocks in VGG.items():
-        twins[name] = vgg, dict(blocks=blocks, batch_norm=False)
-        twins[f"{name}_bn"] = vgg, dict(blocks=blocks, batch_norm=True)
-    for name, (block, blocks) in RESNETS.items():
-        twins[name] = resnet, dict(block=block, blocks=blocks)
-    twins["resnet18_cifar"] = resnet, dict(twins["resnet18"][1], small_pictures=True)
+    own = (logistic_regression, softmax_regression, mlp, notes_network, mnist_cnn, fashion_cnn, lenet5, alexnet)
+    twins = {builder.__name__: builder for builder in (*own, resnet18_cifar)}
+    twins["alexnet_owt"] = partial(from_torchvision, "alexnet")
+    for depth in (11, 13, 16, 19):
+        for name in (f"vgg{depth}", f"vgg{depth}_bn"):
+            twins[name] = partial(from_torchvision, name, init_weights=False)
+    for depth in (18, 34, 50, 101, 152):
+        twins[f"resnet{depth}"] = partial(from_torchvision, f"resnet{depth}")
     for name, (depth, residual) in CIFAR_DEPTHS.items():
-        twins[name] = cifar_resnet, dict(depth=depth, residual=residual)
+        twins[name] = partial(cifar_resnet, depth, residual)
     return twins
 
 
@@ -241,9 +189,19 @@ def build_twin(name: str, input_shape: tuple[int, int, int], num_classes: int, *
     """
     if name not in TWINS:
         raise unknown("PyTorch twin", name, TWINS)
-    builder, table = TWINS[name]
-    module = builder(num_classes=num_classes, **table, **options).eval()
+    module = TWINS[name](num_classes=num_classes, **options).eval()
     height, width, channels = input_shape
+    _set_input_channels(module, channels)
     with torch.no_grad():
         module(torch.zeros(1, channels, height, width))  # gives the lazy layers their input sizes
     return module
+
+
+def _set_input_channels(module: nn.Module, channels: int) -> None:
+    """Replaces the first convolution of torchvision's networks, which take three channels, for another number."""
+    convolutions = ((name, part) for name, part in module.named_modules() if isinstance(part, nn.Conv2d))
+    name, first = next(convolutions, ("", None))
+    if first is None or isinstance(first, nn.LazyConv2d) or first.in_channels == channels:
+        return
+    settings = (first.kernel_size, first.stride, first.padding)
+    module.set_submodule(name, nn.Conv2d(channels, first.out_channels, *settings, bias=first.bias is not None))

@@ -1,76 +1,52 @@
-"""Which Keras layer is which PyTorch module, for every network: a readable map each.
+"""Which Keras layer is which PyTorch module, for every network.
 
 Layers without weights are listed where both sides have them, so that their outputs can be compared.
 """
 
+import keras
+
 from kerasref.errors import unknown
 
-# The networks whose twins are ours to name have the Keras layers' names.
+# Networks whose twins have the names of the Keras layers, and the last of these.
 SAME = {
-    "logistic_regression": ("logit",),
-    "softmax_regression": ("logits",),
-    "notes_network": ("conv", "pool", "fc"),
-    "mnist_cnn": ("conv1", "pool", "fc1", "fc2", "fc3"),
-    "fashion_cnn": (
-        *("conv1", "pool1", "bn1", "relu1", "conv2", "pool2", "bn2", "relu2", "conv3", "pool3", "bn3", "relu3"),
-        *("fc1", "fc2"),
-    ),
-    "lenet5": ("c1", "s2", "c3", "s4", "c5", "f6", "output"),
-    "alexnet": (
-        *("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5"),
-        *("fc6", "fc7", "fc8"),
-    ),
+    **{"logistic_regression": "logit", "softmax_regression": "logits", "mlp": "logits", "lenet5": "output"},
+    **{"notes_network": "fc", "mnist_cnn": "fc3", "fashion_cnn": "fc2", "alexnet": "fc8"},
 }
+COMPARED = (
+    *(keras.layers.Conv2D, keras.layers.Dense, keras.layers.BatchNormalization, keras.layers.ReLU),
+    *(keras.layers.MaxPooling2D, keras.layers.AveragePooling2D),
+)
 ALEXNET_OWT = {
-    "conv1": "features.0",
-    "pool1": "features.2",
-    "conv2": "features.3",
-    "pool2": "features.5",
-    "conv3": "features.6",
-    "conv4": "features.8",
-    "conv5": "features.10",
-    "pool5": "features.12",
-    "avgpool": "avgpool",
-    "fc6": "classifier.1",
-    "fc7": "classifier.4",
-    "fc8": "classifier.6",
+    **{"conv1": "features.0", "pool1": "features.2", "conv2": "features.3", "pool2": "features.5"},
+    **{"conv3": "features.6", "conv4": "features.8", "conv5": "features.10", "pool5": "features.12"},
+    **{"avgpool": "avgpool", "fc6": "classifier.1", "fc7": "classifier.4", "fc8": "classifier.6"},
 }
 VGG_CLASSIFIER = {"avgpool": "avgpool", "fc6": "classifier.0", "fc7": "classifier.3", "fc8": "classifier.6"}
 
 
-def name_map(name: str, model) -> dict[str, str]:
-    """Keras layer -> PyTorch module for the network `name`, built as `model`.
+def name_map(name: str, model: keras.Model) -> dict[str, str]:
+    """Keras layer -> PyTorch module for the network `name`, built as `model`, which shows its depth and shortcuts.
 
-    The model tells depth and shortcuts: units of mlp, convolutions of a VGG, blocks of a ResNet.
     Raises UserError for a name without a map.
     """
     layers = [layer.name for layer in model.layers]
     if name in SAME:
-        return {layer: layer for layer in SAME[name]}
-    if name == "mlp":
-        return {layer: layer for layer in layers if layer == "logits" or layer.startswith(("fc", "bn"))}
+        return {layer.name: layer.name for layer in model.layers if isinstance(layer, COMPARED)}
     if name == "alexnet_owt":
         return ALEXNET_OWT
-    if name.startswith("vgg"):
-        return _vgg(layers)
+    if name.startswith("vgg"):  # conv1_1, bn1_1, relu1_1, conv1_2, …, pool1, … are features.0, features.1, …
+        features = [layer for layer in layers if layer.startswith(("conv", "bn", "relu", "pool"))]
+        return {layer: f"features.{index}" for index, layer in enumerate(features)} | VGG_CLASSIFIER
     if name.startswith(("resnet", "plain")):
         return _resnet(layers)
-    raise unknown("name map for PyTorch", name, [*SAME, "mlp", "alexnet_owt", "vgg*", "resnet*", "plain*"])
+    raise unknown("name map for PyTorch", name, [*SAME, "alexnet_owt", "vgg*", "resnet*", "plain*"])
 
 
 def last_module(name: str) -> str:
     """The PyTorch module that puts out the logits."""
-    if name in SAME:
-        return SAME[name][-1]
     if name.startswith(("alexnet_owt", "vgg")):
         return VGG_CLASSIFIER["fc8"]
-    return "logits" if name == "mlp" else "fc"
-
-
-def _vgg(layers: list[str]) -> dict[str, str]:
-    """conv1_1, bn1_1, relu1_1, conv1_2, …, pool1, … are features.0, features.1, features.2, …"""
-    features = [layer for layer in layers if layer.startswith(("conv", "bn", "relu", "pool"))]
-    return {layer: f"features.{index}" for index, layer in enumerate(features)} | VGG_CLASSIFIER
+    return SAME.get(name, "fc")
 
 
 def _resnet(layers: list[str]) -> dict[str, str]:

@@ -1,0 +1,80 @@
+"""PyTorch twins of the ResNets for CIFAR-10 (He et al. 2015, section 4.2), with torchvision's names of parameters."""
+
+from kerasref.errors import unknown
+from kerasref.pytorch.installed import nn, torch
+
+CIFAR_DEPTHS = {  # 6n + 2 layers; whether the network has shortcuts
+    **{f"resnet{depth}": (depth, True) for depth in (20, 32, 44, 56, 110)},
+    **{f"plain{depth}": (depth, False) for depth in (20, 56)},
+}
+
+
+def conv(inputs, outputs, kernel, stride=1):
+    """Padded so that stride 1 keeps the size; no bias, since batch norm follows."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions (He et al. 2015, figure 5 left); without a shortcut where `downsample` is None."""
+
+    def __init__(self, inputs, width, stride, downsample):
+        super().__init__()
+        self.conv1 = conv(inputs, width, 3, stride)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = conv(width, width, 3)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = downsample
+
+    def forward(self, x):
+        y = torch.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return torch.relu(y if self.downsample is None else y + self.downsample(x))
+
+
+class PadShortcut(nn.Module):
+    """Shortcut A: every second pixel, and new channels of zeros, (before, behind) the others; no parameters (3.3)."""
+
+    def __init__(self, zeros, stride):
+        super().__init__()
+        self.zeros, self.stride = zeros, stride
+
+    def forward(self, x):
+        return nn.functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *self.zeros))
+
+
+def _shortcut(kind, inputs, outputs, stride):
+    """Where a stage begins: A or A_around pads with zero channels, B projects by a 1x1 convolution."""
+    new = outputs - inputs
+    if kind in ("A", "A_around"):
+        before = new // 2 if kind == "A_around" else 0
+        return PadShortcut((before, new - before), stride)
+    if kind == "B":
+        return nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+    raise unknown("shortcut", kind, ("A", "A_around", "B"))
+
+
+def _stage(inputs, width, blocks, stride, shortcut):
+    """`blocks` residual blocks; the first has the stride and, where the shape changes, the shortcut."""
+    identity = nn.Identity() if shortcut else None
+    first = identity
+    if shortcut and (stride > 1 or inputs != width):
+        first = _shortcut(shortcut, inputs, width, stride)
+    chain = [BasicBlock(inputs, width, stride, first)]
+    return nn.Sequential(*chain, *(BasicBlock(width, width, 1, identity) for _ in range(blocks - 1)))
+
+
+def cifar_resnet(depth, residual, num_classes, shortcut="A"):
+    """6n + 2 layers of 16, 32 and 64 filters; `residual=False` gives the plain network of the same depth."""
+    n = (depth - 2) // 6
+    shortcut = shortcut if residual else None
+    network = nn.Sequential()
+    network.conv1 = nn.LazyConv2d(16, 3, padding=1, bias=False)  # 16x32x32
+    network.bn1 = nn.BatchNorm2d(16)
+    network.relu = nn.ReLU()
+    network.layer1 = _stage(16, 16, n, stride=1, shortcut=shortcut)
+    network.layer2 = _stage(16, 32, n, stride=2, shortcut=shortcut)  # 32x16x16
+    network.layer3 = _stage(32, 64, n, stride=2, shortcut=shortcut)  # 64x8x8
+    network.avgpool = nn.AdaptiveAvgPool2d(1)
+    network.flatten = nn.Flatten()
+    network.fc = nn.Linear(64, num_classes)
+    return network
