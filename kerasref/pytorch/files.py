@@ -97,9 +97,9 @@ def _read_safetensors(path: Path):
 
 def _read_pickle(path: Path):
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), open(path, "rb") as file:  # of a path torch.load heeds the suffix
             warnings.simplefilter("ignore")  # notes on the file's storage format
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken or hostile pickle can raise anything
         if "weights_only" in str(error) or "Unsupported" in str(error):
             found = re.search(r"GLOBAL ([\w.]+)", str(error))  # the rest of PyTorch's text tells how to load it anyway

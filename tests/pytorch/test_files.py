@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from kerasref.errors import UserError
 from kerasref.pytorch import read_state_dict, write_state_dict
+from kerasref.pytorch.files import read_checkpoint
 
 STATE = {"conv.weight": torch.arange(12.0).reshape(2, 2, 3), "fc.bias": torch.ones(3)}
 
@@ -37,10 +38,11 @@ def test_written_and_read_again(tmp_path, suffix):
         {"model": STATE, "optimizer": {"lr": 0.1, "state": {}}},
         {"model_state_dict": {f"module.{name}": tensor for name, tensor in STATE.items()}},
         {f"module.{name}": tensor for name, tensor in STATE.items()},
+        {"state_dict": {f"model.{name}": tensor for name, tensor in STATE.items()}, "hyper_parameters": {"lr": 0.1}},
         {f"_orig_mod.module.{name}": tensor for name, tensor in STATE.items()},
         {name: torch.nn.Parameter(tensor) for name, tensor in STATE.items()},
     ],
-    ids=["state_dict", "model", "model_state_dict with prefix", "prefix", "two prefixes", "parameters"],
+    ids=["state_dict", "model", "model_state_dict with prefix", "prefix", "Lightning", "two prefixes", "parameters"],
 )
 def test_state_dict_is_found_in_a_checkpoint(tmp_path, content):
     torch.save(content, tmp_path / "checkpoint.pt")
@@ -152,9 +154,35 @@ def test_fifo_and_folder_and_absence(tmp_path):
             read_state_dict(tmp_path / f"{name}.pth")
 
 
-def test_unknown_suffix_lists_the_choices(tmp_path):
-    with pytest.raises(UserError, match=r"'.ckpt', expected one of .pth, .pt, .safetensors"):
-        read_state_dict(tmp_path / "w.ckpt")
+@pytest.mark.parametrize("name", ["w.th", "w.pth.tar", "w.ckpt", "pytorch_model.bin", "w", "renamed.safetensors"])
+def test_contents_decide_and_not_the_suffix(tmp_path, name):
+    torch.save(STATE, tmp_path / name)
+    assert_read(tmp_path / name)
+    save_file(STATE, tmp_path / "s.bin")
+    assert_read(tmp_path / "s.bin")
+
+
+def test_unknown_suffix_of_a_target_lists_the_choices(tmp_path):
+    with pytest.raises(UserError, match=r"'.onnx', expected one of .pth, .pt, .safetensors"):
+        write_state_dict(tmp_path / "w.onnx", STATE)
+
+
+def test_averaged_weights_beside_the_others_are_mentioned_and_can_be_read(tmp_path):
+    averaged = {name: tensor + 1 for name, tensor in STATE.items()}
+    torch.save({"state_dict": STATE, "state_dict_ema": averaged, "epoch": 1}, tmp_path / "w.pth")
+    state, notes = read_checkpoint(tmp_path / "w.pth")
+    assert torch.equal(state["fc.bias"], STATE["fc.bias"])
+    assert "--key state_dict_ema" in notes[0]
+    assert torch.equal(read_checkpoint(tmp_path / "w.pth", "state_dict_ema")[0]["fc.bias"], averaged["fc.bias"])
+    with pytest.raises(UserError, match=r"no weights under 'ema'; choose from state_dict, state_dict_ema"):
+        read_checkpoint(tmp_path / "w.pth", "ema")
+
+
+def test_an_averaged_model_is_read(tmp_path):
+    """torch's own: the names behind `module.`, and a counter."""
+    averaged = torch.optim.swa_utils.AveragedModel(torch.nn.Linear(2, 3))
+    torch.save(averaged.state_dict(), tmp_path / "w.pth")
+    assert set(read_state_dict(tmp_path / "w.pth")) == {"weight", "bias"}
 
 
 def test_existing_target_is_kept_unless_forced(tmp_path):

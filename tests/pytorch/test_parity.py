@@ -5,11 +5,12 @@ small, and the fully connected layers of AlexNet and VGG have 64 units in place 
 has them in full.
 """
 
+import sys
 import types
 
-import keras
 import numpy as np
 import pytest
+import torch
 
 import kerasref.models.alexnet
 import kerasref.models.vgg
@@ -36,16 +37,17 @@ def shapes_of(name):
 
 
 @pytest.fixture(autouse=True)
-def narrow_fully_connected(monkeypatch):
+def narrow_fully_connected(monkeypatch, torchvision):
     """4096 units become 64 on both sides."""
 
-    def dense(units, **options):
-        return keras.layers.Dense(NARROW if units == 4096 else units, **options)
+    def linear(inputs, outputs):
+        return torch.nn.Linear(*(NARROW if width == 4096 else width for width in (inputs, outputs)))
 
-    narrow = types.SimpleNamespace(**{**vars(keras.layers), "Dense": dense})
-    monkeypatch.setattr(kerasref.models.alexnet, "layers", narrow)
-    monkeypatch.setattr(kerasref.models.vgg, "layers", narrow)
-    monkeypatch.setattr(kerasref.pytorch.models, "FC_UNITS", NARROW)
+    narrow = types.SimpleNamespace(**{**vars(torch.nn), "Linear": linear})
+    for module in ("alexnet", "vgg"):
+        monkeypatch.setattr(sys.modules[f"torchvision.models.{module}"], "nn", narrow)
+    for module in (kerasref.models.alexnet, kerasref.models.vgg, kerasref.pytorch.models):
+        monkeypatch.setattr(module, "FC_UNITS", NARROW)
 
 
 def twins(name, shape):
@@ -93,6 +95,7 @@ def test_float64(name, float64):
         ("mlp", {"units": (30, 20, 10), "activation": "tanh"}),
         ("mlp", {"activation": "sigmoid", "batch_norm": True}),
         ("resnet20", {"shortcut": "B"}),
+        ("resnet20", {"shortcut": "A_around"}),
         ("alexnet", {"local_response_normalization": True}),
         ("mnist_cnn", {"dropout": 0.3}),
     ],
@@ -101,6 +104,7 @@ def test_float64(name, float64):
         "mlp",
         "mlp with batch norm",
         "resnet20 B",
+        "resnet20 A_around",
         "alexnet normalised",
         "mnist_cnn with dropout",
     ],

@@ -103,7 +103,9 @@ def lenet_file(tmp_path_factory):
     ("name", "source", "target", "message"),
     [
         ("lenet5", "lenet.pth", "m.pth", "expected .keras on one side"),
-        ("lenet5", "lenet.h5", "m.keras", "expected .keras on one side"),
+        ("lenet5", "lenet.pth", "m.onnx", "expected .keras on one side"),
+        ("lenet5", "there.keras", "m.keras", "expected .keras on one side"),
+        ("lenet5", "text.h5", "m.keras", "not a whole PyTorch file"),
         ("lenet5", "lenet.pth", "absent/m.keras", "is no folder"),
         ("lenet5", "lenet.pth", "there.keras", "exists; .*--force"),
         ("lenet5", "absent.pth", "m.keras", "No such file"),
@@ -116,6 +118,7 @@ def lenet_file(tmp_path_factory):
 def test_what_cannot_be_ported_is_said_and_nothing_written(name, source, target, message, lenet_file, tmp_path):
     (tmp_path / "lenet.pth").write_bytes(lenet_file.read_bytes())
     (tmp_path / "there.keras").write_text("not a model")
+    (tmp_path / "text.h5").write_text("not a model")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match=message):
         port(name, tmp_path / source, tmp_path / target)
