@@ -140,7 +140,8 @@ class Data:
     [
         ([0.1, 0.1, 0.1], [0.98, 0.98, 0.98], None),  # 20 ways to share out six values: p is 0.1 at least
         ([0.1, 0.11, 0.12, 0.1], [0.98, 0.97, 0.98, 0.99], False),
-        ([0.98, 0.97, 0.98, 0.99], [0.97, 0.98, 0.99, 0.98], True),
+        ([0.98, 0.97, 0.98, 0.99], [0.97, 0.98, 0.99, 0.98], None),  # two points apart would not have been seen
+        ([0.980, 0.981, 0.980, 0.982], [0.981, 0.980, 0.982, 0.980], True),
     ],
 )
 def test_whole_trainings_are_judged_where_a_test_can(keras_side, torch_side, equal):

@@ -7,15 +7,17 @@ import keras
 import numpy as np
 
 from kerasref.errors import UserError
-from kerasref.lab.parity.diagnosis import different_settings
+from kerasref.lab.parity.diagnosis import cause
 from kerasref.lab.parity.matching import match_layers
 from kerasref.lab.parity.measure import forward_part, gradient_part, weights_part
 from kerasref.lab.parity.page import summary, write_comparison
-from kerasref.lab.parity.recording import exact_arithmetic, preserved
+from kerasref.lab.parity.recording import as_torch, exact_arithmetic, inference, preserved
+from kerasref.lab.parity.settings import different_settings
 from kerasref.lab.parity.trajectories import RULES, cut_batches, trajectories_part
 from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.models import build_twin
 from kerasref.pytorch.names import name_map
+from kerasref.pytorch.user_module import run_module
 from kerasref.pytorch.weights import flattened_maps, slots, to_state_dict
 
 # Of the logits' standard deviation, in float32: what ports of these depths reach, with room for another machine.
@@ -92,15 +94,18 @@ def compare(
         comparison = kerasref.compare(keras_model, torch_module, images)
         print(comparison.summary(), comparison.equal)
 
-    inputs: as Keras takes them, images [n, height, width, channels]; PyTorch gets them as [n, channels, height, width]
-    layer_map: Keras layer -> PyTorch module, for every layer with weights; None matches them by order, kind and shape
+    inputs: as Keras takes them, images [n, height, width, channels]; PyTorch gets them as [n, channels, height, width],
+        and [n, length, channels] as [n, channels, length] where it has a Conv1d
+    layer_map: Keras layer -> PyTorch module, for every layer with weights; a SeparableConv2D is (depthwise, pointwise).
+        None matches them by order, kind and shape
     labels: integers [n]; None draws some, which is enough for gradients and steps
     steps: of training in each trajectory, with batches of `step_batch`; 0 leaves that part out, and with it the look
         at the settings that only training shows
     layer_examples: how many of the inputs the forward pass and the gradients take
-    Both must end in logits. Weights and statistics are put back afterwards. Raises UserError for wrong arguments, for
-    outputs that are probabilities, a batch of one where PyTorch's batch norm takes none, a module that flattens H-W-C,
-    and when layers cannot be matched, naming those left over on either side.
+    Both must end in logits [n, classes] and be in float32 or float64. Weights and statistics are put back afterwards.
+    Raises UserError for anything else, for wrong arguments, for outputs that are probabilities, a batch of one where
+    PyTorch's batch norm takes none, a module that flattens H-W-C, and when layers cannot be matched, naming those left
+    over on either side.
     """
     inputs = _checked_inputs(keras_model, torch_module, inputs)
     counts = {"steps": (steps, 0), "step_batch": (step_batch, 1), "layer_examples": (layer_examples, 1)}
@@ -129,12 +134,14 @@ def compare(
     parts, settings = [weights_part(keras_model, torch_module, layer_map)], []
     if steps:
         smallest = min(len(images) for images, _ in batches)
-        settings = different_settings(keras_model, torch_module, layer_map, inputs[:1], smallest)
+        settings = different_settings(keras_model, torch_module, layer_map, batches[0][0], smallest)
     with exact_arithmetic(), preserved(keras_model, torch_module):
         parts += [
             forward_part(keras_model, torch_module, few[0], layer_map, tolerances.forward),
             gradient_part(keras_model, torch_module, *few, layer_map, tolerances.gradients),
         ]
+        if not parts[1]["equal"] and parts[2]["equal"] is False:
+            parts[2] |= cause(parts[1]["likely"], f"the forward pass differs already: {parts[1]['reason']}")
         if parts[0].get("likely") == "flatten_order" and parts[1]["equal"]:
             raise UserError(
                 f"{type(torch_module).__name__} flattens a map in Keras' order, H-W-C, for the forward pass agrees so; "
@@ -170,6 +177,13 @@ def _checked_inputs(model, module, inputs) -> np.ndarray:
     if not fits or not len(inputs):
         takes = "×".join("any" if side is None else str(side) for side in expected)
         raise UserError(f"inputs have shape {inputs.shape}; expected examples × {takes}, as the Keras model takes them")
+    floats = {str(tensor.dtype).removeprefix("torch.") for tensor in module.parameters()} | {model.compute_dtype}
+    if others := sorted(floats - {"float32", "float64"}):
+        raise UserError(f"computes in {', '.join(others)}, expected float32 or float64: convert with module.float()")
+    with inference(module):
+        outputs = run_module(module, as_torch(module, inputs[:2]))
+    if tuple(outputs.shape[1:]) != shape[1:]:
+        raise UserError(f"PyTorch gives {outputs.shape[-1]} logits, Keras {shape[-1]}; expected as many on both sides")
     return inputs
 
 

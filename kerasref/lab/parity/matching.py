@@ -4,17 +4,17 @@ import keras
 import numpy as np
 
 from kerasref.errors import UserError
-from kerasref.lab.parity.recording import as_keras, as_torch, inference, keras_outputs, torch_outputs
+from kerasref.lab.parity.recording import as_keras, as_torch, hooked, inference, keras_outputs, torch_outputs
 from kerasref.pytorch.installed import nn
 from kerasref.pytorch.weights import slots, weighted_layers
 
 
-def match_layers(model: keras.Model, module: nn.Module, inputs: np.ndarray) -> dict[str, str]:
+def match_layers(model: keras.Model, module: nn.Module, inputs: np.ndarray) -> dict[str, str | tuple[str, ...]]:
     """Keras layer -> PyTorch module for all that have weights: same shapes, equal weights first, then by order.
 
     The order is the model's layers on one side, the calls of a forward pass on the other. Where several have equal
-    weights, as fresh batch norms do, one that puts out the same comes first. Raises UserError naming the layers left
-    over on either side.
+    weights, as fresh batch norms do, one that puts out the same comes first. A SeparableConv2D is two modules. Raises
+    UserError naming the layers left over on either side.
     """
     free = _called_modules(module, inputs)
     state = {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
@@ -24,14 +24,20 @@ def match_layers(model: keras.Model, module: nn.Module, inputs: np.ndarray) -> d
         module(as_torch(module, inputs[:1]))
     names, left = {}, []
     for layer, of_layer in by_layer.items():
-        fits = [part for part in free if _shapes_fit(of_layer, part, module, state)]
-        equal = [part for part in fits if _weights_equal(of_layer, part, state)]
-        equal.sort(key=lambda part: not _close(ours.get(layer), theirs.get(part)))
-        if not fits:
+        is_depthwise = [slot.variable.name == "depthwise_kernel" for slot in of_layer]
+        depthwise = [slot for slot, first in zip(of_layer, is_depthwise, strict=True) if first]
+        others = [slot for slot, first in zip(of_layer, is_depthwise, strict=True) if not first]
+        parts = []
+        for of_part in filter(None, (depthwise, others)):
+            fits = [part for part in free if part not in parts and _shapes_fit(of_part, part, module, state)]
+            equal = [part for part in fits if _weights_equal(of_part, part, state)]
+            equal.sort(key=lambda part, layer=layer: not _close(ours.get(layer), theirs.get(part)))
+            parts += (equal or fits)[:1]
+        if len(parts) < (2 if depthwise else 1):
             left.append(layer)
             continue
-        names[layer] = (equal or fits)[0]
-        free.remove(names[layer])
+        names[layer] = parts[0] if len(parts) == 1 else tuple(parts)
+        free = [part for part in free if part not in parts]
     if left or free:
         raise UserError(
             "layers could not be matched; left over in Keras: "
@@ -44,16 +50,10 @@ def match_layers(model: keras.Model, module: nn.Module, inputs: np.ndarray) -> d
 
 def _called_modules(module: nn.Module, inputs: np.ndarray) -> list[str]:
     """Modules with parameters of their own, in the order of their first call."""
-    called, hooks = [], []
-    for name, part in module.named_modules():
-        if any(True for _ in part.parameters(recurse=False)):
-            hooks.append(part.register_forward_hook(lambda *_, name=name: called.append(name)))
-    try:
-        with inference(module):
-            module(as_torch(module, inputs[:1]))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    names = {part: name for name, part in module.named_modules() if list(part.parameters(recurse=False))}
+    called = []
+    with hooked(names, lambda part, *_: called.append(names[part])), inference(module):
+        module(as_torch(module, inputs[:1]))
     return list(dict.fromkeys(called))
 
 
@@ -65,13 +65,15 @@ def _slots_by_layer(model: keras.Model) -> dict[str, list]:
 
 
 def _tensor(slot, part: str) -> str:
-    return f"{part}.{slot.tensor.split('.')[-1]}"
+    return f"{part}.{slot.tensor.split('.')[-1]}".removeprefix(".")
 
 
 def _shapes_fit(of_layer, part: str, module: nn.Module, state) -> bool:
     """All the layer's weights are there in these shapes, and the module has no parameter beside them."""
     mine = {_tensor(slot, part): slot.torch_shape for slot in of_layer}
-    theirs = {f"{part}.{name}" for name, _ in module.get_submodule(part).named_parameters(recurse=False)}
+    theirs = {
+        f"{part}.{name}".removeprefix(".") for name, _ in module.get_submodule(part).named_parameters(recurse=False)
+    }
     return theirs <= set(mine) and all(name in state and state[name].shape == mine[name] for name in mine)
 
 

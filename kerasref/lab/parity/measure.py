@@ -12,12 +12,15 @@ from kerasref.lab.parity.recording import (
     find_layer,
     inference,
     keras_outputs,
+    output_name,
     preserved,
     torch_loss,
     torch_outputs,
     train_mode,
 )
-from kerasref.pytorch.installed import nn, torch
+from kerasref.lab.parity.steps import keras_steps, torch_steps
+from kerasref.pytorch.installed import nn
+from kerasref.pytorch.user_module import run_module
 from kerasref.pytorch.weights import flattened_maps, hwc_order, shortened, slots
 from kerasref.training.losses import classification_loss
 
@@ -35,16 +38,16 @@ def forward_part(model: keras.Model, module: nn.Module, inputs: np.ndarray, name
     with keras_outputs(model, names) as ours, torch_outputs(module, names.values()) as theirs:
         keras_logits = keras.ops.convert_to_numpy(model(as_keras(model, inputs), training=False))
         with inference(module):
-            torch_logits = module(as_torch(module, inputs)).cpu().numpy()
+            torch_logits = run_module(module, as_torch(module, inputs)).cpu().numpy()
     _refuse_probabilities(model, module, inputs, keras_logits, torch_logits)
     rows = [
-        {"layer": layer, "module": names[layer], **_difference(output, reference)}
+        {"layer": layer, "module": output_name(names[layer]), **_difference(output, reference)}
         for layer, output, reference in _outputs_of_both(model, ours, theirs, names)
     ]
     rows.append({"layer": "logits", "module": "logits", **_difference(keras_logits, torch_logits)})
     part = verdict("forward", rows, tolerance, "largest difference / standard deviation of PyTorch's output")
     if not part["equal"]:
-        part |= likely_cause(model, module, names, part["first"])
+        part |= likely_cause(model, module, names, part["first"], inputs[:2])
     return part
 
 
@@ -55,10 +58,8 @@ def _refuse_probabilities(model, module, inputs, keras_logits, torch_logits) -> 
             raise UserError(f"the {side} puts out probabilities, expected logits; compare both without their softmax")
     if keras_logits.shape[-1] > 1:
         return
-    last = model.outputs[0]._keras_history.operation if getattr(model, "outputs", None) else None
-    in_keras = type(last).__name__ == "Sigmoid" or getattr(last, "activation", None) is keras.activations.sigmoid
-    with inference(module), torch.enable_grad():
-        in_torch = type(module(as_torch(module, inputs[:1])).grad_fn).__name__ == "SigmoidBackward0"
+    last = keras_steps(model, inputs[:1])[-1:], torch_steps(module, inputs[:1])[-1:]
+    in_keras, in_torch = (bool(side) and side[0].settings.get("activation") == "sigmoid" for side in last)
     for side, found in (("Keras model", in_keras), ("PyTorch module", in_torch)):
         if found:
             raise UserError(f"the {side} ends in a sigmoid, expected a logit; compare both without their sigmoid")
@@ -100,7 +101,7 @@ def _outputs_of_both(model, ours: dict, theirs: dict, names: dict[str, str]):
     """
     maps = flattened_maps(model, [find_layer(model, layer) for layer in ours])
     for layer, output in ours.items():
-        reference = theirs.get(names[layer])
+        reference = theirs.get(output_name(names[layer]))
         if output is None or reference is None:
             continue
         found = find_layer(model, layer)
@@ -154,9 +155,10 @@ def gradient_part(model, module, inputs, labels, names: dict[str, str], toleranc
         return {"part": "gradients", "equal": None, "tolerance": tolerance, "measure": "–", "worst": None} | counts
     with preserved(model, module):
         ours, theirs, losses = gradients(model, module, inputs[agree], labels[agree], training)
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
     part = verdict(
         "gradients",
-        _gradient_rows(ours, theirs, slots(model, names)),
+        _gradient_rows(ours, theirs, slots(model, names), frozen),
         tolerance,
         "largest difference / largest entry of PyTorch's gradient",
     )
@@ -204,10 +206,12 @@ def gradients(model: keras.Model, module: nn.Module, inputs: np.ndarray, labels:
     return ours, theirs, {"keras_loss": float(loss), "torch_loss": torch_result.item()}
 
 
-def _gradient_rows(ours: dict[int, np.ndarray], theirs: dict[str, np.ndarray], weights) -> list[dict]:
+def _gradient_rows(ours: dict[int, np.ndarray], theirs: dict[str, np.ndarray], weights, frozen) -> list[dict]:
+    """frozen: names of PyTorch's parameters without gradient; their rows are left out."""
     trained = [slot for slot in weights if id(slot.variable) in ours]
-    if missing := [slot.tensor for slot in trained if slot.tensor not in theirs]:
-        raise UserError(f"no gradient in PyTorch for {', '.join(missing)}; is it frozen, or not used?")
+    if missing := [slot.tensor for slot in trained if slot.tensor not in theirs and slot.tensor not in frozen]:
+        raise UserError(f"no gradient in PyTorch for {', '.join(missing)}, which the forward pass does not use")
+    trained = [slot for slot in trained if slot.tensor in theirs]
     largest: dict[str, float] = {}
     for slot in trained:
         largest[slot.layer] = max(largest.get(slot.layer, 0.0), float(np.abs(theirs[slot.tensor]).max()))

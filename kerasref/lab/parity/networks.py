@@ -13,8 +13,8 @@ from kerasref.data import ImageDataset, Preprocessing, load_dataset
 from kerasref.errors import UserError
 from kerasref.lab.parity.batch_norm import with_torch_batch_norm
 from kerasref.lab.parity.comparison import Comparison, compare, pair, tolerances_of
-from kerasref.lab.parity.diagnosis import refuse_single_values, values_per_channel
 from kerasref.lab.parity.explain import explain_part
+from kerasref.lab.parity.settings import refuse_single_values, values_per_channel
 from kerasref.lab.parity.side_by_side import train_part
 from kerasref.lab.parity.trajectories import Rule
 from kerasref.pytorch.installed import torch

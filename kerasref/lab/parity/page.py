@@ -19,6 +19,7 @@ HEADINGS = {
     "training": "Whole trainings",
     "explain": "What each difference costs",
 }
+LEAST_SEEDS = 4  # below, no permutation of the seeds is significant
 SHOWN_ROWS = 12  # of a long table before it is folded away
 
 
@@ -158,15 +159,19 @@ def _limits(part: dict) -> str:
 
 def _training_sentence(part: dict) -> str:
     ours, theirs = (_mean_and_spread(part[f"{side}_accuracy"]) for side in ("keras", "torch"))
-    figures = f"Keras {ours}, PyTorch {theirs} after {part['epochs']} epochs"
-    if part["equal"] is None:
-        return f"{figures}; {len(part['rows'])} seeds each are too few for a test, give at least 4 with --seeds."
-    p, (low, high) = part["test"]["permutation_p"], part["test"]["interval"]
-    verdict = "cannot tell them apart" if part["equal"] else "tells them apart"
-    return (
-        f"{figures}, {len(part['rows'])} seeds each; a permutation test {verdict} (p = {p:.2g}; 95 % interval of the "
-        f"difference {points(low)} to {points(high)} points)."
-    )
+    seeds = len(part["rows"])
+    start = f"Keras {ours}, PyTorch {theirs} after {part['epochs']} epochs, {seeds} seeds each; "
+    test = part["test"]
+    if test is None or seeds < LEAST_SEEDS:
+        return f"{start}too few seeds for a test, give at least {LEAST_SEEDS} with --seeds."
+    low, high = test["interval"]
+    told = f"p = {test['permutation_p']:.2g}; 95 % interval of the difference {points(low)} to {points(high)} points"
+    if part["equal"] is False:
+        return f"{start}a permutation test tells them apart ({told})."
+    if part["equal"] and "margin" in part:
+        return f"{start}equivalent within ±{100 * part['margin']:g} points by two one-sided tests ({told})."
+    seen = f"; the smallest difference that the test would have seen is {100 * test['detectable']:.2f} points"
+    return f"{start}not told apart ({told}){seen if 'detectable' in test else ''}."
 
 
 def _mean_and_spread(accuracy: dict) -> str:

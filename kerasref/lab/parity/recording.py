@@ -1,4 +1,4 @@
-"""What a layer of either side put out, what its gradients are; and both sides' state, put back afterwards."""
+"""What the layers of either side put out in a forward pass; and both sides' state, put back afterwards."""
 
 import contextlib
 import copy
@@ -10,37 +10,47 @@ from kerasref.errors import UserError
 from kerasref.lab.parity.batch_norm import clone_with_weights
 from kerasref.pytorch.installed import nn, torch
 
-KERAS_DROPOUT = (  # of SpatialDropout1D to 3D Dropout is the base class
+KERAS_DROPOUT = (  # Dropout is the base class of SpatialDropout1D to 3D
     *(keras.layers.Dropout, keras.layers.AlphaDropout),
     *(keras.layers.GaussianDropout, keras.layers.GaussianNoise),
 )
-TORCH_DROPOUT = nn.modules.dropout._DropoutNd
+TORCH_DROPOUT = (
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.AlphaDropout, nn.FeatureAlphaDropout),
+)
+SEQUENCE = (nn.Conv1d, nn.ConvTranspose1d)  # their modules take [n, channels, length]
 DOUBLE = {"dtype": "float64"}
 
 
-def to_nchw(images: np.ndarray) -> np.ndarray:
-    """[n, height, width, channels] -> [n, channels, height, width]; other ranks as they are."""
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if images.ndim == 4 else images
+def to_nchw(images: np.ndarray, sequences: bool = False) -> np.ndarray:
+    """[n, height, width, channels] -> [n, channels, height, width]. sequences: [n, length, channels] as well."""
+    return np.ascontiguousarray(np.moveaxis(images, -1, 1)) if images.ndim > (2 if sequences else 3) else images
 
 
-def to_nhwc(images: np.ndarray) -> np.ndarray:
+def to_nhwc(images: np.ndarray, sequences: bool = False) -> np.ndarray:
     """The inverse of `to_nchw`."""
-    return images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
+    return np.moveaxis(images, 1, -1) if images.ndim > (2 if sequences else 3) else images
+
+
+def takes_sequences(module: nn.Module) -> bool:
+    return any(isinstance(part, SEQUENCE) for part in module.modules())
 
 
 def as_torch(module: nn.Module, inputs: np.ndarray) -> torch.Tensor:
     """Keras' inputs as the module takes them: its axes, its float type, its device."""
     weight = next(module.parameters())  # and a copy, since tf.data's arrays are not to be written to
-    return torch.tensor(to_nchw(np.asarray(inputs)), dtype=weight.dtype, device=weight.device)
+    ordered = to_nchw(np.asarray(inputs), takes_sequences(module))
+    return torch.tensor(ordered, dtype=weight.dtype, device=weight.device)
 
 
 def as_keras(model: keras.Model, inputs: np.ndarray):
     return keras.ops.convert_to_tensor(np.asarray(inputs), dtype=model.compute_dtype)
 
 
-def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers, those of a model within the model included."""
-    nested = [all_layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
+def all_layers(model: keras.Model) -> list:
+    """The layers and operations, those of a model within the model included."""
+    inner = getattr(model, "operations", None) or model.layers
+    nested = [all_layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in inner]
     return [layer for layers in nested for layer in layers]
 
 
@@ -53,94 +63,89 @@ def find_layer(model: keras.Model, name: str) -> keras.layers.Layer:
     return model
 
 
-def find_module(module: nn.Module, name: str) -> nn.Module:
+def find_module(module: nn.Module, name: str | tuple[str, ...]) -> nn.Module:
+    """A module by its name; of several that stand for one Keras layer, the last."""
+    name = output_name(name)
     try:
         return module.get_submodule(name)
     except AttributeError:
         raise UserError(f"the name map names {name!r}, which the PyTorch module lacks") from None
 
 
+def output_name(name: str | tuple[str, ...]) -> str:
+    return name if isinstance(name, str) else name[-1]
+
+
 @contextlib.contextmanager
-def keras_outputs(model: keras.Model, names):
-    """Layer name -> its output in the call inside the block, as an array, in the order of execution; None for a layer
-    that is called several times, and nothing for one that is not. Eager calls only.
+def watched(layers, note):
+    """Calls note(layer, inputs, output) after each call of the Keras layers inside the block. Eager calls only.
 
-    Keras has no forward hooks: each layer's `call` is wrapped for the while, which also reaches layers of a model
-    within the model.
+    Keras has no forward hooks, and a model of the layers' outputs cannot be made of layers within a model or called
+    several times: each layer's `call` is wrapped for the while. This is the only place that does so.
     """
-    outputs = {}
-    layers = {name: find_layer(model, name) for name in names}
+    layers = list({id(layer): layer for layer in layers}.values())
 
-    def recorded(call, name):
+    def wrap(layer, call):
         def wrapper(*args, **kwargs):
             result = call(*args, **kwargs)
-            outputs[name] = None if name in outputs else keras.ops.convert_to_numpy(result)
+            note(layer, args[0] if args else None, result)
             return result
 
         return wrapper
 
-    for name, layer in layers.items():
-        layer.call = recorded(layer.call, name)
+    for layer in layers:
+        layer.call = wrap(layer, layer.call)
     try:
-        yield outputs
+        yield
     finally:
-        for layer in layers.values():
+        for layer in layers:
             del layer.call  # the class's own is seen again
+
+
+@contextlib.contextmanager
+def hooked(parts, note):
+    """The same for PyTorch's modules."""
+    hooks = [part.register_forward_hook(lambda part, inputs, output: note(part, inputs, output)) for part in parts]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
+def keras_outputs(model: keras.Model, names):
+    """Layer name -> its output in the call inside the block, as an array, in the order of execution; None for a layer
+    that is called several times, and nothing for one that is not."""
+    outputs, layers = {}, {id(find_layer(model, name)): name for name in names}
+
+    def note(layer, _inputs, output):
+        name = layers[id(layer)]
+        outputs[name] = None if name in outputs else keras.ops.convert_to_numpy(output)
+
+    with watched([find_layer(model, name) for name in names], note):
+        yield outputs
 
 
 @contextlib.contextmanager
 def torch_outputs(module: nn.Module, names):
     """The same by module name, in Keras' order of axes. Copied, since an in-place ReLU may follow."""
-    outputs = {}
+    outputs, sequences = {}, takes_sequences(module)
+    parts = {find_module(module, name): output_name(name) for name in names}
 
-    def record(name):
-        def hook(part, _inputs, output):
-            if not isinstance(output, torch.Tensor):
-                return  # of a kind that has no counterpart here
-            array = output.detach().clone().cpu().numpy()
-            outputs[name] = None if name in outputs else array if _channels_last(part) else to_nhwc(array)
+    def note(part, _inputs, output):
+        if isinstance(output, torch.Tensor):  # others have no counterpart here
+            name, array = parts[part], output.detach().clone().cpu().numpy()
+            ordered = array if _channels_last(part) else to_nhwc(array, sequences)
+            outputs[name] = None if name in outputs else ordered
 
-        return hook
-
-    hooks = [find_module(module, name).register_forward_hook(record(name)) for name in names]
-    try:
+    with hooked(parts, note):
         yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _channels_last(part: nn.Module) -> bool:
     """Whether the module works on the last axis, so that a map was brought into Keras' order in front of it."""
     return isinstance(part, nn.Linear) or (isinstance(part, nn.LayerNorm) and len(part.normalized_shape) == 1)
-
-
-def dropout_calls(model: keras.Model, module: nn.Module, inputs: np.ndarray) -> tuple[list, list]:
-    """The layers and the modules that drop out or add noise, in the order of their calls."""
-    ours, theirs = [], []
-    layers = {layer for layer in all_layers(model) if isinstance(layer, KERAS_DROPOUT)}
-    parts = [part for part in module.modules() if isinstance(part, TORCH_DROPOUT)]
-
-    def noted(layer, call):
-        def wrapper(*args, **kwargs):
-            ours.append(layer)
-            return call(*args, **kwargs)
-
-        return wrapper
-
-    for layer in layers:
-        layer.call = noted(layer, layer.call)
-    hooks = [part.register_forward_hook(lambda part, *_: theirs.append(part)) for part in parts]
-    try:
-        model(as_keras(model, inputs), training=False)
-        with inference(module):
-            module(as_torch(module, inputs))
-    finally:
-        for layer in layers:
-            del layer.call
-        for hook in hooks:
-            hook.remove()
-    return ours, theirs
 
 
 def rate_field(layer) -> str:

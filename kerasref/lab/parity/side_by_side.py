@@ -20,6 +20,8 @@ from kerasref.training.losses import classification_accuracy, classification_los
 from kerasref.training.schedules import Schedule
 
 SIGNIFICANCE = 0.05  # below this p the two samples of accuracies are told apart
+EQUIVALENT = 0.005  # accuracies whose difference is within this, with 95 % confidence, count as equal
+POWER = 0.8  # of the smallest difference that the test would have seen
 EVALUATION_BATCH = 500
 
 
@@ -141,8 +143,9 @@ def summarize(rows: list[dict], recipe: Recipe, rule: Rule, dataset: ImageDatase
     least_p = 2 / math.comb(2 * len(rows), len(rows))  # what no difference, however large, can go below
     return {
         "part": "training",
-        "equal": None if least_p >= SIGNIFICANCE else test["permutation_p"] >= SIGNIFICANCE,
-        "measure": "accuracy on the test set, a two-sample test over the seeds",
+        "equal": None if least_p >= SIGNIFICANCE else verdict_of(test),
+        "margin": EQUIVALENT,
+        "measure": "accuracy on the test set, tests of difference and of equivalence over the seeds",
         "model": recipe.model,
         "dataset": dataset.name,
         "epochs": recipe.epochs,
@@ -164,11 +167,17 @@ def spread(values: list[float]) -> dict:
     return {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else None}
 
 
-def two_sample(ours: list[float], theirs: list[float]) -> dict | None:
-    """Exact permutation test of the difference of means, and Welch's 95 % interval for it; None below two seeds.
+def verdict_of(test: dict) -> bool | None:
+    """False: told apart. True: equivalent, by two one-sided tests (TOST): the 90 % interval of the difference is within
+    ±EQUIVALENT. None: neither, for the test could not have told."""
+    if test["permutation_p"] < SIGNIFICANCE:
+        return False
+    return True if all(abs(bound) <= EQUIVALENT for bound in test["interval_90"]) else None
 
-    The interval tells what the test could have seen: a difference outside of it would have been noticed.
-    """
+
+def two_sample(ours: list[float], theirs: list[float]) -> dict | None:
+    """Exact permutation test of the difference of means, Welch's intervals for it, and the smallest difference that
+    Welch's test would have seen with probability POWER; None below two seeds."""
     if len(ours) < 2:
         return None
     from scipy import stats
@@ -177,14 +186,19 @@ def two_sample(ours: list[float], theirs: list[float]) -> dict | None:
         return np.mean(a, axis=axis) - np.mean(b, axis=axis)
 
     permutation = stats.permutation_test((ours, theirs), difference, vectorized=True, n_resamples=9999, rng=0)
-    if np.ptp(ours) == np.ptp(theirs) == 0:
-        interval = (ours[0] - theirs[0],) * 2  # nothing varies: Welch's test has no scale
-    else:
-        interval = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+    shift = float(np.mean(ours) - np.mean(theirs))
+    error, detectable, intervals = 0.0, 0.0, [(shift, shift)] * 2  # nothing varies: Welch's test has no scale
+    if np.ptp(ours) or np.ptp(theirs):
+        welch = stats.ttest_ind(ours, theirs, equal_var=False)
+        intervals = [welch.confidence_interval(level) for level in (0.95, 0.9)]
+        error = math.sqrt(np.var(ours, ddof=1) / len(ours) + np.var(theirs, ddof=1) / len(theirs))
+        detectable = error * float(stats.t.ppf(1 - SIGNIFICANCE / 2, welch.df) + stats.t.ppf(POWER, welch.df))
     return {
-        "difference": float(np.mean(ours) - np.mean(theirs)),
+        "difference": shift,
         "permutation_p": float(permutation.pvalue),
-        "interval": [float(bound) for bound in interval],
+        "interval": [float(bound) for bound in intervals[0]],
+        "interval_90": [float(bound) for bound in intervals[1]],
+        "detectable": detectable,
     }
 
 

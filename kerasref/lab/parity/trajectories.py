@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasref.lab.parity.diagnosis import BIASED, cause, different_settings, has_biased_norm
+from kerasref.lab.parity.diagnosis import cause
 from kerasref.lab.parity.optimizers import TorchAdam, TorchSGD
 from kerasref.lab.parity.recording import (
     as_keras,
@@ -17,6 +17,7 @@ from kerasref.lab.parity.recording import (
     torch_loss,
     train_mode,
 )
+from kerasref.lab.parity.settings import BIASED, different_settings, has_biased_norm
 from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.weights import slots
 from kerasref.training.losses import classification_loss
@@ -202,7 +203,7 @@ def trajectories_part(
     steps are taken in float64, and those are judged: row["float64"] has their differences.
     """
     if settings is None:
-        settings = different_settings(model, module, names, batches[0][0][:1], min(len(x) for x, _ in batches))
+        settings = different_settings(model, module, names, batches[0][0], min(len(x) for x, _ in batches))
     rows = [trajectory(model, module, batches, names, rule, stock=stock) for rule in rules]
     wrong = [(row, key) for row in rows for key in _beyond(row, tolerances)]
     if wrong and model.compute_dtype == "float32":
@@ -240,7 +241,8 @@ def _repeat_in_float64(rows: list[dict], model, module, batches, names, rules) -
 def _diagnosis(settings: list[dict], wrong) -> dict:
     """The setting that explains it, where one does."""
     statistics = {key for _, key in wrong} == {"statistics"}
-    explain = ("momentum", "running variance") if statistics else ("epsilon", "dropout")
+    others = ("random", "frozen", "epsilon", "dropout", "constraint")
+    explain = ("momentum", "running variance") if statistics else others
     for setting in settings:
         if setting["first"]["quantity"] in explain:
             return cause(setting["likely"], f"{setting['first']['layer']}: {setting['reason']}")
