@@ -25,7 +25,7 @@ SHUFFLE_BUFFER = 4096  # encoded images, about 0.5 GB of ImageNet's
 PROBE_SECONDS = 2.0
 NO_RECORD = b"no record"  # stands in a stream for each record that is missing
 AGAIN = "delete that folder and prepare the set again"
-FEATURE = r"tensorflow_datasets\.core\.features\.\w+\.\w+"  # a feature type of TensorFlow Datasets itself
+FEATURE = r"tensorflow_datasets\.core\.features(\.\w+)+"  # a feature type of TensorFlow Datasets itself
 
 
 def is_tfds_name(name: str) -> bool:

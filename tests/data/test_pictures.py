@@ -1,6 +1,7 @@
 import io
 import os
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kerasref.data.images import image_to_input, prepare_digit, read_image
+from kerasref.data import load_dataset
+from kerasref.data.images import PHOTO_FORMATS, image_to_input, prepare_digit, read_image
 from kerasref.errors import UserError
 
 
@@ -177,3 +179,46 @@ def test_400_million_pixels_are_refused_from_the_header():
     content = header[:16] + size + header[24:29] + struct.pack(">I", zlib.crc32(header[12:16] + size + header[24:29]))
     with pytest.raises(UserError, match="million pixels"):
         read_image(content + header[33:])
+
+
+@pytest.mark.parametrize(
+    ("size", "scans", "limit"),
+    [((300, 300), 400, None), ((300, 300), 600, 500), ((5000, 4999), 20, None), ((5000, 4999), 60, 40)],
+)
+def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded(size, scans, limit):
+    content = _bytes(Image.new("L", size, 99), "JPEG", progressive=True)
+    start, end = content.rindex(b"\xff\xda"), content.rindex(b"\xff\xd9")
+    content = content[:start] + content[start:end] * scans + content[end:]
+    begun = time.process_time()
+    if limit is None:
+        assert read_image(content).size == size
+    else:
+        with pytest.raises(UserError, match=f"a JPEG of more than {limit} scans"):
+            read_image(content)
+        assert time.process_time() - begun < 0.5
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (_bytes(Image.new("P", (9, 9)), "GIF"), "a GIF, which predict reads and training does not"),
+        (b"\0\0\0\x18ftypheic" + bytes(20), "a HEIC image, which Pillow does not read"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
+        (b"%PDF-1.4", "not a JPEG, PNG, WEBP, BMP, TIFF, PPM or AVIF image"),
+    ],
+)
+def test_a_format_that_training_does_not_read_is_named(content, says):
+    with pytest.raises(UserError, match=says):
+        read_image(content, PHOTO_FORMATS)
+
+
+@pytest.mark.parametrize("format", PHOTO_FORMATS)
+def test_training_reads_the_photo_formats(tmp_path, format):
+    for name, colour in (("cat", "red"), ("dog", "blue")):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            (tmp_path / name / str(i)).write_bytes(_bytes(Image.new("RGB", (16, 16), colour), format))
+    train = load_dataset(tmp_path, validation=0.0).train
+    means = train.examples(slice(None)).mean((1, 2))
+    expected = np.array([[255, 0, 0], [0, 0, 255]])[train.labels]
+    np.testing.assert_allclose(means, expected, atol=6)
