@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasref.command_line import SHORT_OPTIONS, import_tensorflow, named_extras
+from kerasref.command_line import SHORT_NAMES, import_tensorflow, named_extras
 from kerasref.errors import UserError, unknown
 from kerasref.recipe import Recipe, from_dict
 from kerasref.recipes import named_recipe
@@ -52,8 +52,7 @@ def train(recipe_name: str | Recipe, *, run_dir: str | Path | None = None, **rec
 def change(recipe: Recipe, fields: dict[str, Any]) -> Recipe:
     """The recipe with other values in `fields`; raise UserError for an unknown name or a value of the wrong type."""
     known = dataclasses.asdict(recipe)
-    short = {option.strip("-"): long.strip("-").replace("-", "_") for option, long in SHORT_OPTIONS.items()}
-    fields = {short.get(name, name): os.fspath(v) if isinstance(v, Path) else v for name, v in fields.items()}
+    fields = {SHORT_NAMES.get(name, name): os.fspath(v) if isinstance(v, Path) else v for name, v in fields.items()}
     for name in fields:
         if name not in known:
             raise unknown("recipe field", name, [*known, *EXECUTION])

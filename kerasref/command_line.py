@@ -19,7 +19,7 @@ from typing import Literal
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.text import printable
 
-SHORT_OPTIONS = {"--lr": "--learning-rate", "--bs": "--batch-size"}
+SHORT_NAMES = {"lr": "learning_rate", "bs": "batch_size"}  # accepted wherever a recipe field is named
 EXTRAS = {  # top-level module: the extra of kerasref that installs it
     "tf2onnx": "export",
     "onnx": "export",
@@ -101,7 +101,8 @@ def invocation(verb: str) -> str:
 
 def _long(arg: str) -> str:
     option, equals, value = arg.partition("=")
-    return SHORT_OPTIONS.get(option, option) + equals + value
+    name = SHORT_NAMES.get(option.removeprefix("--")) if option.startswith("--") else None
+    return f"--{name.replace('_', '-')}{equals}{value}" if name else arg
 
 
 def _with_own_stderr(function):

@@ -6,10 +6,10 @@ import keyword
 from collections import namedtuple
 from collections.abc import Iterable, Mapping
 
+from kerasref.command_line import SHORT_NAMES
 from kerasref.errors import UserError, unknown
 from kerasref.recipe import Recipe
 
-NOTES_NAMES = {"lr": "learning_rate"}  # the notes' names of recipe fields, taken wherever a field is named
 FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))
 
 
@@ -31,7 +31,7 @@ class RunBuilder:
 def field_name(name: str) -> str:
     """The recipe field of that name, or of the notes' name for it; raises UserError for any other."""
     _check_identifier(name)
-    field = NOTES_NAMES.get(name, name)
+    field = SHORT_NAMES.get(name, name)
     if field not in FIELDS:
         raise unknown("recipe field", name, FIELDS)
     return field
