@@ -158,6 +158,39 @@ def test_a_killed_process_leaves_its_setting_to_the_next(tmp_path):
     assert (tmp_path / "trained").read_text() == "a 1\na 2\n"
 
 
+def test_a_sweep_of_an_earlier_version_is_continued(tmp_path):
+    """Its trials have no setting among their attributes: the whole grid waited from the start."""
+    sweep = Sweep.start(tmp_path, plan("grid", "batch_size=1,2,3,4", seeds=2))
+    for size in (1, 2, 3, 4):
+        sweep.study.enqueue_trial({"batch_size": size})
+    for reached in (2, 1):  # of two seeds; the second trial's process died after its first run
+        trial = sweep.study.ask()
+        trial.suggest_categorical("batch_size", [1, 2, 3, 4])
+        for seed in range(reached):
+            outcome = {"value": 0.5, "reason": "", "hopeless": False}
+            trial.set_user_attr(f"run {2 * trial.number + seed + 1}", outcome)
+        if reached == 2:
+            sweep.study.tell(trial, 0.5)
+    trained = []
+    sweep.work(lambda job: trained.append((job.number, job.params["batch_size"])) or record(job))
+    assert trained == [(5, 3), (6, 3), (7, 4), (8, 4), (4, 2)] and states(sweep) == {"COMPLETE": 4}
+    assert "8 of 8 runs done" in sweep.summary()
+
+
+def test_killed_between_the_two_steps_of_taking_over_a_setting_is_one_copy(tmp_path, monkeypatch):
+    sweep = Sweep.start(tmp_path, plan("grid", "batch_size=1,2"))
+    _, lock = sweep.claim()
+    lock.lock.release()  # its process died
+    tell = sweep.study.tell
+    monkeypatch.setattr(sweep.study, "tell", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        sweep.claim()
+    monkeypatch.setattr(sweep.study, "tell", tell)
+    sweep.work(record)
+    assert runs(sweep) == [1, 2] and states(sweep) == {"COMPLETE": 2}
+    assert [trial.state.name for trial in sweep.study.get_trials()] == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
 def fail(job):
     if job.number == 2:
         raise RunError("loss is nan at epoch 1, step 3, learning rate 0.1; try a lower one\nlast good checkpoint: none")
