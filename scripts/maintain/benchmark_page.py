@@ -1,33 +1,34 @@
 """The tables of docs/performance.md, in Markdown, from the rows of results/benchmark.json."""
 
-import statistics
+from statistics import median
 
 from kerasref.lab.benchmark.workloads import PASSES, WORKLOADS
 from kerasref.markdown import markdown_table
 from kerasref.recipes import named_recipe
 
-# Training throughput against PyTorch's best in float32; bfloat16 against our own float32; the MNIST program's time as a
-# part of the notes' program's; resident bytes of a training on MNIST.
+# Training throughput against PyTorch's best in float32; bfloat16 against our own float32; time of the MNIST program as
+# a share of the notes' program's; resident bytes of a training on MNIST.
 GOALS = {"mnist_cnn": 1.5, "lenet5": 1.5, "resnet20": 1.1, "alexnet": 1.15, "vgg16": 1.15, "resnet18": 1.15}
 BFLOAT16_GOAL = 1.7
 MNIST_GOAL = 1 / 4
 MEMORY_GOAL = 1.2e9
 NOT_MEASURED = "Not measured yet."
-HOME = "tensorflow"  # the backend that everything but the networks is written for
+WORK = {"train": "training", "infer": "inference"}
 
 
 def tables(rows: list[dict]) -> dict[str, str]:
-    """Marker of the page -> table, or a line that says that this was not measured."""
-    steps, others = _by_backend(_select(rows, part="steps"))
+    """Returns the table, or a line that nothing was measured, by marker of the page."""
+    steps = [row for row in _select(rows, part="steps") if row["backend"] == "tensorflow"]
+    training = _select(steps, mode="train")
     by_marker = {
-        "training": steps_table(_select(steps, mode="train"), GOALS),
+        "training": steps_table(training, GOALS),
         "inference": steps_table(_select(steps, mode="infer"), {}),
         "bfloat16": bfloat16_table(steps),
         "trials": trials_table(steps),
         "fused": fused_table(_select(rows, part="fused")),
         "profile": profile_table(_select(rows, part="profile")),
-        "backends": backends_table(others),
-        "pipelines": pipelines_table(_select(rows, part="pipelines"), _select(steps, mode="train")),
+        "backends": backends_table([row for row in _select(rows, part="steps") if row["backend"] != "tensorflow"]),
+        "pipelines": pipelines_table(_select(rows, part="pipelines"), training),
         "mnist": mnist_table(_select(rows, part="mnist")),
         "startup": startup_table(_select(rows, part="startup")),
         "memory": memory_table(_select(rows, part="memory")),
@@ -36,111 +37,83 @@ def tables(rows: list[dict]) -> dict[str, str]:
 
 
 def spread(values: list[float], digits: str = ".2f") -> str:
-    """`1.52 (1.47–1.60)`: median and range."""
-    return f"{statistics.median(values):{digits}} ({min(values):{digits}}–{max(values):{digits}})"
+    """Formats median and range: `1.52 (1.47–1.60)`."""
+    return f"{median(values):{digits}} ({min(values):{digits}}–{max(values):{digits}})"
 
 
 def throughput(values: list[float]) -> str:
-    """Images a second: `12,940 (11,660–13,330)`, `28.6 (27.9–29.2)`; one alone without its range."""
-    digits = ",.0f" if statistics.median(values) >= 1000 else ".4g"
+    """Formats images per second: `12,940 (11,660–13,330)`, `28.6 (27.9–29.2)`; a single value without range."""
+    digits = ",.0f" if median(values) >= 1000 else ".4g"
     rounded = [float(f"{value:.4g}") for value in values]
     return spread(rounded, digits) if len(values) > 1 else f"{rounded[0]:{digits}}"
 
 
-def ratios(row: dict) -> list[float]:
-    """Of each round, which both sides shared."""
-    return [ours / torch for ours, torch in zip(row["ours"], row["torch"], strict=True)]
+def ratios(row: dict, ours: str = "ours", other: str = "torch") -> list[float]:
+    """Divides the rates of each round, which both sides shared."""
+    return [mine / theirs for mine, theirs in zip(row[ours], row[other], strict=True)]
 
 
 def steps_table(rows: list[dict], goals: dict[str, float]) -> str:
     body = []
     for row in _ordered(rows):
         flops = 2 * PASSES[row["mode"]] * row["multiply_adds"]
-        shares = (f"{statistics.median(row[side]) * flops / row['peak_flops']:.0%}" for side in ("ours", "torch"))
         goal = goals.get(row["workload"]) if row["precision"] == "float32" else None
-        body.append(
-            [
-                f"`{row['workload']}`, {row['batch_size']}",
-                row["precision"],
-                f"**{spread(ratios(row))}**",
-                *([_goal(statistics.median(ratios(row)), goal)] if goals else []),
-                *(throughput(row[side]) for side in ("ours", "torch")),
-                row["torch_settings"],
-                *shares,
-            ]
-        )
+        cells = [f"`{row['workload']}`, {row['batch_size']}", row["precision"], f"**{spread(ratios(row))}**"]
+        cells += [_goal(median(ratios(row)), goal)] if goals else []
+        cells += [throughput(row["ours"]), throughput(row["torch"]), row["torch_settings"]]
+        cells += [f"{median(row[side]) * flops / row['peak_flops']:.0%}" for side in ("ours", "torch")]
+        body.append(cells)
     goal = ["goal"] if goals else []
     head = ["network, batch", "arithmetic", "ratio", *goal, "ours, images/s", "PyTorch, images/s", "PyTorch's best"]
     return _table([*head, "ours of peak", "PyTorch of peak"], body)
 
 
 def bfloat16_table(rows: list[dict]) -> str:
-    """Our bfloat16 against our float32, round by round."""
+    """Compares bfloat16 with float32 of the same side, round by round."""
     body = []
     for low in _ordered(_select(rows, precision="bfloat16")):
-        full = _select(rows, precision="float32", workload=low["workload"], mode=low["mode"])
-        if full:
-            found = {
-                side: [b / f for b, f in zip(low[side], full[0][side], strict=False)] for side in ("ours", "torch")
-            }
-            goal = BFLOAT16_GOAL if low["mode"] == "train" else None
-            body.append(
-                [
-                    f"`{low['workload']}`",
-                    "training" if low["mode"] == "train" else "inference",
-                    f"**{spread(found['ours'])}**",
-                    _goal(statistics.median(found["ours"]), goal),
-                    spread(found["torch"]),
-                ]
-            )
+        for full in _select(rows, precision="float32", workload=low["workload"], mode=low["mode"]):
+            ours, torch = ([b / f for b, f in zip(low[side], full[side], strict=False)] for side in ("ours", "torch"))
+            goal = _goal(median(ours), BFLOAT16_GOAL if low["mode"] == "train" else None)
+            body.append([f"`{low['workload']}`", WORK[low["mode"]], f"**{spread(ours)}**", goal, spread(torch)])
     return _table(["network", "work", "ours, bfloat16 / float32", "goal", "PyTorch, bfloat16 / float32"], body)
 
 
 def trials_table(rows: list[dict]) -> str:
     body = []
     for row in _ordered(rows):
-        work = "training" if row["mode"] == "train" else "inference"
-        trials = (
+        trials = [
             f"{name} {throughput([rate])}" if isinstance(rate, float) else f"{name}: failed"
             for name, rate in row["torch_trials"].items()
-        )
-        body.append([f"`{row['workload']}`", work, row["precision"], ", ".join(trials)])
+        ]
+        body.append([f"`{row['workload']}`", WORK[row["mode"]], row["precision"], ", ".join(trials)])
     return _table(["network", "work", "arithmetic", "PyTorch's trials, images/s"], body)
 
 
 def fused_table(rows: list[dict]) -> str:
-    """Training with our fused kernels against the same without, round by round."""
+    """Compares training with and without our fused kernels, round by round."""
     body = []
     for row in _ordered(rows):
-        gains = [fused / plain for fused, plain in zip(row["fused"], row["plain"], strict=True)]
-        rates = (throughput(row[side]) for side in ("fused", "plain"))
-        body.append([f"`{row['workload']}`", row["precision"], f"**{spread(gains)}**", *rates])
+        gains, rates = f"**{spread(ratios(row, 'fused', 'plain'))}**", map(throughput, (row["fused"], row["plain"]))
+        body.append([f"`{row['workload']}`", row["precision"], gains, *rates])
     return _table(["network", "arithmetic", "gain", "fused, images/s", "Keras' own, images/s"], body)
 
 
 def profile_table(rows: list[dict]) -> str:
-    """Each kind of operation's share of the sum over all of them."""
+    """Shows each kind of operation's share of the sum over all of them."""
     body = []
     for row in _ordered(rows):
         total = sum(row["operations"].values())
-        shares = (f"{kind} {value / total:.0%}" for kind, value in row["operations"].items())
-        body.append([f"`{row['workload']}`", row["precision"], f"{row['step']:,.4g} ms", ", ".join(shares)])
+        shares = ", ".join(f"{kind} {value / total:.0%}" for kind, value in row["operations"].items())
+        body.append([f"`{row['workload']}`", row["precision"], f"{row['step']:,.4g} ms", shares])
     return _table(["network", "arithmetic", "a step, under the profiler", "its operations"], body)
 
 
 def backends_table(rows: list[dict]) -> str:
-    body = [
-        [
-            row["backend"],
-            f"`{row['workload']}`, {row['batch_size']}",
-            "training" if row["mode"] == "train" else "inference",
-            row["precision"],
-            f"**{spread(ratios(row))}**",
-            throughput(row["ours"]),
-            throughput(row["torch"]),
-        ]
-        for row in _ordered(rows)
-    ]
+    body = []
+    for row in _ordered(rows):
+        what = [row["backend"], f"`{row['workload']}`, {row['batch_size']}", WORK[row["mode"]], row["precision"]]
+        body.append([*what, f"**{spread(ratios(row))}**", throughput(row["ours"]), throughput(row["torch"])])
     head = ["Keras on", "network, batch", "work", "arithmetic", "ratio", "Keras, images/s", "PyTorch, images/s"]
     return _table(head, body)
 
@@ -148,15 +121,11 @@ def backends_table(rows: list[dict]) -> str:
 def pipelines_table(rows: list[dict], steps: list[dict]) -> str:
     body = []
     for row in rows:
-        ours = statistics.median(row["rates"]["ours"])
-        used = [statistics.median(s["ours"]) for s in steps if _network(row) == s["workload"]]
-        body.append(
-            [
-                f"`{row['workload']}` on {row['dataset']}",
-                *(throughput(values) for values in row["rates"].values()),
-                f"{ours / max(used):.1f} times" if used else "",
-            ]
-        )
+        network = named_recipe(row["workload"]).recipe.model
+        used = [median(step["ours"]) for step in steps if step["workload"] == network]
+        feeds = f"{median(row['rates']['ours']) / max(used):.1f} times" if used else ""
+        rates = map(throughput, row["rates"].values())
+        body.append([f"`{row['workload']}` on {row['dataset']}", *rates, feeds])
     head = ["recipe", *(rows[0]["rates"] if rows else ()), "ours feeds the fastest training of that network"]
     return _table(head, body)
 
@@ -166,31 +135,18 @@ def mnist_table(rows: list[dict]) -> str:
     for row in rows:
         notes = [run["seconds"] for run in row["notes"]]
         accuracies = ", ".join(f"{run['accuracy']:.2%}" for run in row["notes"])
-        reached = [run["seconds"] for run in row["ours"] if run["seconds"] is not None]
-        missed = len(row["ours"]) - len(reached)
-        # A seed that never got there counts as slower than all the others.
-        seconds = sorted(reached)[(len(row["ours"]) - 1) // 2] if (len(row["ours"]) - 1) // 2 < len(reached) else None
-        share = None if seconds is None else seconds / statistics.median(notes)
-        verdict = "" if share is None else f"{MNIST_GOAL:.2f}: {'met' if share <= MNIST_GOAL else 'missed'}"
-        body.append(
-            [
-                f"`{row['workload']}` to {row['target']:.1%}",
-                "never" if share is None else f"**{share:.2f}**",
-                verdict or "missed",
-                "" if share is None else f"{seconds:.1f} s ({min(reached):.1f}–{max(reached):.1f})",
-                f"{len(row['ours'])}, {missed} of them never there",
-                f"{spread(notes, '.0f')} s to {accuracies}",
-            ]
-        )
-    head = [
-        "",
-        "share of the notes' program's time",
-        "goal",
-        "ours, median of the seeds",
-        "seeds",
-        "the notes' program",
-    ]
-    return _table(head, body)
+        reached = sorted(run["seconds"] for run in row["ours"] if run["seconds"] is not None)
+        middle, missed = (len(row["ours"]) - 1) // 2, len(row["ours"]) - len(reached)
+        cells = ["never", "missed", ""]
+        if middle < len(reached):  # a seed that never reached the target counts as slower than all others
+            share = reached[middle] / median(notes)
+            verdict = f"{MNIST_GOAL:.2f}: {'met' if share <= MNIST_GOAL else 'missed'}"
+            cells = [f"**{share:.2f}**", verdict, f"{reached[middle]:.1f} s ({reached[0]:.1f}–{reached[-1]:.1f})"]
+        seeds = f"{len(row['ours'])}, {missed} of them never there"
+        theirs = f"{spread(notes, '.0f')} s to {accuracies}"
+        body.append([f"`{row['workload']}` to {row['target']:.1%}", *cells, seeds, theirs])
+    head = ["", "share of the notes' program's time", "goal", "ours, median of the seeds", "seeds"]
+    return _table([*head, "the notes' program"], body)
 
 
 def startup_table(rows: list[dict]) -> str:
@@ -198,32 +154,24 @@ def startup_table(rows: list[dict]) -> str:
 
 
 def memory_table(rows: list[dict]) -> str:
-    body = [
-        [row["workload"], f"{row['resident'] / 1e9:.2f} GB", f"{'≤' if row['resident'] <= MEMORY_GOAL else '>'} 1.2 GB"]
-        for row in rows
-    ]
+    body = []
+    for row in rows:
+        goal = f"{'≤' if row['resident'] <= MEMORY_GOAL else '>'} 1.2 GB"
+        body.append([row["workload"], f"{row['resident'] / 1e9:.2f} GB", goal])
     return _table(["", "highest resident memory", "goal"], body)
 
 
-def _goal(found: float, goal: float | None) -> str:
-    return "" if goal is None else f"{goal}: {'met' if found >= goal else 'missed'}"
-
-
-def _network(row: dict) -> str:
-    return named_recipe(row["workload"]).recipe.model
+def _goal(value: float, goal: float | None) -> str:
+    return "" if goal is None else f"{goal}: {'met' if value >= goal else 'missed'}"
 
 
 def _ordered(rows: list[dict]) -> list[dict]:
     names = list(WORKLOADS)
 
-    def place(row):
+    def order(row):
         return row.get("mode") == "infer", names.index(row["workload"]), row["precision"] != "float32"
 
-    return sorted(rows, key=place)
-
-
-def _by_backend(rows: list[dict]) -> tuple[list[dict], list[dict]]:
-    return [row for row in rows if row["backend"] == HOME], [row for row in rows if row["backend"] != HOME]
+    return sorted(rows, key=order)
 
 
 def _table(head: list[str], body: list[list[str]]) -> str:

@@ -16,7 +16,7 @@ import tyro
 from kerasref.atomic import write_atomically
 from kerasref.command_line import import_tensorflow, parse, quiet_start
 from kerasref.markdown import markdown_table
-from maintain.pages import DOCS, RESULTS, update_page
+from maintain.pages import DOCS, RESULTS, read_csv, update_page
 
 PAGE, FILE = DOCS / "export.md", RESULTS / "exports.csv"
 FORMATS = ("saved_model", "onnx", "litert")
@@ -80,24 +80,17 @@ def _compared(file: Path, expected, work: Path) -> dict:
     from kerasref.export.verification import read_back
     from kerasref.provenance import hardware
 
-    found, machine = read_back(file, expected.images, work), hardware()
+    outputs, machine = read_back(file, expected.images, work), hardware()
     best = expected.probabilities.argmax(axis=1)
-    logits = np.abs(found["logits"] - expected.logits).max() / expected.logits.std()
+    logits = np.abs(outputs["logits"] - expected.logits).max() / expected.logits.std()
     return {
         "examples": len(best),
-        "max_probability_difference": f"{np.abs(found['probabilities'] - expected.probabilities).max():.1e}",
+        "max_probability_difference": f"{np.abs(outputs['probabilities'] - expected.probabilities).max():.1e}",
         "max_logit_difference_in_deviations": f"{logits:.1e}",
-        "classes_equal": f"{(found['class_id'] == best).mean():.4f}",
-        "latency_ms": f"{float(found['seconds']) * 1e3:.3g}",
+        "classes_equal": f"{(outputs['class_id'] == best).mean():.4f}",
+        "latency_ms": f"{float(outputs['seconds']) * 1e3:.3g}",
         "hardware": f"{machine['cores']} cores of {machine['cpu']}",
     }
-
-
-def read(file: Path = FILE) -> list[dict]:
-    if not file.exists():
-        return []
-    with open(file, newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
 
 
 def write(rows: list[dict], order: tuple[str, ...], file: Path = FILE) -> None:
@@ -145,11 +138,11 @@ def networks(names: Annotated[tuple[str, ...], tyro.conf.Positional] = (), page:
 
     for name in names or model_names():
         rows = measure(name)
-        write([*read(), *rows], model_names())
+        write([*read_csv(FILE), *rows], model_names())
         print(f"{name}: " + ", ".join(f"{row['format']} {row['latency_ms']} ms" for row in rows), flush=True)
         keras.backend.clear_session()
     if page:
-        update_page(PAGE, {"table": table(read())})
+        update_page(PAGE, {"table": table(read_csv(FILE))})
     print(f"rows in {FILE}")
 
 

@@ -1,5 +1,6 @@
 """The repository's pages: tables are replaced between `<!-- marker -->` and `<!-- /marker -->`."""
 
+import csv
 from pathlib import Path
 
 from kerasref.atomic import write_atomically
@@ -25,3 +26,8 @@ def replace_between(text: str, marker: str, content: str) -> str:
         raise UserError(f"no {begin} … {end} in the page, expected both")
     before, rest = text.split(begin, 1)
     return f"{before}{begin}\n{content}\n{end}{rest.split(end, 1)[1]}"
+
+
+def read_csv(file: Path) -> list[dict]:
+    with open(file, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))

@@ -14,7 +14,7 @@ from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
 from kerasref.markdown import markdown_table
 from kerasref.recipes import RECIPES, named_recipe
-from maintain.pages import RESULTS, ROOT, update_page
+from maintain.pages import RESULTS, ROOT, read_csv, update_page
 
 RESULTS_FILE = RESULTS / "runs.csv"
 
@@ -67,13 +67,6 @@ def append(rows: Iterable[dict], file: Path = RESULTS_FILE) -> None:
         if is_new:
             writer.writeheader()
         writer.writerows(rows)
-
-
-def read(file: Path = RESULTS_FILE) -> list[dict]:
-    if not file.exists():
-        return []
-    with open(file, newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +158,7 @@ def update_table() -> None:
 
     networks = {entry.recipe.model for entry in RECIPES.values()}
     parameters = {name: count_weights(build_model(name).trainable_weights) for name in networks}
-    update_page(ROOT / "README.md", {"results": table(read(), parameters)})
+    update_page(ROOT / "README.md", {"results": table(read_csv(RESULTS_FILE), parameters)})
 
 
 def main(args: list[str]) -> None:
