@@ -37,7 +37,7 @@ def export(
         data_dir: directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own
         examples: images to compare on; by default the test set, or at least 1,000 of it for a large network
         licence: what model_card.md says of the weights
-        trust: open a .keras file that is not of one of our runs, and run the code that may be in it
+        trust: open a .keras file that is not of a run; its code runs
         labels: of such a file: class names, one a line
         mean: of such a file: what it expects to be subtracted from pixels in [0, 1], for all channels or for each
         std: of such a file: and to be divided by
@@ -47,6 +47,7 @@ def export(
     if examples is not None and examples < 1:
         raise UserError(f"--examples {examples}: expected at least 1")
     import_tensorflow()
+    from kerasref.export.exporting import ExportFailed
     from kerasref.export.exporting import export as export_source
     from kerasref.export.sources import open_source
 
@@ -54,26 +55,28 @@ def export(
     if source.run and (labels or (mean, std) != ((0.0,), (1.0,))):
         raise UserError(f"--labels, --mean and --std are for files from elsewhere; {source.run.path} has its own")
     folder = out or (model if model.is_dir() else model.parent) / "exports"
-    with quiet_start():  # LiteRT's converter writes its settings
-        done = export_source(
-            source,
-            format,
-            folder,
-            quantize=quantize,
-            force=force,
-            data_dir=data_dir,
-            examples=examples,
-            licence=licence,
-        )
-    for name, entry in done.items():
+    options = dict(quantize=quantize, force=force, data_dir=data_dir, examples=examples, licence=licence)
+    try:
+        with quiet_start():  # LiteRT's converter writes its settings
+            written = export_source(source, format, folder, **options)
+    except ExportFailed as error:  # of some formats; the others are there
+        _print(folder, error.written)
+        raise
+    _print(folder, written)
+
+
+def _print(folder: Path, written: dict[str, dict]) -> None:
+    for name, entry in written.items():
         accuracy = entry["accuracy_exported"]
-        print(
-            printable(f"{folder / name}") + f"  {entry['bytes'] / 1e6:.2f} MB  {entry['latency_ms']:.3g} ms an image  "
+        line = (
+            f"{folder / name}  {entry['bytes'] / 1e6:.2f} MB  {entry['latency_ms']:.3g} ms an image  "
             f"largest difference {entry['max_probability_difference']:.1e}  same class {entry['classes_equal']:.2%}"
             + ("" if accuracy is None else f"  accuracy {accuracy:.2%} (Keras {entry['accuracy_keras']:.2%})")
         )
-    compared_on = next(iter(done.values()))["compared_on"]
-    print(f"compared on {printable(compared_on)}; labels.txt, model_card.md, verification.json next to the exports")
+        print(printable(line))
+    for entry in list(written.values())[:1]:
+        text = "labels.txt, model_card.md, verification.json next to the exports"
+        print(printable(f"compared on {entry['compared_on']}; {text}"))
 
 
 def main(args: list[str]) -> None:

@@ -43,7 +43,8 @@ def _lines(description: dict) -> Iterator[str]:
     if contract is None:
         yield "origin      unknown: neither a run nor an export of kerasref"
         return
-    yield f"model       {contract['model']}, {len(contract['class_names'])} classes, images of a {contract['picture']}"
+    classes = len(contract["class_names"])
+    yield f"model       {contract['model']}, {classes} classes, images of a {contract['image_kind']}"
     for name, value in contract["origin"].items():
         text = ", ".join(f"{key} {version}" for key, version in value.items()) if isinstance(value, dict) else value
         yield f"origin      {name}: {text}"

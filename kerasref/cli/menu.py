@@ -61,7 +61,7 @@ def menu(recipe: str = "mnist_cnn", dataset: str | None = None, run_dir: Path = 
         except UserError as error:
             print(printable(texts["unreadable"].format(error)))
             continue
-        if prediction["sure"] is False:
+        if prediction["confident"] is False:
             print(texts["not sure"].format(printable(", ".join(one["label"] for one in prediction["top"]))))
         else:
             print(texts["answer"].format(printable(prediction["label"])))

@@ -28,10 +28,10 @@ def predict(
         model: a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file
         images: image files, folders of them, or - for an image on standard input
         top: how many of the likeliest classes to print
-        json: one JSON object a line: image, class_id, label, probability, top
+        json: one JSON object a line: image, class_id, label, probability, confident, top
         invert: digits only: turn dark on light into light on dark; auto looks at the image
         show: write what the network saw: into this .png file, or for several images into this folder
-        trust: open a .keras file that is not of one of our runs, and run the code that may be in it
+        trust: open a model file that is neither of a run nor known to a verification.json; its code runs
     """
     if not images:
         raise UserError("no image given; expected files, folders or - after the model")
@@ -99,10 +99,10 @@ def _print(image: str, prediction: dict, as_json: bool) -> None:
 
 
 def describe(prediction: dict) -> str:
-    """3 (99.1%; 8 0.5%; 5 0.2%), or: not sure (3 61.0%; 8 30.5%; 5 2.2%)."""
+    """3 (99.1%; 8 0.5%; 5 0.2%), or: not confident (3 61.0%; 8 30.5%; 5 2.2%)."""
     of_each = [f"{one['label']} {one['probability']:.1%}" for one in prediction["top"]]
-    if prediction["sure"] is False:
-        return f"not sure ({'; '.join(of_each)})"
+    if prediction["confident"] is False:
+        return f"not confident ({'; '.join(of_each)})"
     return f"{prediction['label']} ({'; '.join([of_each[0].rsplit(' ', 1)[1], *of_each[1:]])})"
 
 

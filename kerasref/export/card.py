@@ -1,25 +1,30 @@
-"""model_card.md: what a stranger must know of an exported network, from the files of its run."""
+"""model_card.md: what others must know of an exported network, from the files of its run."""
 
 import dataclasses
 import json
+import re
 
+from kerasref.errors import UserError
 from kerasref.evaluation.diagnosis import diagnose
 from kerasref.evaluation.metrics import costliest_confusions
+from kerasref.export.predictors import first_line
 from kerasref.export.sources import Source
 from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
+from kerasref.text import printable
 
 SHOWN_CLASSES = 20
-PICTURES = {
+INPUTS = {
     "digit": "one handwritten digit, light on black, laid out as MNIST's (20x20 in 28x28, centred by mass)",
     "garment": "one piece of clothing, light on black, laid out as Fashion-MNIST's",
-    "photo": "a photograph, scaled until it covers the size, the centre cut out",
+    "photo": "a photograph, scaled until it covers the size, then cropped at the centre",
 }
-LICENCE = "none was stated for these weights (--licence states one); kerasref, which made the file, is Apache-2.0"
+NOT_A_CLASS = "- an image of none of the classes is given one of them all the same"
+LICENCE = "none stated for these weights (--licence states one); kerasref, which made the file, is Apache-2.0"
 
 
 def model_card(source: Source, files: dict[str, dict], licence: str | None = None) -> str:
-    """Markdown; `files`: the entries of verification.json by file name."""
+    """Return the card as Markdown; `files`: the entries of verification.json by file name."""
     contract = source.contract
     height, width, channels = contract.image_shape
     names = [_plain(name) for name in contract.class_names]
@@ -28,9 +33,9 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
         "",
         "## Input and output",
         "",
-        f"- takes raw pictures, uint8 [batch, {height}, {width}, {channels}], 0 to 255: {PICTURES[contract.picture]}; "
+        f"- takes raw images, uint8 [batch, {height}, {width}, {channels}], 0 to 255: {INPUTS[contract.image_kind]}; "
         "normalisation is inside",
-        f"- gives `probabilities` [batch, {len(names)}], `class_id` and `label`; the plain logits under `logits`",
+        f"- gives `probabilities` [batch, {len(names)}], `class_id` and `label`; the logits as `logits`",
         f"- classes: {', '.join(names[:SHOWN_CLASSES])}{', … (labels.txt)' if len(names) > SHOWN_CLASSES else ''}",
         "",
         "## Files",
@@ -39,14 +44,14 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
         "| --- | --- | ---: | ---: | ---: | ---: |",
         *(_file_row(name, entry) for name, entry in files.items()),
         "",
-        *(f"Compared on {entry['compared_on']}." for entry in list(files.values())[:1]),
+        *(f"Compared on {_plain(entry['compared_on'])}." for entry in list(files.values())[:1]),
         "",
     ]
     if source.run:
-        lines += _training(source.run) + _figures(source.run, source.model)
+        lines += _training(source.run) + _metrics(source.run, source.model)
     else:
-        lines += ["## Training and figures", "", "Not known: the file came from elsewhere, without its run.", ""]
-    lines += ["## Licence", "", f"Licence: {licence or LICENCE}", ""]
+        lines += ["## Training and metrics", "", "Not known: the file came from elsewhere, without its run.", ""]
+    lines += ["## Licence", "", f"Licence: {_plain(licence or LICENCE)}", ""]
     return "\n".join(lines)
 
 
@@ -63,43 +68,53 @@ def _training(run) -> list[str]:
     return [
         "## Recipe and data",
         "",
-        f"- data: {_plain(dataset['name'])}, {dataset.get('num_train', '?')} training pictures",
-        f"- recipe: the default with {differing or 'nothing changed'}",
-        f"- made by {_plain(settings.get('command'))} at commit {settings.get('commit')}",
+        f"- data: {_plain(dataset.get('name'))}, {_plain(dataset.get('num_train', '?'))} training images",
+        f"- recipe: the default with {differing or 'no field changed'}",
+        f"- made by {_plain(settings.get('command'))} at commit {_plain(settings.get('commit'))}",
         "",
     ]
 
 
-def _figures(run, model) -> list[str]:
-    metrics = run.metrics_of(weights_sha256(model))
+def _metrics(run, model) -> list[str]:
+    metrics, history = run.metrics_of(weights_sha256(model)), run.history()
     if not metrics:
+        file = _plain(run.model_file.name)
         return [
-            "## Figures",
+            "## Metrics",
             "",
-            f"None: {run.model_file.name} was not evaluated with the weights that it has (scripts/evaluate.py).",
+            f"None: {file} was not evaluated with the weights that it has (`evaluate` does it).",
             "",
         ]
+    try:
+        return [*_of_metrics(metrics), f"- {_plain(diagnose(history))}", NOT_A_CLASS, ""]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"{run.metrics_file}: not what `evaluate` writes ({reason}); evaluate the run again") from None
+
+
+def _of_metrics(metrics) -> list[str]:
     interval = " to ".join(f"{end:.2%}" for end in metrics["accuracy_interval"])
     names = metrics["class_names"]
     worst = sorted((row["recall"], row["class"]) for row in metrics["per_class"] if row["recall"] is not None)[:3]
     confusions = costliest_confusions(metrics["confusion_matrix"], 3)
     return [
-        "## Figures",
+        "## Metrics",
         "",
-        f"- accuracy {metrics['accuracy']:.2%} on {metrics['n']:,} test pictures (95 % interval {interval})",
+        f"- accuracy {metrics['accuracy']:.2%} on {metrics['n']:,} test images (95 % interval {interval})",
         f"- macro F1 {metrics['macro']['f1']:.4f}, log loss {metrics['log_loss']:.4f}, "
         f"expected calibration error {metrics['expected_calibration_error']:.4f}",
         "",
         "## Known weaknesses",
         "",
-        f"- found least often: {', '.join(f'{_plain(name)} ({recall:.1%})' for recall, name in worst)}",
-        *(f"- {_plain(names[true])} taken for {_plain(names[found])}: {n} times" for true, found, n in confusions),
-        f"- {diagnose(run.history())}",
-        "- a picture of none of the classes gets one of them all the same",
-        "",
+        f"- lowest recall: {', '.join(f'{_plain(name)} ({recall:.1%})' for recall, name in worst)}",
+        *(
+            f"- {_plain(names[true])} predicted as {_plain(names[chosen])}: {n:,} times"
+            for true, chosen, n in confusions
+        ),
     ]
 
 
 def _plain(text) -> str:
-    """Text from elsewhere, such as a folder's name, that cannot end a cell or start markup."""
-    return "".join(f"\\{c}" if c in "\\|`*_<>[]#" else c for c in " ".join(str(text).split()))
+    """Escape text from elsewhere, such as a folder's name: it cannot end a cell, start markup or become a link."""
+    escaped = re.sub(r"[\\|`*_<>\[\]#!&~]", r"\\\g<0>", printable(" ".join(str(text).split())))
+    return re.sub(r"(?i)https?:|ftp:|www\.|@", r"\g<0><!-- -->", escaped)  # GitHub makes links of bare addresses

@@ -1,61 +1,96 @@
-"""What whoever holds an exported file must know of it: the pictures it takes and the classes it names.
+"""What an exported file says of itself: the images that it takes and the classes that it names, as JSON inside it.
 
-Every exported file carries it inside, as JSON. Reading one needs neither Keras nor TensorFlow.
+Reading a contract needs neither Keras nor TensorFlow.
 """
 
+import dataclasses
 import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+import math
+from dataclasses import dataclass, field
 
+from kerasref.data.images import KINDS
 from kerasref.errors import UserError
+from kerasref.runs import MAX_SIDE
+from kerasref.text import printable
+
+MAX_PIXELS = 2**28  # of one image, all channels: 8192x8192x4
+OLD_KEYS = {"picture": "image_kind", "sure_above": "confidence_threshold"}  # as written before these had their names
+WRITES = "what `export` writes; export the network again"
 
 
 @dataclass(frozen=True)
 class Contract:
-    """image_shape: (height, width, channels) of the raw uint8 pictures; picture: how a user's own is brought to it;
-    origin: where the file came from, such as the run, the data set, the commit and the checksum of the weights;
-    confidence_threshold: probability above which 99 % of validation images were right; None: not known."""
+    """image_shape: (height, width, channels) of the raw uint8 images; image_kind: "digit", "garment" or "photo", how
+    a user's own image is brought to that shape; origin: the run, dataset, commit and checksum that the file is from;
+    confidence_threshold: the probability above which 99 % of the validation predictions were right, or None."""
 
     model: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
-    picture: str
+    image_kind: str
     origin: dict = field(default_factory=dict)
     confidence_threshold: float | None = None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
     def labels(self) -> str:
-        """The content of labels.txt: a class name a line, in the order of the probabilities."""
-        return "".join(f"{' '.join(name.splitlines())}\n" for name in self.class_names)
+        """Return the content of labels.txt: a class name a line, in the order of the probabilities."""
+        return "".join(f"{printable(name)}\n" for name in self.class_names)
 
     @classmethod
     def from_json(cls, text: str | bytes, where) -> "Contract":
-        """Raises UserError, naming the file `where`, for what is not what `to_json` wrote."""
+        """Read what `to_json` wrote, now or in an older version; raise UserError that names the file `where`."""
         try:
             fields = json.loads(text)
-            shape, names = tuple(fields["image_shape"]), tuple(str(name) for name in fields["class_names"])
-            sure = fields.get("confidence_threshold", fields.get("sure_above"))  # the older name
-            contract = cls(
-                str(fields["model"]),
-                shape,
-                names,
-                str(fields["picture"]),
-                dict(fields.get("origin", {})),
-                None if sure is None else float(sure),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{where}: not what scripts/export.py writes ({error!r}); export it again") from None
-        if len(shape) != 3 or not all(type(side) is int and side > 0 for side in shape):
-            raise UserError(f"{where}: image_shape is {shape}, expected three positive whole numbers")
-        return contract
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where}: its contract is no JSON ({error}); expected {WRITES}") from None
+        if not isinstance(fields, dict):
+            raise UserError(f"{where}: its contract is {_shown(fields)}, expected {WRITES}")
+        fields = {OLD_KEYS.get(name, name): value for name, value in fields.items()}
+        fields = {"origin": {}, "confidence_threshold": None, **fields}
+        for name, expected, holds in FIELDS:
+            if name not in fields or not holds(fields[name]):
+                found = _shown(fields[name]) if name in fields else "missing"
+                raise UserError(f"{where}: {name} is {found}, expected {expected}")
+        chosen = {name: fields[name] for name, _, _ in FIELDS}
+        return cls(**chosen | {name: tuple(chosen[name]) for name in ("image_shape", "class_names")})
 
 
-def read_entries(folder: Path) -> dict:
-    """The content of verification.json; empty where there is none, or none that can be read."""
-    try:
-        entries = json.loads((folder / "verification.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return entries if isinstance(entries, dict) else {}
+def _is_text(value) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)  # lone surrogates
+
+
+FIELDS = (  # of a contract: name, what it is, whether a value is that
+    ("model", "a name", _is_text),
+    (
+        "image_shape",
+        f"three whole numbers, 1 to {MAX_SIDE}",
+        lambda v: (
+            isinstance(v, list)
+            and len(v) == 3
+            and all(type(side) is int and 0 < side <= MAX_SIDE for side in v)
+            and math.prod(v) <= MAX_PIXELS
+        ),
+    ),
+    (
+        "class_names",
+        "2 to 65,536 names in Unicode",
+        lambda v: isinstance(v, list) and 2 <= len(v) <= 2**16 and all(map(_is_text, v)),
+    ),
+    ("image_kind", f"one of {', '.join(KINDS)}", lambda v: isinstance(v, str) and v in KINDS),
+    (
+        "origin",
+        "names with values in Unicode",
+        lambda v: isinstance(v, dict) and _is_text(json.dumps(v, ensure_ascii=False)),
+    ),
+    (
+        "confidence_threshold",
+        "a number from 0 to 1, or null",
+        lambda v: v is None or (type(v) in (int, float) and 0 <= v <= 1),
+    ),
+)
+
+
+def _shown(value) -> str:
+    return printable(repr(value)[:80])

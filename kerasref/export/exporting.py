@@ -1,4 +1,4 @@
-"""One call that exports: written beside, read back, compared, and only then under its name."""
+"""One call that exports: each file written next to its place, read back, compared, and only then under its name."""
 
 import json
 import shutil
@@ -10,15 +10,24 @@ from kerasref.atomic import file_in_the_way, move_into_place, restore, write_ato
 from kerasref.build import load_run_data
 from kerasref.errors import RunError, UserError
 from kerasref.export.card import model_card
-from kerasref.export.contract import read_entries
 from kerasref.export.formats import write_litert, write_onnx, write_saved_model
+from kerasref.export.predictors import first_line
 from kerasref.export.servable import Servable
 from kerasref.export.sources import Source
-from kerasref.export.verification import comparison_pictures, expect, sample, verify
+from kerasref.export.trust import read_entries
+from kerasref.export.verification import comparison_images, expect, sample, verify
 from kerasref.provenance import sha256, size_of
 
 NAMES = {"saved_model": "saved_model", "onnx": "model{}.onnx", "litert": "model{}.tflite"}
-CALIBRATION = 500  # training pictures; with noise in their place int8 loses a point of accuracy
+CALIBRATION = 500  # training images; with noise in their place int8 loses a point of accuracy
+
+
+class ExportFailed(RunError):
+    """One or more formats failed; `written`: the entries of verification.json of those that did not, by file name."""
+
+    def __init__(self, failures: list[str], written: dict[str, dict]):
+        super().__init__("\n".join(failures))
+        self.written = written
 
 
 def export(
@@ -32,13 +41,14 @@ def export(
     examples: int | None = None,
     licence: str | None = None,
 ) -> dict[str, dict]:
-    """Writes each format into `folder`, with labels.txt, model_card.md and verification.json; returns the entries of
+    """Write each format into `folder`, with labels.txt, model_card.md and verification.json; return the entries of
     verification.json that are new, by file name.
 
-    quantize: None, "int8" or "float16"; a SavedModel stays float32, for there is no other. examples: how many pictures
-    to compare on; by default the test set, or at least 1,000 of it where the network is too large for all.
-    Raises UserError where a target exists and `force` is not set, RunError where what is read back is not the network;
-    that file is then not there, and what was there before still is.
+    quantize: None, "int8" or "float16"; a SavedModel stays float32, since TensorFlow has no smaller form of it.
+    examples: how many images to compare on; by default the test set, or at least 1,000 of it where the network is too
+    large for all. Raises UserError where a target exists and `force` is not set. Each format stands for itself: raises
+    ExportFailed at the end where a file could not be written or, read back, is not the network; that file is then not
+    there, what was there before still is, and the other formats are written.
     """
     targets = {format: folder / NAMES[format].format(f"_{quantize}" if quantize else "") for format in formats}
     if blocked := file_in_the_way(folder):
@@ -58,37 +68,49 @@ def export(
 def _export(source, targets, folder, quantize, data_dir, examples, licence) -> dict[str, dict]:
     dataset = source.run and load_run_data(source.run, data_dir)
     if quantize == "int8" and dataset is None:
-        raise UserError("int8 is calibrated on training pictures, and a file from elsewhere names none; leave it out")
+        raise UserError("int8 is calibrated on training images, and a file from elsewhere names none; use float16")
     calibration = sample(dataset.train, CALIBRATION)[0] if quantize == "int8" else ()
-    expected = expect(source, *comparison_pictures(source, dataset, examples))
-    work, written = folder / ".export.tmp", {}
+    expected = expect(source, *comparison_images(source, dataset, examples))
+    work, written, failures, cause = folder / ".export.tmp", {}, [], None
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        servable, saved_model = Servable(source), work / "saved_model"
-        write_saved_model(servable, source.contract, saved_model)
+        saved_model = work / "saved_model"
+        servable = _attempt(saved_model, Servable, source)
+        _attempt(saved_model, write_saved_model, servable, source.contract, saved_model)
         for format, target in sorted(targets.items(), key=lambda item: item[0] == "saved_model"):  # moved away last
-            file = work / target.name
+            file, numbers = work / target.name, None if format == "saved_model" else quantize
+            wanted = (source.contract, file, numbers, calibration)
             try:
                 if format == "litert":
-                    write_litert(saved_model, source.contract, file, quantize, calibration)
+                    _attempt(file, write_litert, saved_model, *wanted)
                 if format == "onnx":
-                    write_onnx(servable, source.contract, file, quantize, calibration)
-            except Exception as error:  # the converters' own errors run to hundreds of lines
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-                raise RunError(f"{target.name} cannot be written: {reason}\nsee --debug for all of it") from error
-            number = None if format == "saved_model" else quantize
-            entry = {"format": format, "numbers": number or "float32", "bytes": size_of(file), "sha256": sha256(file)}
-            entry |= verify(file, expected, number, work) | {"source": source.contract.origin.get("sha256")}
-            written[target.name] = entry
-            _publish(source, file, target, entry, licence)
+                    _attempt(file, write_onnx, servable, *wanted)
+                entry = {"format": format, "numbers": numbers or "float32", "bytes": size_of(file)}
+                entry |= {"sha256": sha256(file), **verify(file, expected, numbers, work)}
+            except RunError as error:
+                failures, cause = [*failures, str(error)], error
+                continue
+            written[target.name] = entry | {"source": source.contract.origin.get("sha256")}
+            _publish(source, file, target, written[target.name], licence)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if failures:
+        raise ExportFailed(failures, written) from cause
     return written
 
 
+def _attempt(file: Path, write, *arguments):
+    try:
+        return write(*arguments)
+    except OSError:  # a full disk is not the converter's fault, nor is there room for the next format
+        raise
+    except Exception as error:  # the converters' own errors run to hundreds of lines
+        raise RunError(f"{file.name} cannot be written: {first_line(error)}\nsee --debug for all of it") from error
+
+
 def _publish(source, file: Path, target: Path, entry: dict, licence) -> None:
-    """The model comes last: whoever sees it finds all the rest, and the checksum tells whether that is of it."""
+    """Write the texts, then move the model: whoever sees the model finds the texts, and their checksum is its own."""
     folder = target.parent
     entries = {
         name: known

@@ -1,4 +1,4 @@
-"""What a model file is, said without running anything that is in it."""
+"""What a model file is, read without running anything that is in it."""
 
 import json
 import math
@@ -6,20 +6,21 @@ import zipfile
 from pathlib import Path
 
 from kerasref.errors import UserError
-from kerasref.export.contract import Contract, read_entries
-from kerasref.export.predictors import KINDS, contract_of_litert
+from kerasref.export.contract import Contract
+from kerasref.export.predictors import KINDS, contract_of_litert, first_line
+from kerasref.export.trust import read_limited, verified_entry
 from kerasref.provenance import sha256, size_of
 
 
 def inspect_model(path: Path) -> dict:
-    """What a file is, as values that JSON can hold:
+    """Return what a file is, as values that JSON can hold:
 
     - `file`, `format`, `bytes`, `sha256`;
     - `signatures`: {name: {"inputs", "outputs": {name: "dtype [shape]"}}}, None for batch sizes left open;
-    - `parameters`: numbers in its tensors of one dimension or more, after the converter joined what it could;
-    - `contract`: model, pictures, classes and origin, None where it is neither of a run nor of scripts/export.py;
-    - `verified`: what verification.json beside it says of this checksum, None where it says nothing.
-    Raises UserError for what is no model.
+    - `parameters`: numbers in its tensors of one dimension or more, after the converter folded what it could;
+    - `contract`: model, images, classes and origin, None where the file is neither of a run nor of `export`;
+    - `verified`: what verification.json next to it says of this checksum, None where it says nothing.
+    Raises UserError for what is not a model.
     """
     if (path / "recipe.json").is_file():
         path = path / "model.keras"
@@ -27,18 +28,16 @@ def inspect_model(path: Path) -> dict:
         raise UserError(f"{path} is not there; expected {KINDS}")
     readers = {".keras": _keras, ".onnx": _onnx, ".tflite": _litert}
     reader = _saved_model if (path / "saved_model.pb").is_file() else readers.get(path.suffix)
-    if reader is None:
-        raise UserError(f"{path} is no model; expected {KINDS}")
+    if reader is None or not (path.is_file() or (path / "saved_model.pb").is_file()):
+        raise UserError(f"{path} is not a model; expected {KINDS}")
     try:
         found = reader(path)
     except (UserError, ImportError):
         raise
     except Exception as error:  # what a damaged file raises depends on the reader
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path}: damaged, or not what its name says ({reason})") from error
+        raise UserError(f"{path}: damaged, or not what its name says ({first_line(error)})") from error
     found = {"file": str(path), **found, "bytes": size_of(path), "sha256": sha256(path)}
-    entry = read_entries(path.parent).get(path.name, {})
-    return {**found, "verified": entry if entry.get("sha256") == found["sha256"] else None}
+    return {**found, "verified": verified_entry(path)}
 
 
 def _saved_model(path):
@@ -53,7 +52,7 @@ def _saved_model(path):
         if not name.startswith("__")
     }  # fmt: skip
     file = path / "assets.extra" / "contract.json"
-    contract = Contract.from_json(file.read_bytes(), file) if file.is_file() else None
+    contract = Contract.from_json(read_limited(file), file) if file.exists() else None
     stored = path / "variables" / "variables"
     variables = tf.train.list_variables(str(stored)) if stored.with_suffix(".index").is_file() else ()
     of_weights = "parameters/" if contract else ""  # of one from elsewhere all variables count
@@ -119,7 +118,7 @@ def _litert(path):
 
 
 def _keras(path):
-    """From the archive alone: no layer is built, no weight is read."""
+    """Read the archive alone: no layer is built, no weight is read."""
     import h5py
 
     from kerasref.models.weight_files import read_member_json
@@ -136,11 +135,11 @@ def _keras(path):
         "outputs": {},
     }
     kind = f"Keras {metadata.get('keras_version')}, {config['class_name']} {model.get('name')}"
-    return _found(kind, {"call": signature}, sum(map(math.prod, shapes)), _contract_beside(path))
+    return _found(kind, {"call": signature}, sum(map(math.prod, shapes)), _contract_of_neighbour(path))
 
 
-def _contract_beside(path):
-    """What the recipe.json beside a .keras file says of it; None for a file from elsewhere."""
+def _contract_of_neighbour(path):
+    """Read the recipe.json next to a .keras file; None for a file from elsewhere."""
     if not (path.parent / "recipe.json").is_file():
         return None
     from kerasref.export.sources import contract_of_run
@@ -150,7 +149,7 @@ def _contract_beside(path):
 
 
 def _is_weight(name, item):
-    """Not the optimizer's, nor the seed of a dropout layer."""
+    """Tell weights from the optimizer's state and the seed of a dropout layer."""
     return hasattr(item, "shape") and not name.startswith("optimizer") and "seed_generator" not in name
 
 

@@ -1,9 +1,10 @@
-"""Anything that predicts: raw uint8 pictures in, probabilities out, with the contract that tells what they mean.
+"""Anything that predicts: raw uint8 images in, probabilities out, with the contract that says what they mean.
 
-The runtime that is loaded is the one that the file needs: ONNX Runtime or LiteRT without TensorFlow, a SavedModel with
-TensorFlow but without Keras, a run directory with both.
+Only the runtime that the file needs is loaded: ONNX Runtime or LiteRT alone, TensorFlow without Keras for a SavedModel,
+both for a run directory.
 """
 
+import stat
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +14,23 @@ import numpy as np
 
 from kerasref.data.images import image_to_input, read_image
 from kerasref.errors import UserError
-from kerasref.export.contract import Contract
+from kerasref.export.contract import WRITES, Contract
+from kerasref.export.trust import MAX_BYTES, expect_trusted, read_limited
+from kerasref.text import printable
 
 KINDS = "a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file"
-CONTRACT_LIMIT = 16 * 2**20  # bytes; a thousand long class names are under one
+NAMES = ("probabilities", "class_id", "label")
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """answer: uint8 [batch, height, width, channels] -> {"probabilities": float32 [batch, classes], "class_id": int64
-    [batch], "label": str [batch]}; logits: the same pictures -> float32 [batch, classes], of two classes [batch, 1];
-    answer_encoded: bytes of PNG or JPEG files [batch] -> as `answer`, where the format decodes pictures itself."""
+    """A model of any format.
+
+    answer: uint8 [batch, height, width, channels] -> {"probabilities": float32 [batch, classes], "class_id": int64
+    [batch], "label": str [batch]}; logits: the same images -> float32 [batch, classes], of two classes [batch, 1];
+    answer_encoded: bytes of PNG or JPEG files [batch] -> as `answer`, where the format decodes images itself.
+    All raise UserError where the model fails, or answers what its contract does not promise.
+    """
 
     contract: Contract
     answer: Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -35,7 +42,7 @@ class Predictor:
         return self.contract.class_names
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 pictures -> probabilities float32 [batch, classes]."""
+        """Map uint8 images to probabilities, float32 [batch, classes]."""
         return self.answer(images)["probabilities"]
 
 
@@ -44,137 +51,172 @@ def needs_tensorflow(path: Path) -> bool:
 
 
 def load(path: Path, trust: bool = False) -> Predictor:
-    """Of one of `KINDS`; raises UserError for anything else, and for a .keras file from elsewhere without `trust`."""
+    """Open one of `KINDS`; raise UserError for anything else, and without `trust` for a file from elsewhere."""
     if not path.exists():
         raise UserError(f"{path} is not there; expected {KINDS}")
-    if path.suffix == ".onnx":
-        return _of_onnx(path)
-    if path.suffix == ".tflite":
-        return _of_litert(path)
-    if (path / "saved_model.pb").is_file():
-        return _of_saved_model(path)
-    if (path / "recipe.json").is_file() or path.suffix in (".keras", ".h5"):
-        return _of_keras(path, trust)
-    raise UserError(f"{path} is no model; expected {KINDS}")
+    loaders = {".onnx": _load_onnx, ".tflite": _load_litert}
+    loader = _load_saved_model if (path / "saved_model.pb").is_file() else loaders.get(path.suffix)
+    if loader is None and ((path / "recipe.json").is_file() or path.suffix in (".keras", ".h5")):
+        return _load_keras(path, trust)
+    if loader is None:
+        raise UserError(f"{path} is not a model; expected {KINDS}")
+    if path.suffix in loaders and not stat.S_ISREG(path.stat().st_mode):
+        raise UserError(f"{path} is not a regular file; expected {KINDS}")
+    expect_trusted(path, trust)
+    try:
+        return _checked(path, *loader(path))
+    except UserError:
+        raise
+    except Exception as error:  # the exceptions of the three runtimes have no common base
+        raise UserError(f"{path}: not readable ({first_line(error)}); expected {WRITES}") from None
 
 
-def _of_keras(path: Path, trust: bool) -> Predictor:
+def _load_keras(path: Path, trust: bool) -> Predictor:
     from kerasref.export.servable import Servable
     from kerasref.export.sources import open_source
 
     source = open_source(path, trust)
     servable = Servable(source)
-    return _of_signatures(source.contract, servable.served, servable)
+    return _checked(path, source.contract, *_signatures(servable.served, servable))
 
 
-def _of_saved_model(path: Path) -> Predictor:
+def _load_saved_model(path: Path):
     import tensorflow as tf
 
     file = path / "assets.extra" / "contract.json"
-    try:
-        contract = Contract.from_json(file.read_bytes(), file)
-        loaded = tf.saved_model.load(str(path))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise _unreadable(path, error) from None
-    return _of_signatures(contract, loaded.signatures, loaded)
+    contract = Contract.from_json(read_limited(file), file)
+    loaded = tf.saved_model.load(str(path))
+    if missing := {"serving_default", "logits", "predict_image_bytes"} - set(loaded.signatures):
+        raise UserError(f"{path}: no signature {', '.join(sorted(missing))} in it; expected {WRITES}")
+    return contract, *_signatures(loaded.signatures, loaded)
 
 
-def _of_signatures(contract, signatures, owner) -> Predictor:
+def _signatures(signatures, owner):
     """owner: what holds the variables; the signatures refer to them only weakly."""
     import tensorflow as tf
 
     def call(name, owner=owner, **inputs):
-        found = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
-        return {output: value.numpy() for output, value in found.items()}
+        outputs = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+        return {output: value.numpy() for output, value in outputs.items()}
 
-    return Predictor(
-        contract,
-        lambda images: _answer(**call("serving_default", images=images)),
+    return (
+        lambda images: call("serving_default", images=images),
         lambda images: call("logits", images=images)["logits"],
-        lambda files: _answer(**call("predict_image_bytes", image_bytes=files)),
+        lambda files: call("predict_image_bytes", image_bytes=files),
     )
 
 
-def _of_onnx(path: Path) -> Predictor:
+def _load_onnx(path: Path):
     import onnxruntime
 
-    try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no common base
-        raise _unreadable(path, error) from None
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     contract = Contract.from_json(session.get_modelmeta().custom_metadata_map.get("contract", ""), path)
-    names = ["probabilities", "class_id", "label"]
-    return Predictor(
+    inputs, outputs = ([value.name for value in values] for values in (session.get_inputs(), session.get_outputs()))
+    if inputs != ["images"] or not {*NAMES, "logits"} <= set(outputs):
+        raise UserError(
+            f"{path}: takes {printable(', '.join(inputs))} and gives {printable(', '.join(outputs))}; "
+            f"expected images, and {', '.join(NAMES)} and logits"
+        )
+    return (
         contract,
-        lambda images: _answer(*session.run(names, {"images": images})),
+        lambda images: dict(zip(NAMES, session.run(NAMES, {"images": images}), strict=True)),
         lambda images: session.run(["logits"], {"images": images})[0],
     )
 
 
-def _of_litert(path: Path) -> Predictor:
+def _load_litert(path: Path):
     from ai_edge_litert.interpreter import Interpreter
 
-    try:
-        contract = contract_of_litert(path)
-        if contract is None:
-            raise UserError(f"{path}: no contract.json in it, so it is not of scripts/export.py; export it again")
-        interpreter = Interpreter(model_path=str(path))
-        interpreter.allocate_tensors()
-        default, logits = (interpreter.get_signature_runner(name) for name in ("serving_default", "logits"))
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from None
-
-    return Predictor(
-        contract, lambda images: _answer(**default(images=images)), lambda images: logits(images=images)["logits"]
-    )
+    contract = contract_of_litert(path)
+    if contract is None:
+        raise UserError(f"{path}: no contract.json in it; expected {WRITES}")
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    default, logits = (interpreter.get_signature_runner(name) for name in ("serving_default", "logits"))
+    return contract, lambda images: default(images=images), lambda images: logits(images=images)["logits"]
 
 
 def contract_of_litert(path: Path) -> Contract | None:
-    """From the archive that is appended to the file; None where there is none."""
+    """Read the contract in the zip archive that is appended to a LiteRT file; None where there is none."""
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as extra:
         if "contract.json" not in extra.namelist():
             return None
         with extra.open("contract.json") as file:
-            return Contract.from_json(file.read(CONTRACT_LIMIT), path)
+            return Contract.from_json(file.read(MAX_BYTES), path)
 
 
-def _answer(probabilities, class_id, label) -> dict:
-    names = [name.decode() if isinstance(name, bytes) else name for name in label]
-    return {"probabilities": probabilities, "class_id": class_id, "label": np.array(names, dtype=str)}
+def _checked(path, contract, answer, logits, encoded=None) -> Predictor:
+    """A predictor whose every answer is what the contract promises."""
+    count = len(contract.class_names)
+
+    def call(function, inputs):
+        try:
+            return function(inputs)
+        except Exception as error:  # whatever the runtime, or code from elsewhere, raises
+            shape = "x".join(map(str, contract.image_shape))
+            raise UserError(f"{path}: fails on uint8 images of {shape} ({first_line(error)})") from None
+
+    def named(function, inputs):
+        outputs = call(function, inputs)
+        found = {name: np.asarray(outputs[name]) for name in NAMES if name in outputs}
+        expected = {"probabilities": (len(inputs), count), "class_id": (len(inputs),), "label": (len(inputs),)}
+        if (shapes := {name: value.shape for name, value in found.items()}) != expected:
+            raise UserError(f"{path}: gives {shapes} for {len(inputs)} images and {count} classes, expected {expected}")
+        scores, chosen = found["probabilities"], found["class_id"]
+        if scores.dtype.kind != "f" or chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= count:
+            raise UserError(
+                f"{path}: gives probabilities {scores.dtype} and class_id {chosen.dtype}, {chosen.min()} to "
+                f"{chosen.max()}; expected floats, and whole numbers from 0 to {count - 1}"
+            )
+        names = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in found["label"]]
+        return {**found, "label": np.array(names, dtype=str)}
+
+    def checked_logits(images):
+        found = np.asarray(call(logits, images))
+        if found.shape not in ((len(images), count), (len(images), 1)):
+            raise UserError(f"{path}: gives logits {found.shape} for {len(images)} images and {count} classes")
+        return found
+
+    return Predictor(
+        contract,
+        lambda images: named(answer, images),
+        checked_logits,
+        encoded and (lambda files: named(encoded, files)),
+    )
 
 
-def _unreadable(path, error) -> UserError:
-    if isinstance(error, UserError):
-        return error
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return UserError(f"{path}: not readable ({reason}); expected what scripts/export.py writes")
+def first_line(error: Exception) -> str:
+    """The first line of a message that may have hundreds, without control characters."""
+    return printable((str(error).strip() or type(error).__name__).splitlines()[0][:200])
 
 
 def read_input(predictor: Predictor, image: Path | bytes, invert: str = "auto") -> np.ndarray:
-    """A picture, a file or the bytes of one -> what the network sees of it, uint8 [height, width, channels].
+    """Read a file, or the bytes of one, as what the network sees of it: uint8 [height, width, channels].
 
-    Raises UserError naming the file where it is no picture or nothing is on it.
+    Raises UserError that names the file where it is not an image or nothing is on it.
     """
-    picture = read_image(image)
+    opened, contract = read_image(image), predictor.contract
     try:
-        return image_to_input(picture, predictor.contract.picture, predictor.contract.image_shape, invert=invert)
+        return image_to_input(opened, contract.image_kind, contract.image_shape, invert=invert)
     except UserError as error:
         raise error if isinstance(image, bytes) else UserError(f"{image}: {error}") from None
 
 
 def predict_input(predictor: Predictor, pixels: np.ndarray, top: int = 3) -> dict:
-    """What one input [height, width, channels] shows: class_id, label, probability, sure, and the `top` likeliest.
+    """Predict one input [height, width, channels]: class_id, label, probability, confident and the `top` likeliest.
 
-    sure: whether the probability is above the contract's `confidence_threshold`; None where that is not known.
+    confident: whether the probability is above the contract's `confidence_threshold`; None where that is not known.
+    Raises UserError where the model gives numbers that are not finite.
     """
-    contract = predictor.contract
-    probabilities = predictor(pixels[None])[0]
+    contract, probabilities = predictor.contract, predictor(pixels[None])[0]
+    if not np.isfinite(probabilities).all():
+        raise UserError(f"{contract.model} gives probabilities that are not finite for this image; train it again")
     likeliest = [
         {"class_id": int(i), "label": contract.class_names[i], "probability": float(probabilities[i])}
         for i in np.argsort(-probabilities, kind="stable")[:top]
     ]
     threshold = contract.confidence_threshold
-    sure = None if threshold is None else likeliest[0]["probability"] > threshold
-    return {**likeliest[0], "sure": sure, "top": likeliest}
+    confident = None if threshold is None else likeliest[0]["probability"] > threshold
+    return {**likeliest[0], "confident": confident, "top": likeliest}

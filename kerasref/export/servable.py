@@ -1,4 +1,4 @@
-"""A network with what it needs around it, in TensorFlow: raw pictures in, probabilities and class names out."""
+"""A network with what it needs around it, in TensorFlow: raw images in, probabilities and class names out."""
 
 from functools import partial
 
@@ -19,14 +19,14 @@ class Servable(tf.Module):
         model, preprocessing, shape = source.model, source.preprocessing, source.contract.image_shape
         self.parameters = [weight.value for weight in model.weights]
         class_names = tf.constant(source.contract.class_names)
-        pictures = tf.TensorSpec((None, *shape), tf.uint8, name="images")
+        raw = tf.TensorSpec((None, *shape), tf.uint8, name="images")
         encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
 
         def scores_of(images):
             scores = tf.cast(model(preprocessing(images), training=False), tf.float32)
             return _as_logits(scores) if source.gives_probabilities else scores
 
-        @tf.function(input_signature=[pictures], autograph=False)
+        @tf.function(input_signature=[raw], autograph=False)
         def logits(images):
             return {"logits": scores_of(images)}
 
@@ -36,19 +36,19 @@ class Servable(tf.Module):
             with keras.StatelessScope(list(zip(dense_kernels, kernels, strict=True))):
                 return scores_of(images)
 
-        @tf.function(input_signature=[pictures], autograph=False)
+        @tf.function(input_signature=[raw], autograph=False)
         def serving_default(images):
-            found = classify(logits(images)["logits"])
-            return {**found, "label": tf.gather(class_names, found["class_id"])}
+            answer = classify(logits(images)["logits"])
+            return {**answer, "label": tf.gather(class_names, answer["class_id"])}
 
         @tf.function(input_signature=[encoded], autograph=False)
         def predict_image_bytes(image_bytes):
-            # One picture at a time: they may differ in size.
-            images = tf.map_fn(partial(_decode, shape=shape), image_bytes, fn_output_signature=pictures.dtype)
-            return serving_default(tf.ensure_shape(images, pictures.shape))
+            # One image at a time: they may differ in size.
+            images = tf.map_fn(partial(_decode, shape=shape), image_bytes, fn_output_signature=raw.dtype)
+            return serving_default(tf.ensure_shape(images, raw.shape))
 
         self.dense_kernels = [kernel.value for kernel in dense_kernels]
-        self.logits_with = logits_with  # (tensors in the place of `dense_kernels`, pictures) -> logits
+        self.logits_with = logits_with  # (tensors in the place of `dense_kernels`, images) -> logits
         self.served = {
             "serving_default": serving_default,
             "predict_image_bytes": predict_image_bytes,
@@ -57,7 +57,7 @@ class Servable(tf.Module):
 
 
 def classify(logits):
-    """Logits [batch, classes], of two classes [batch, 1] too -> {"probabilities" [batch, classes], "class_id"}."""
+    """Map logits [batch, classes], of two classes [batch, 1] too, to {"probabilities" [batch, classes], "class_id"}."""
     if logits.shape[-1] == 1:  # logistic regression: the logit of the second class
         logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
     probabilities = tf.nn.softmax(logits)
@@ -65,9 +65,9 @@ def classify(logits):
 
 
 def _decode(encoded, shape):
-    """PNG or JPEG bytes -> uint8 [height, width, channels]: the centre cut out and scaled, transparent parts on white.
+    """Decode PNG or JPEG bytes to uint8 [height, width, channels]: centre crop, scaled, transparent parts on white.
 
-    It is cut before it is scaled: a strip of pixels would become a picture beyond all memory.
+    The crop comes before the scaling: a strip of pixels would be scaled to an image larger than the memory.
     """
     height, width, channels = shape
     image = tf.io.decode_image(encoded, expand_animations=False)  # 1 or 3 channels, with or without alpha
@@ -86,7 +86,7 @@ def _decode(encoded, shape):
 
 
 def _as_logits(probabilities):
-    """Logits whose softmax (of one column: sigmoid) gives the probabilities again."""
+    """Return logits whose softmax (of one column: sigmoid) gives the probabilities again."""
     tiny = tf.constant(1e-30)
     if probabilities.shape[-1] == 1:
         return tf.math.log(tf.maximum(probabilities, tiny)) - tf.math.log(tf.maximum(1 - probabilities, tiny))

@@ -1,4 +1,4 @@
-"""A trained network with what an exported file must hold of it: from a run directory or from a .keras file."""
+"""A trained network with what an exported file must say of it: from a run directory or from a .keras file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,23 +10,20 @@ from kerasref.data import Preprocessing
 from kerasref.errors import UserError
 from kerasref.evaluation.metrics import stored_threshold
 from kerasref.export.contract import Contract
+from kerasref.export.predictors import first_line
+from kerasref.export.trust import TRUST, read_limited
 from kerasref.models.weight_files import weights_sha256
 from kerasref.provenance import sha256
 from kerasref.runs import RunFiles
+from kerasref.text import printable
 
-NOISE = 8  # pictures of it tell whether a file from elsewhere gives logits or probabilities
-TRUST = (
-    "such a file holds code as well as weights, and opening it runs that code with all your rights.\n"
-    "Give --trust if you trust whoever made it; of our own runs give the run directory, where no code is needed"
-)
+NOISE = 8  # images of noise, which tell whether a file from elsewhere gives logits or probabilities
 
 
 @dataclass(frozen=True)
 class Source:
-    """run: None for a .keras file from elsewhere, of which neither data nor recipe are known.
-
-    model: ends in logits, or in probabilities, as files from elsewhere may (`gives_probabilities`).
-    """
+    """model: ends in logits or, as files from elsewhere may, in probabilities (`gives_probabilities`); run: None for a
+    .keras file from elsewhere, whose dataset and recipe are not known."""
 
     model: object
     preprocessing: Preprocessing
@@ -36,52 +33,66 @@ class Source:
 
 
 def open_source(path: Path, trust: bool = False, labels: Path | None = None, mean=(0.0,), std=(1.0,)) -> Source:
-    """Of a run directory, or of a .keras file: rebuilt from the recipe.json beside it, else only with `trust`.
+    """Open a run directory, or a .keras file: rebuilt from the recipe.json next to it, without one only with `trust`.
 
     labels: file of class names, a line each; mean, std: of pixels in [0, 1], one number or one a channel. All three
-    are for files from elsewhere: a run knows its own. Raises UserError for anything else.
+    are for files from elsewhere: a run has its own. Raises UserError for anything else.
     """
     folder = path if path.is_dir() else path.parent
-    if path.is_file() and path.suffix not in (".keras", ".h5"):
-        raise UserError(f"{path} is no model that can be exported; expected a run directory or a .keras file")
     if not path.exists():
-        raise UserError(f"{path} is not there; expected a run directory of train.py or a .keras file")
+        raise UserError(f"{path} is not there; expected a run directory of `train` or a .keras file")
+    if not path.is_dir() and (path.suffix not in (".keras", ".h5") or not path.is_file()):
+        raise UserError(f"{path} is not a model that can be exported; expected a run directory or a .keras file")
     if path.is_file() and (path.suffix == ".h5" or not (folder / "recipe.json").is_file()):
         return _from_elsewhere(path, trust, labels, mean, std)
     run = RunFiles(folder, None if path.is_dir() else path)
-    run.settings()  # what is no run directory is said to be that, before anything is looked for in it
+    run.settings()  # a folder that is not a run directory is an error of its own, before any file of it is missing
     model = load_trained_model(run)
-    threshold = stored_threshold(run.metrics_of(weights_sha256(model))) or {}
-    return Source(model, run.preprocessing(), contract_of_run(run, threshold.get("probability")), run)
+    return Source(model, run.preprocessing(), contract_of_run(run, _threshold(run, model)), run)
+
+
+def _threshold(run: RunFiles, model) -> float | None:
+    try:
+        threshold = (stored_threshold(run.metrics_of(weights_sha256(model))) or {}).get("probability")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"a probability of {threshold!r}")
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = f"confidence_threshold is not what `evaluate` writes ({first_line(error)})"
+        raise (
+            error if isinstance(error, UserError) else UserError(f"{run.metrics_file}: {reason}; evaluate again")
+        ) from None
+    return threshold
 
 
 def contract_of_run(run: RunFiles, confidence_threshold: float | None = None) -> Contract:
-    """From recipe.json and the checksum of the run's model file."""
+    """Make the contract from recipe.json and the checksum of the run's model file."""
     settings = run.settings()
+    dataset = settings["dataset"]
     origin = {
-        "run": run.path.resolve().name,
-        "file": run.model_file.name,
+        "run": printable(run.path.resolve().name),
+        "file": printable(run.model_file.name),
         "sha256": sha256(run.model_file),
-        "dataset": settings["dataset"].get("name"),
+        "dataset": dataset.get("name"),
         "commit": settings.get("commit"),
         "versions": settings.get("versions"),
     }
-    picture = settings["dataset"]["picture"]
-    return Contract(run.recipe().model, run.image_shape(), run.class_names(), picture, origin, confidence_threshold)
+    contract = Contract(
+        run.recipe().model, run.image_shape(), run.class_names(), dataset["picture"], origin, confidence_threshold
+    )
+    return Contract.from_json(contract.to_json(), run.recipe_file)  # what a file would carry that cannot be read again
 
 
 def _from_elsewhere(file, trust, labels, mean, std) -> Source:
     if not trust:
-        raise UserError(f"{file}: without a recipe.json of ours, so it is from elsewhere, and {TRUST}")
+        raise UserError(f"{file}: no recipe.json of a run next to it, and {TRUST}")
     import keras
 
-    import kerasref.models  # noqa: F401  registers our own layer
+    import kerasref.models  # noqa: F401  registers kerasref's own layer
 
     try:
         model = keras.models.load_model(file, compile=False, safe_mode=False)
     except Exception as error:  # whatever the code in it raises
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{file}: Keras cannot load it: {reason}") from error
+        raise UserError(f"{file}: Keras cannot load it: {first_line(error)}") from error
     if not isinstance(model, keras.Model) or len(model.inputs or ()) != 1 or len(model.outputs) != 1:
         raise UserError(f"{file}: expected a network with one input and one output")
     shape, outputs = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape
@@ -90,11 +101,9 @@ def _from_elsewhere(file, trust, labels, mean, std) -> Source:
     num_classes, channels = max(2, outputs[-1]), shape[-1]
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
     if channels not in (1, 3):
-        raise UserError(f"{file}: takes pictures of {channels} channels, expected 1 or 3: files of pictures have these")
+        raise UserError(f"{file}: takes images of {channels} channels, expected 1 or 3, as image files have")
     if "float" not in dtype:
-        raise UserError(
-            f"{file}: takes {dtype}, expected floats, since it is given pixels in [0, 1]; cast inside of it"
-        )
+        raise UserError(f"{file}: takes {dtype}, expected floats: its input is pixels in [0, 1]; cast inside the model")
     names = _read_labels(labels) if labels else tuple(map(str, range(num_classes)))
     if len(names) != num_classes:
         raise UserError(f"{labels}: {len(names)} names, expected {num_classes}, one a line")
@@ -102,21 +111,25 @@ def _from_elsewhere(file, trust, labels, mean, std) -> Source:
         raise UserError(f"--mean {mean} --std {std}: expected one number, or one for each of {channels} channels")
     mean, std = (tuple(values) * (channels if len(values) == 1 else 1) for values in (mean, std))
     preprocessing = Preprocessing.from_json({"pad": 0, "mean": mean, "std": std})
-    contract = Contract(model.name, shape, names, "photo", {"file": file.name, "sha256": sha256(file)})
+    contract = Contract(model.name, shape, names, "photo", {"file": printable(file.name), "sha256": sha256(file)})
+    contract = Contract.from_json(contract.to_json(), file)
     noise = np.random.default_rng(0).integers(0, 256, (NOISE, *shape), dtype=np.uint8)
-    answers = np.asarray(model.predict_on_batch(preprocessing(noise)), np.float64)
+    try:
+        answers = np.asarray(model.predict_on_batch(preprocessing(noise)), np.float64)
+    except Exception as error:
+        raise UserError(f"{file}: fails on images of noise: {first_line(error)}") from error
     return Source(model, preprocessing, contract, None, _are_probabilities(file, answers, model))
 
 
 def _read_labels(file: Path) -> tuple[str, ...]:
     try:
-        return tuple(file.read_text(encoding="utf-8-sig").splitlines())  # with the mark that Windows puts in front
-    except (OSError, UnicodeDecodeError) as error:
+        return tuple(read_limited(file).decode("utf-8-sig").splitlines())  # Windows puts a byte order mark in front
+    except (OSError, ValueError) as error:
         raise UserError(f"{file}: not readable ({error}); expected class names in UTF-8, one a line") from None
 
 
 def _are_probabilities(file: Path, answers: np.ndarray, model) -> bool:
-    """Of answers [n, classes] by what they are, since a softmax may stand anywhere; of [n, 1] by the last layer."""
+    """Tell by the answers [n, classes], since a softmax may stand anywhere; of [n, 1] by the last layer."""
     while getattr(model, "layers", None):
         model = model.layers[-1]
     name = getattr(getattr(model, "activation", None), "__name__", type(model).__name__).lower()
@@ -124,5 +137,5 @@ def _are_probabilities(file: Path, answers: np.ndarray, model) -> bool:
         return name == "sigmoid"
     sum_to_one = bool((answers >= 0).all()) and np.allclose(answers.sum(axis=1), 1, atol=1e-2)
     if name == "sigmoid" and not sum_to_one:
-        raise UserError(f"{file}: a sigmoid for each class, of which several may hold; expected one class a picture")
+        raise UserError(f"{file}: a sigmoid for each class, of which several may hold; expected one class an image")
     return sum_to_one

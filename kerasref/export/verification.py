@@ -1,4 +1,4 @@
-"""Is the exported file the network? It is read back in a fresh process and compared on real pictures."""
+"""Is the exported file the network? It is read back in a fresh process and compared on real images."""
 
 import os
 import subprocess
@@ -20,12 +20,16 @@ EXAMPLES = 1_000  # of the test set at least, where it has as many
 WORK = 5e11  # multiply-adds: what a minute allows decides whether the whole test set is taken
 TOLERANCE = 1e-5  # of a probability, for float32
 ACCURACY_TOLERANCE = 0.005  # for int8 and float16, whose probabilities cannot be equal
+# Equal accuracy is not enough: int8 in which pairs of products overflow gave ResNet-20 other classes for 10 % of the
+# images and probabilities up to 0.53 off; without the overflow it is 2 % and 0.05.
+SAME_CLASSES = 0.97
+LARGEST_DIFFERENCE = {"float16": 0.05, "int8": 0.3}
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The network's own answers: pictures uint8 [n, H, W, C], logits [n, classes or 1], probabilities [n, classes],
-    labels int64 [n] or None where nobody knows them; what: which pictures these are, in words."""
+    """The answers of the Keras model: images uint8 [n, H, W, C], logits [n, classes or 1], probabilities [n, classes],
+    labels int64 [n] or None where they are not known; what: which images these are, in words."""
 
     what: str
     class_names: tuple[str, ...]
@@ -36,9 +40,9 @@ class Expected:
 
 
 def expect(source: Source, images: np.ndarray, labels: np.ndarray | None, what: str) -> Expected:
-    """Asks the Keras model itself, its softmax taken in float64 apart from the exported one."""
-    found = [source.model.predict_on_batch(source.preprocessing(batch)) for batch in batches(images)]
-    logits, names = np.concatenate(found), source.contract.class_names
+    """Ask the Keras model itself; its softmax is taken in float64, apart from the exported one."""
+    outputs = [source.model.predict_on_batch(source.preprocessing(batch)) for batch in batches(images)]
+    logits, names = np.concatenate(outputs), source.contract.class_names
     if not source.gives_probabilities:
         return Expected(what, names, images, labels, logits, probabilities(logits))
     expected = logits if logits.shape[1] > 1 else np.hstack([1 - logits, logits])
@@ -47,7 +51,7 @@ def expect(source: Source, images: np.ndarray, labels: np.ndarray | None, what: 
 
 
 def sample(split: Split, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` pictures with their labels, spread evenly over the split; of a streamed one the first of a shuffle."""
+    """Return `count` images and labels, evenly spaced over the split; of a streamed one the first of a shuffle."""
     count = min(count, split.num_examples)
     if split.labels is not None:
         chosen = np.linspace(0, split.num_examples - 1, count).round().astype(int)
@@ -56,24 +60,25 @@ def sample(split: Split, count: int) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def comparison_pictures(source: Source, dataset, examples: int | None) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """What to compare on: the run's test set or an even sample of it; noise for a file from elsewhere."""
+def comparison_images(source: Source, dataset, examples: int | None) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Return images, labels, description: the run's test set or a sample of it; noise for a file from elsewhere."""
     if dataset is None:
         shape = (examples or EXAMPLES, *source.contract.image_shape)
         noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        return noise, None, f"{len(noise)} pictures of noise, since the file names no data set"
+        return noise, None, f"{len(noise)} images of noise, since the file names no dataset"
     name, split = next((n, s) for n in ("test", "validation", "train") if (s := getattr(dataset, n)) is not None)
     affordable = int(WORK / max(1, multiply_adds(source.model)))
     images, labels = sample(split, examples or max(EXAMPLES, affordable))
     part = "all" if len(images) == split.num_examples else f"{len(images)} of"
-    return images, labels, f"{part} {split.num_examples} pictures of {dataset.name}'s {name} split"
+    return images, labels, f"{part} {split.num_examples} images of {dataset.name}'s {name} split"
 
 
 def verify(file: Path, expected: Expected, quantize: str | None, work: Path) -> dict:
-    """What verification.json says of one file; raises RunError where it is not the network.
+    """Return what verification.json says of one file; raise RunError where it is not the network.
 
     float32: probabilities within 1e-5, and the same classes but for ties (within twice that). int8 and float16:
-    accuracy within 0.5 points; as many classes alike where labels are not known.
+    accuracy within 0.5 points where labels are known, at least 97 % of the classes alike (99.5 % where no labels are
+    known), no probability off by more than LARGEST_DIFFERENCE.
     """
     found = read_back(file, expected.images, work)
     if not all(np.isfinite(found[name]).all() for name in ("probabilities", "logits")):
@@ -100,33 +105,35 @@ def verify(file: Path, expected: Expected, quantize: str | None, work: Path) -> 
 
 
 def _judge(file, result, quantize) -> None:
+    difference, same = result["max_probability_difference"], result["classes_equal"]
     if quantize is None:
-        kept = result["max_probability_difference"] <= TOLERANCE and result["classes_equal_but_for_ties"] == 1
+        kept = difference <= TOLERANCE and result["classes_equal_but_for_ties"] == 1
         expectation = f"at most {TOLERANCE:g}, and the same classes"
     else:
-        lost = 1 - result["classes_equal"]
-        if result["accuracy_keras"] is not None:
-            lost = result["accuracy_keras"] - result["accuracy_exported"]
-        kept = lost <= ACCURACY_TOLERANCE
-        expectation = f"accuracy within {ACCURACY_TOLERANCE:.1%}"
+        has_labels, limit = result["accuracy_keras"] is not None, LARGEST_DIFFERENCE[quantize]
+        least = SAME_CLASSES if has_labels else 1 - ACCURACY_TOLERANCE
+        lost = result["accuracy_keras"] - result["accuracy_exported"] if has_labels else 0
+        kept = lost <= ACCURACY_TOLERANCE and same >= least and difference <= limit
+        remedy = "--quantize float16, or no --quantize" if quantize == "int8" else "no --quantize"
+        of_labels = f"accuracy within {ACCURACY_TOLERANCE:.1%}, " if has_labels else ""
+        expectation = f"{of_labels}{least:.1%} of the classes equal, differences up to {limit:g}; use {remedy}"
     if not kept:
         accuracy = "" if result["accuracy_keras"] is None else (
             f", accuracy {result['accuracy_exported']:.2%} and not {result['accuracy_keras']:.2%}")  # fmt: skip
         raise RunError(
-            f"{file.name}, read back, is not the network: probabilities differ by up to "
-            f"{result['max_probability_difference']:.2g}, {1 - result['classes_equal']:.2%} of the classes{accuracy}\n"
-            f"expected {expectation}; this file was not written"
+            f"{file.name}, read back, is not the network: probabilities differ by up to {difference:.2g}, "
+            f"{1 - same:.2%} of the classes differ{accuracy}\nexpected {expectation}; this file was not written"
         )
 
 
 def read_back(file: Path, images: np.ndarray, work: Path) -> dict:
-    """The answers of `kerasref.export.reading` by name, and `seconds` a picture; raises RunError where it fails."""
-    pictures, answers = work / "pictures.npy", work / "answers.npz"
-    np.save(pictures, images)
+    """Return the answers of `kerasref.export.reading` and `seconds` an image; raise RunError where it fails."""
+    saved, answers = work / "images.npy", work / "answers.npz"
+    np.save(saved, images)
     root = str(Path(kerasref.__file__).parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [sys.executable, "-m", "kerasref.export.reading", file, pictures, answers],
+        [sys.executable, "-m", "kerasref.export.reading", file, saved, answers],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -134,12 +141,12 @@ def read_back(file: Path, images: np.ndarray, work: Path) -> dict:
     if done.returncode:
         reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         raise RunError(f"{file.name} cannot be read back: {reason}\nthis file was not written")
-    with np.load(answers) as found:
-        return dict(found)
+    with np.load(answers) as arrays:
+        return dict(arrays)
 
 
 def _expect_consistent(file: Path, found: dict, class_names: tuple[str, ...]) -> None:
-    """What a file says of one picture has to agree, whether that comes as numbers or as the bytes of a PNG."""
+    """Raise RunError where the answers for one image disagree, be it given as numbers or as the bytes of a PNG."""
     named = (found["label"] == np.array(class_names)[found["class_id"]]).all()
     if not named or (found["probabilities"].argmax(1) != found["class_id"]).any():
         raise RunError(f"{file.name} contradicts itself: class_id, label and probabilities disagree")
@@ -148,5 +155,5 @@ def _expect_consistent(file: Path, found: dict, class_names: tuple[str, ...]) ->
         if not difference <= TOLERANCE:
             raise RunError(
                 f"{file.name} contradicts itself: predict_image_bytes differs from serving_default by {difference:.2g} "
-                "of a probability on the same pictures; this file was not written"
+                "of a probability on the same images; this file was not written"
             )

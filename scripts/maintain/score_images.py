@@ -49,8 +49,8 @@ def score_images(
     with quiet_start():
         predictor = load(model)
     contract = predictor.contract
-    if contract.picture != "digit":
-        raise UserError(f"{model} takes images of kind {contract.picture!r}, expected a network trained on digits")
+    if contract.image_kind != "digit":
+        raise UserError(f"{model} takes images of kind {contract.image_kind!r}, expected a network trained on digits")
 
     def ours(content):
         return image_to_input(read_image(content), "digit", contract.image_shape)

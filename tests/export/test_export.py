@@ -64,7 +64,7 @@ def test_what_is_inspected_is_what_was_exported(name, exported, source, run_dir)
     found = inspect_model(exported[0] / name)
     assert found["contract"]["class_names"] == list("0123456789")
     assert found["contract"]["origin"]["sha256"] == sha256(run_dir / "model.keras")
-    assert found["verified"]["compared_on"].startswith("all 359 pictures of digits")
+    assert found["verified"]["compared_on"].startswith("all 359 images of digits")
     of_weights = sum(int(np.prod(weight.shape)) for weight in source.model.weights)
     assert of_weights <= found["parameters"] <= of_weights + 2  # mean and deviation
     signatures = found["signatures"]

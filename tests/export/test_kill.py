@@ -18,7 +18,7 @@ from kerasref.provenance import sha256
 EXPORT = Path(__file__).resolve().parent.parent.parent / "scripts" / "export.py"
 
 
-@pytest.mark.parametrize("made", ["saved_model/saved_model.pb", "model.onnx", "pictures.npy", "answers.npz"])
+@pytest.mark.parametrize("made", ["saved_model/saved_model.pb", "model.onnx", "images.npy", "answers.npz"])
 def test_killed_while_it_writes_and_while_it_verifies(made, run_dir, tmp_path):
     command = [sys.executable, EXPORT, run_dir, "--format", "onnx", "--out", tmp_path, "--force"]
     (tmp_path / "model.onnx").write_text("the old one")

@@ -92,7 +92,7 @@ def test_run_and_exported_model_predict_alike_and_right(run_dir, exported, pictu
         assert done.returncode == 0, done.stderr
         answers[model] = [json.loads(line) for line in done.stdout.splitlines()]
     of_run, of_export = answers.values()
-    assert set(of_run[0]) == {"image", "class_id", "label", "probability", "sure", "top"}
+    assert set(of_run[0]) == {"image", "class_id", "label", "probability", "confident", "top"}
     assert [a["class_id"] for a in of_run] == [a["class_id"] for a in of_export]
     np.testing.assert_allclose([a["probability"] for a in of_run], [a["probability"] for a in of_export], atol=1e-5)
     right = sum(a["label"] == Path(a["image"]).name[0] for a in of_run)
