@@ -18,7 +18,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "predict": ("kerasref.cli.predict", "Classify images with a run or an exported model."),
         "export": ("kerasref.cli.export", "Export a run as SavedModel, ONNX or LiteRT, compared before it counts."),
         "inspect-model": ("kerasref.cli.inspect_model", "Show the signatures, origin and checksum of a model file."),
-        "demo": ("scripts/demo.py", "Open a local page to draw digits and drop images on."),
+        "demo": ("kerasref.cli.demo", "Open a local page to draw digits and drop images on."),
         "menu": ("kerasref.cli.menu", "Train or test from the menu of the notes, in Chinese or English."),
     },
     "look at networks and data": {

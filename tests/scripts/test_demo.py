@@ -1,4 +1,4 @@
-"""The page in Debian's chromium: draw, upload, read the answer; and what it must refuse."""
+"""The page in Debian's chromium: draw, upload, read the answer; and what the page must refuse."""
 
 import contextlib
 import http.client
@@ -12,33 +12,45 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-import demo
+import numpy as np
 import pytest
 from PIL import Image
 
+from kerasref.cli.demo import expect_free
+from kerasref.data.images import png_of
+from kerasref.demo.decoding import read_input
 from kerasref.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytest.importorskip("gradio", reason="needs requirements-demo.txt")
+MARKUP = "![x](http://markdown.example/a.png)<img src=http://html.example/b.png>"  # after the digit, in each class name
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory):
-    """A page over one quickly trained network."""
-    runs, port = tmp_path_factory.mktemp("runs"), _free_port()
+def served(tmp_path_factory):
+    """A page over one quickly trained network whose classes have hostile names: its port, its temporary folder."""
+    runs, port, temporary = tmp_path_factory.mktemp("runs"), _free_port(), tmp_path_factory.mktemp("temporary")
     quick = ("--dataset", "digits", "--validation", "0.1", "--epochs", "6")
-    done = _script("train.py", "mnist_cnn", *quick, "--run-dir", runs / "digits")
+    done = _script("train.py", "mnist_cnn", *quick, "--run-dir", runs / "digits", stdout=subprocess.DEVNULL)
     assert done.wait(timeout=200) == 0
-    page = _script("demo.py", "--runs", runs, "--port", port, cwd=runs)
+    recipe = runs / "digits" / "recipe.json"
+    settings = json.loads(recipe.read_text())
+    settings["dataset"]["class_names"] = [f"{digit}{MARKUP}" for digit in range(10)]
+    recipe.write_text(json.dumps(settings))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
+    page = _script("demo.py", "--runs", runs, "--port", port, cwd=runs, env=environment, stdout=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and page.poll() is None and not _answers(port):
-            time.sleep(0.3)
-        assert _answers(port), "the page did not start"
-        yield port
+        assert page.stdout.readline() == f"open http://127.0.0.1:{port} (Ctrl-C ends the page)\n"  # no public link
+        yield port, temporary
     finally:
         page.terminate()
-        page.wait(timeout=30)
+        assert page.wait(timeout=30) == 143
+        assert list(temporary.glob("kerasref-demo-*")) == [] == list((ROOT / "kerasref").rglob("*.pyi"))
+
+
+@pytest.fixture
+def port(served):
+    return served[0]
 
 
 @pytest.fixture
@@ -94,10 +106,10 @@ def test_draw_a_one_and_a_zero_and_upload_a_picture(port, browser, tmp_path):
         if os.environ.get("SCREENSHOT"):
             time.sleep(1)
             browser.save_screenshot(f"{os.environ['SCREENSHOT']}-{digit}.png")
-    assert answers == ["1", "0"]
+    assert answers == [f"1{MARKUP}", f"0{MARKUP}"]  # as text
 
     browser.find_element(By.CSS_SELECTOR, "#dropped input[type=file]").send_keys(str(_three(tmp_path)))
-    assert read(after=last).startswith("3 in ")
+    assert read(after=last).startswith(f"3{MARKUP} in ")
     (tmp_path / "no.png").write_text("no picture")
     browser.get(f"http://127.0.0.1:{port}/")
     browser.find_element(By.CSS_SELECTOR, "#dropped input[type=file]").send_keys(str(tmp_path / "no.png"))
@@ -115,7 +127,12 @@ def test_draw_a_one_and_a_zero_and_upload_a_picture(port, browser, tmp_path):
     [
         ("GET", "/", {}, 200),
         ("GET", "/", {"Host": "attacker.example"}, 400),
+        ("GET", "/", {"Origin": "http://attacker.example"}, 403),
+        ("GET", "/", {"Origin": "null"}, 403),
+        ("POST", "/gradio_api/upload", {"Origin": "http://attacker.example"}, 403),
+        ("POST", "/gradio_api/upload", {"Sec-Fetch-Site": "cross-site"}, 403),
         ("POST", "/gradio_api/upload", {"Content-Length": str(10**10)}, 413),
+        ("POST", "/gradio_api/upload", {"Content-Length": "-1"}, 400),
         ("GET", "/gradio_api/file=/etc/passwd", {}, 403),
         ("GET", "/gradio_api/file=../../../../etc/passwd", {}, 403),
         ("GET", "/static/../../../../../etc/passwd", {}, 403),
@@ -130,6 +147,9 @@ def test_what_the_page_refuses(port, method, path, headers, status):
     answer = connection.getresponse()
     assert answer.status == status
     assert b"root:" not in answer.read()
+    if status == 200:
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'self' data: blob:;" in policy and "http" not in policy and "*" not in policy
 
 
 def test_a_body_of_unsaid_length_is_refused_where_it_grows_too_large(port):
@@ -142,10 +162,52 @@ def test_a_body_of_unsaid_length_is_refused_where_it_grows_too_large(port):
     assert connection.getresponse().status == 413
 
 
+def test_the_drawing_is_read_by_the_rules_for_images_and_removed(served, tmp_path):
+    """What is not a known format is refused although Pillow reads it; EPS would be given to Ghostscript."""
+    from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
+
+    port, temporary = served
+    client, image = Client(f"http://127.0.0.1:{port}", verbose=False), Image.open(_three(tmp_path))
+    (uploads,) = temporary.glob("kerasref-demo-*")
+
+    def read(file, api_name="/of_upload"):
+        drawing = {"background": None, "layers": [], "composite": file}
+        return client.predict("digits", drawing if api_name == "/of_upload" else file, api_name=api_name)
+
+    assert "<strong>3![x](http://markdown.example/a.png)&lt;img src=" in read(handle_file(tmp_path / "three.png"))[2]
+    large = tmp_path / "88-megapixels.png"
+    Image.new("1", (11_000, 8_000)).save(large)
+    for name in ("drawing.tga", "drawing.ico", "drawing.jp2", "drawing.eps"):
+        image.save(tmp_path / name)
+    for path in (large, *tmp_path.glob("drawing.*")):
+        for api_name in ("/of_upload", "/of_upload_1"):
+            with pytest.raises(AppError, match=r"million pixels|not a JPEG"):
+                read(handle_file(path), api_name)
+    for api_name in ("/of_upload", "/of_upload_1"):  # the server would ask this host
+        with pytest.raises(AppError, match=r"found an address|error"):
+            read({"path": "http://asked.example/x.png", "meta": {"_type": "gradio.FileData"}}, api_name)
+    left = [file for file in uploads.rglob("*") if file.suffix in (".tga", ".ico", ".jp2", ".eps")]
+    assert left == [] and not list(uploads.rglob(large.name)) and not list(uploads.rglob("three.png"))
+    assert uploads.stat().st_mode & 0o077 == 0  # no other user enters
+
+
+def test_an_image_that_takes_too_long_is_given_up(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (4000, 5000), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.png", compress_level=1)
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=r"not decoded in 0\.05 seconds"):
+        read_input(tmp_path / "large.png", "digit", (28, 28, 1), seconds=0.05)
+    assert time.monotonic() - begun < 10
+    assert read_input(_three(tmp_path), "digit", (28, 28, 1)).shape == (28, 28, 1)
+    with pytest.raises(UserError, match="no digit"):
+        read_input(png_of(np.full((50, 50, 1), 255, np.uint8)), "digit", (28, 28, 1))
+
+
 def test_a_port_or_host_that_cannot_be_had_is_said(port):
     for host, number in (("127.0.0.1", port), ("no.such.host.invalid", 7860), ("127.0.0.1", 99999)):
         with pytest.raises(UserError, match="give another --port or --host"):
-            demo.expect_free(host, number)
+            expect_free(host, number)
 
 
 def test_it_listens_on_loopback_only(port):
@@ -179,13 +241,8 @@ def _three(folder):
 
 def _script(name, *args, **options):
     command = [sys.executable, str(ROOT / "scripts" / name), *map(str, args)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, **options)
-
-
-def _answers(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    options = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}, "stderr": subprocess.DEVNULL, "text": True, **options}
+    return subprocess.Popen(command, **options)
 
 
 def _free_port():

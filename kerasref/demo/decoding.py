@@ -1,0 +1,44 @@
+"""Images of strangers, decoded in a process of their own with a limit of time: a slow one holds up nobody else's."""
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+
+from kerasref.data.images import picture_to_input, read_picture
+from kerasref.errors import UserError
+
+SECONDS = 10.0  # for one image; 25 megapixels take three
+
+
+def read_input(image: Path | bytes, kind: str, image_shape: tuple[int, int, int], seconds=SECONDS) -> np.ndarray:
+    """Read an image as what the network sees of it: uint8 [height, width, channels].
+
+    Raises UserError for what is not an image by the rules of `kerasref.data.images`, or is not decoded in `seconds`.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload([__name__])
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_decode, args=(sender, image, kind, image_shape), daemon=True)
+    process.start()
+    sender.close()  # the process holds the only one: when it dies, `recv` raises EOFError
+    try:
+        answer = receiver.recv() if receiver.poll(seconds) else f"not decoded in {seconds:g} seconds; make it smaller"
+    except EOFError:
+        answer = "could not be decoded: its process ended"
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+    if isinstance(answer, str):
+        raise UserError(answer)
+    return answer
+
+
+def _decode(sender, image, kind, image_shape) -> None:
+    try:
+        sender.send(picture_to_input(read_picture(image), kind, image_shape))
+    except UserError as error:
+        sender.send(str(error))
