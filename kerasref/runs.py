@@ -102,7 +102,10 @@ class RunFiles:
             raise self.named(error) from None
 
     def preprocessing(self) -> Preprocessing:
-        return Preprocessing.from_json(self.settings()["preprocessing"])
+        try:
+            return Preprocessing.from_json(self.settings()["preprocessing"])
+        except UserError as error:
+            raise self.named(error) from None
 
     def class_names(self) -> tuple[str, ...]:
         return tuple(self.settings()["dataset"]["class_names"])

@@ -149,7 +149,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     21: (
-        "the web page: foreign Host or origin, huge body, traversal, not an image, a slow image, class names with markup",
+        "the web page: foreign Host or origin, huge body, traversal, not an image, a slow image, markup in names",
         (
             "tests/scripts/test_demo.py::test_the_drawing_is_read_by_the_rules_for_images_and_removed",
             "tests/scripts/test_demo.py::test_an_image_that_takes_too_long_is_given_up",

@@ -65,7 +65,7 @@ class Preprocessing:
         try:
             mean, std = (tuple(float(value) for value in fields[key]) for key in ("mean", "std"))
             preprocessing = cls(int(fields["pad"]), mean, std)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"preprocessing {fields!r}: expected pad, mean and std ({error!r})") from None
         if not (preprocessing.pad >= 0 and len(mean) == len(std) > 0 and np.isfinite(mean).all() and min(std) > 0):
             raise UserError(f"preprocessing {fields!r}: expected pad >= 0 and as many means as positive stds")

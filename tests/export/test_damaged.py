@@ -1,0 +1,253 @@
+"""Damaged runs, exports and contracts are a UserError that names the file, what was found and what was expected."""
+
+import csv
+import json
+import os
+import shutil
+import zipfile
+
+import numpy as np
+import onnx
+import pytest
+
+from kerasref.errors import UserError
+from kerasref.export.card import model_card
+from kerasref.export.contract import Contract
+from kerasref.export.inspection import inspect_model
+from kerasref.export.predictors import load
+from kerasref.export.sources import open_source
+
+NAMES = {"onnx": "model.onnx", "litert": "model.tflite", "saved_model": "saved_model"}
+
+
+def predict(path):
+    predictor = load(path, trust=True)
+    return predictor(np.zeros((2, *predictor.contract.image_shape), np.uint8))
+
+
+def with_contract(file, change):
+    """Replace the contract inside an exported file by change(its JSON)."""
+    if file.suffix == ".onnx":
+        model = onnx.load(file)
+        (entry,) = (entry for entry in model.metadata_props if entry.key == "contract")
+        entry.value = change(entry.value)
+        return onnx.save(model, file)
+    if file.is_dir():
+        inside = file / "assets.extra" / "contract.json"
+        return inside.write_text(change(inside.read_text()))
+    with zipfile.ZipFile(file) as archive:
+        text = archive.read("contract.json").decode()
+        network = file.read_bytes()[: min(member.header_offset for member in archive.infolist())]
+    file.write_bytes(network)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("contract.json", change(text))
+
+
+def fields(**changes):
+    return lambda text: json.dumps({**json.loads(text), **changes})
+
+
+def without(name):
+    return lambda text: json.dumps({key: value for key, value in json.loads(text).items() if key != name})
+
+
+CONTRACTS = {  # what the contract becomes, what the message says
+    "text": (lambda text: "no JSON", "contract is no JSON"),
+    "empty": (lambda text: "", "contract is no JSON"),
+    "list": (lambda text: "[]", r"contract is \[\], expected"),
+    "deep": (lambda text: "[" * 100_000, "contract is no JSON"),
+    "no class names": (without("class_names"), "class_names is missing, expected 2 to 65,536 names"),
+    "a surrogate": (fields(class_names=["a", "\ud800"] * 5), r"class_names is \['a', '\\ud800'.*in Unicode"),
+    "one class": (fields(class_names=["a"]), "class_names is .*expected 2"),
+    "numbers for names": (fields(class_names=[1, 2]), "class_names is .1, 2., expected"),
+    "nine names": (fields(class_names=list("abcdefghi")), "for 2 images and 9 classes"),
+    "another shape": (fields(image_shape=[14, 14, 1]), "fails on uint8 images of 14x14x1|for 2 images"),
+    "no height": (fields(image_shape=[0, 28, 1]), r"image_shape is \[0, 28, 1\], expected three whole numbers"),
+    "huge": (fields(image_shape=[8192, 8192, 8192]), "image_shape is .*expected"),
+    "text for a shape": (fields(image_shape="28"), "image_shape is '28', expected"),
+    "another kind": (fields(image_kind="movie"), "image_kind is 'movie', expected one of digit"),
+    "a list for a kind": (fields(image_kind=[]), "image_kind is .., expected one of digit"),
+    "no origin": (fields(origin=[]), "origin is"),
+    "a threshold of NaN": (fields(confidence_threshold=float("nan")), "confidence_threshold is nan, expected a number"),
+    "a threshold of 10^400": (fields(confidence_threshold=10**400), "confidence_threshold is 1000"),
+}
+
+
+@pytest.mark.parametrize("case", CONTRACTS)
+def test_a_damaged_contract(case, exported, tmp_path):
+    """In each format in turn."""
+    change, says = CONTRACTS[case]
+    format = list(NAMES)[list(CONTRACTS).index(case) % 3]
+    file = tmp_path / NAMES[format]
+    (shutil.copytree if format == "saved_model" else shutil.copy)(exported[0] / NAMES[format], file)
+    with_contract(file, change)
+    with pytest.raises(UserError, match=says) as caught:
+        predict(file)
+    assert str(file) in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_contracts_of_older_exports_are_read():
+    old = {
+        "model": "mnist_cnn",
+        "image_shape": [28, 28, 1],
+        "class_names": ["a", "b"],
+        "picture": "digit",
+        "origin": {"run": "x"},
+        "sure_above": 0.75,
+    }
+    contract = Contract("mnist_cnn", (28, 28, 1), ("a", "b"), "digit", {"run": "x"}, 0.75)
+    assert Contract.from_json(json.dumps(old), "file") == contract
+    assert Contract.from_json(contract.to_json(), "file") == contract
+
+
+def _renamed(old, new):
+    def change(folder):
+        model = onnx.load(folder / "model.onnx")
+        for value in (*model.graph.input, *model.graph.output):
+            value.name = new if value.name == old else value.name
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                names[:] = [new if name == old else name for name in names]
+        onnx.save(model, folder / "model.onnx")
+
+    return change
+
+
+def _wrong_class_id(folder):
+    model = onnx.load(folder / "model.onnx")
+    minus = onnx.helper.make_tensor("minus", onnx.TensorProto.INT64, [], [-20])
+    model.graph.initializer.append(minus)
+    for node in model.graph.node:
+        if node.op_type == "ArgMax":
+            node.output[0] = "argmax"
+        if node.op_type == "Gather" and node.input[0] == "class_names":
+            node.input[1] = "argmax"
+    model.graph.node.append(onnx.helper.make_node("Add", ["argmax", "minus"], ["class_id"]))
+    onnx.save(model, folder / "model.onnx")
+
+
+def _cut(name, keep):
+    def change(folder):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(len(content) * keep)])
+
+    return change
+
+
+def _fifo(name):
+    def change(folder):
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+
+    return change
+
+
+EXPORTS = {  # file, what happens to it, what the message says
+    "onnx cut": ("model.onnx", _cut("model.onnx", 0.7), "not readable"),
+    "onnx empty": ("model.onnx", _cut("model.onnx", 0), "not readable"),
+    "onnx with another input": ("model.onnx", _renamed("images", "x"), "takes x and gives .*expected images"),
+    "onnx with another output": ("model.onnx", _renamed("probabilities", "p"), "gives .*expected .*probabilities"),
+    "onnx with wrong classes": ("model.onnx", _wrong_class_id, "class_id int64.*from 0 to 9"),
+    "onnx is a FIFO": ("model.onnx", _fifo("model.onnx"), "not a regular file"),
+    "litert cut": ("model.tflite", _cut("model.tflite", 0.7), "no contract.json in it|not readable"),
+    "litert empty": ("model.tflite", _cut("model.tflite", 0), "no contract.json in it|not readable"),
+    "litert is a FIFO": ("model.tflite", _fifo("model.tflite"), "not a regular file"),
+    "graph cut": ("saved_model", _cut("saved_model/saved_model.pb", 0.5), "not readable"),
+    "variables cut": ("saved_model", _cut("saved_model/variables/variables.index", 0.5), "not readable"),
+    "no variables": ("saved_model", lambda folder: shutil.rmtree(folder / "saved_model/variables"), "not readable"),
+    "no contract": ("saved_model", lambda folder: shutil.rmtree(folder / "saved_model/assets.extra"), "not readable"),
+    "a FIFO for a contract": ("saved_model", _fifo("saved_model/assets.extra/contract.json"), "not readable"),
+}
+
+
+@pytest.mark.parametrize("case", EXPORTS)
+def test_a_damaged_export(case, exported, tmp_path):
+    name, damage, says = EXPORTS[case]
+    shutil.copytree(exported[0], tmp_path / "exports")
+    damage(tmp_path / "exports")
+    with pytest.raises(UserError, match=says) as caught:
+        predict(tmp_path / "exports" / name)
+    assert str(tmp_path / "exports" / name) in str(caught.value) and len(str(caught.value).splitlines()) <= 3
+    if "contract" not in case and "variables" not in case and "another" not in case and "classes" not in case:
+        with pytest.raises(UserError, match=name):
+            inspect_model(tmp_path / "exports" / name)
+
+
+def _json(name, change):
+    def damage(run):
+        content = json.loads((run / name).read_text())
+        change(content)
+        (run / name).write_text(json.dumps(content))
+
+    return damage
+
+
+def _set(*path, to):
+    def change(content):
+        for key in path[:-1]:
+            content = content[key]
+        content[path[-1]] = to
+
+    return change
+
+
+RUNS = {  # file, what becomes of it, what the message says
+    "infinite pad": ("recipe.json", _json("recipe.json", _set("preprocessing", "pad", to=float("inf"))), "pad"),
+    "huge pad": ("recipe.json", _json("recipe.json", _set("preprocessing", "pad", to=10**9)), "pad"),
+    "text for a mean": ("recipe.json", _json("recipe.json", _set("preprocessing", "mean", to="x")), "mean"),
+    "a surrogate": (
+        "recipe.json",
+        _json("recipe.json", _set("dataset", "class_names", 3, to="\ud800")),
+        "Unicode|names",
+    ),
+    "number for a model": ("recipe.json", _json("recipe.json", _set("recipe", "model", to=7)), "model"),
+    "recipe.json in UTF-16": (
+        "recipe.json",
+        lambda run: (run / "recipe.json").write_text((run / "recipe.json").read_text(), encoding="utf-16"),
+        "not readable",
+    ),
+    "recipe.json is a FIFO": ("recipe.json", _fifo("recipe.json"), "not there|regular"),
+    "model.keras is a FIFO": ("model.keras", _fifo("model.keras"), "no model.keras|regular"),
+    "model.keras cut": ("model.keras", _cut("model.keras", 0.5), "no weights can be read"),
+    "a list for metrics": ("metrics.json", lambda run: (run / "metrics.json").write_text("[]"), "no JSON object"),
+    "a text for a threshold": (
+        "metrics.json",
+        _json("metrics.json", _set("confidence_threshold", to="high")),
+        "confidence_threshold is not what",
+    ),
+    "a threshold of 7": (
+        "metrics.json",
+        _json("metrics.json", _set("confidence_threshold", to={"probability": 7, "needed": 1})),
+        "a probability of 7",
+    ),
+    "no accuracy": ("metrics.json", _json("metrics.json", lambda metrics: metrics.pop("accuracy")), "KeyError"),
+    "text for a recall": (
+        "metrics.json",
+        _json("metrics.json", _set("per_class", 0, "recall", to="x")),
+        "not what `evaluate` writes",
+    ),
+    "a short confusion matrix": (
+        "metrics.json",
+        _json("metrics.json", _set("confusion_matrix", to="none")),
+        "not what `evaluate` writes",
+    ),
+    "text in history.csv": ("history.csv", lambda run: (run / "history.csv").write_text("epoch\nx\n"), "not the table"),
+}
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_a_damaged_run(case, run_dir, tmp_path):
+    name, damage, says = RUNS[case]
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    damage(run)
+    with pytest.raises(UserError, match=says) as caught:
+        model_card(open_source(run), {})  # what `export` does before and after its files
+    assert (str(run) if name == "model.keras" else str(run / name)) in str(caught.value)
+
+
+def test_a_history_without_numbers_is_no_fault(run_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "run")
+    with open(tmp_path / "run" / "history.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["epoch", "loss"], ["1", ""]])
+    assert "cannot be told apart" in model_card(open_source(tmp_path / "run"), {})
