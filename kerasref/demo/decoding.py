@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.data.images import picture_to_input, read_picture
+from kerasref.data.images import image_to_input, read_image
 from kerasref.errors import UserError
 
 SECONDS = 10.0  # for one image; 25 megapixels take three
@@ -39,6 +39,6 @@ def read_input(image: Path | bytes, kind: str, image_shape: tuple[int, int, int]
 
 def _decode(sender, image, kind, image_shape) -> None:
     try:
-        sender.send(picture_to_input(read_picture(image), kind, image_shape))
+        sender.send(image_to_input(read_image(image), kind, image_shape))
     except UserError as error:
         sender.send(str(error))
