@@ -10,7 +10,9 @@
 Importing this package loads neither Keras nor TensorFlow; using one of its names does. docs/api.md has every name.
 """
 
+import contextlib
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,12 +28,12 @@ _HOMES = {
     "load_dataset": "data",
     "train": "api",
 }
-# `recipes` is also a module of the package; the module can be called.
+# Loaded when they are first named, too. `recipes` is a module that can be called.
+_MODULES = ("data", "evaluation", "export", "lab", "models", "notes", "pytorch", "recipes", "training")
 __all__ = ["Recipe", "Run", "RunError", "UserError", "build_model", "compare", "load_dataset", "recipes", "train"]
 
 if TYPE_CHECKING:
-    from kerasref import recipes
-    from kerasref.api import Run, train
+    from kerasref.api import Run, recipes, train
     from kerasref.data import load_dataset
     from kerasref.errors import RunError, UserError
     from kerasref.lab.parity.comparison import compare
@@ -39,19 +41,19 @@ if TYPE_CHECKING:
     from kerasref.recipe import Recipe
 
 
-def __getattr__(name: str):
-    if name == "recipes":
-        return importlib.import_module("kerasref.recipes")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from kerasref.command_line import named_extras, quiet_start
+if not TYPE_CHECKING:  # a checker shall see a misspelt name
 
-    with named_extras():
-        if "keras" in sys.modules:
-            return getattr(importlib.import_module(f"kerasref.{_HOMES[name]}"), name)
-        with quiet_start():
+    def __getattr__(name: str):
+        if name not in _HOMES and name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from kerasref.command_line import named_extras, quiet_start
+
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no start-up messages, as of the command
+        with named_extras(), contextlib.nullcontext() if "keras" in sys.modules else quiet_start():
+            if name in _MODULES:
+                return importlib.import_module(f"kerasref.{name}")
             return getattr(importlib.import_module(f"kerasref.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
+    return sorted({*__all__, *_MODULES, "__version__", "__doc__"})

@@ -249,10 +249,9 @@ def named_recipe(name: str) -> NamedRecipe:
 
 
 class _CallableModule(types.ModuleType):
-    """`kerasref.recipes` is this module, and also a call of the public API."""
+    """`kerasref.recipes` is this module, and also the function `kerasref.api.recipes` of the public API."""
 
     def __call__(self) -> dict[str, NamedRecipe]:
-        """The named recipes, by name: `kerasref.recipes()["lenet5"].recipe.epochs`."""
         return dict(RECIPES)
 
 

@@ -26,7 +26,7 @@ def test_importing_it_is_light_and_dir_shows_it():
         "from kerasref import recipes\n"
         "assert recipes()['lenet5'].recipe.model == 'lenet5' and kerasref.recipes is recipes\n"
         "assert set(kerasref.__all__) < set(dir(kerasref))\n"
-        "kerasref.train, kerasref.Run, kerasref.Recipe\n"
+        "kerasref.train, kerasref.Run, kerasref.Recipe, kerasref.data, kerasref.training.TrainOptions\n"
         "heavy = {'tensorflow', 'keras', 'torch', 'pandas', 'sklearn', 'matplotlib', 'tyro'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
