@@ -30,11 +30,11 @@ def edges(image: Annotated[Path, tyro.conf.Positional], angle: float = 0.0, out:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from kerasref.data.images import read_picture
+    from kerasref.data.images import read_image
     from kerasref.notes.edges import KERNELS
     from kerasref.notes.edges import edges as find_edges
 
-    grey = np.asarray(read_picture(image).convert("L"), np.float64) / 255
+    grey = np.asarray(read_image(image).convert("L"), np.float64) / 255
     if min(grey.shape) < 3:
         raise UserError(f"{image}: {grey.shape[1]}x{grey.shape[0]} pixels, expected at least 3x3, the kernels' size")
     maps = {name: find_edges(grey, name, angle) for name in KERNELS}

@@ -1,4 +1,4 @@
-"""A name or a folder in, `tf.data` batches for (split, seed, epoch) out; and one user's picture to one model input.
+"""Datasets by name or folder, as `tf.data` batches for (split, seed, epoch); and one user's image as a model input.
 
 Importing this package loads neither TensorFlow nor TensorFlow Datasets: they come with the first use.
 """

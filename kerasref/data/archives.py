@@ -16,11 +16,11 @@ from kerasref.data.layout import MAX_DEPTH, is_hidden
 from kerasref.errors import UserError
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
-MOST_GROWTH = 20  # images do not shrink when packed: what unpacks to more than 20 times its size is no image set,
+MOST_GROWTH = 20  # images do not shrink when packed: an archive that grows to over 20 times its size is no image set,
 LEAST_LIMIT = 2**30  # unless it is below 1 GiB
 MAX_MEMBERS = 150_000  # Tiny ImageNet has 120,206
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
-BAD_NAMES = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EILSEQ)  # not a full disk, say
+BAD_NAMES = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EILSEQ)  # not a full disk
 MAX_XZ_MEMORY = 128 * 2**20  # bytes
 MAX_HEADER = 2**20  # bytes of one read by tarfile; long names need a few hundred
 

@@ -1,20 +1,20 @@
-"""Random changes of training pictures, each a function of (seed, epoch, position in the epoch) alone."""
+"""Random changes of training images, each a function of (seed, epoch, position in the epoch) alone."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-COLUMNS = ("down", "right", "flip", "cutout_y", "cutout_x", "rotation", "scale")  # one uniform number each and picture
+COLUMNS = ("down", "right", "flip", "cutout_y", "cutout_x", "rotation", "scale")  # one uniform number each per image
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to a training picture; the defaults do nothing.
+    """Random changes of a training image; the defaults do nothing.
 
     crop_padding: pad with this many black pixels, then cut the old size out at random (He et al. 2015, 4.2: 4 pixels)
     flip: mirror left and right with probability 1/2
-    cutout: blacken a square of this many pixels, its centre anywhere in the picture (DeVries and Taylor 2017; there the
-        square gets the data set's mean, here it is black, since normalisation comes afterwards)
+    cutout: blacken a square of this many pixels, its centre anywhere in the image (DeVries and Taylor 2017; there the
+        square gets the dataset's mean, here it is black, since normalisation comes afterwards)
     rotation: turn by up to this many degrees either way, bilinear, black outside
     scale: enlarge or shrink by up to this fraction either way, together with the rotation
     """

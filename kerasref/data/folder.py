@@ -10,7 +10,7 @@ import numpy as np
 from kerasref.data.checked import CheckedImages
 from kerasref.data.content import content_summary
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
-from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_image, read_image
+from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, is_image, open_image, read_image
 from kerasref.data.layout import class_folders, files_under, find_splits, is_hidden
 from kerasref.data.splitting import Parts
 from kerasref.errors import UserError
@@ -164,7 +164,7 @@ def _scan_split(folder, split, directory):
                     key = f"{split}/{name}/{inside}"
                     files[f"{split}/{class_folder.name}/{inside}" if key in files else key] = path, label
     for path in directory.iterdir() if classes else ():
-        if path.is_file() and not is_hidden(path.name) and _is_image(path):
+        if path.is_file() and not is_hidden(path.name) and is_image(path):
             folder.left_out[path] = "not in a class folder"
     return files
 
@@ -212,14 +212,6 @@ def _check_classes(folder):
 def _decodes(path) -> bool:
     try:
         read_image(path, PHOTO_FORMATS)
-    except UserError:
-        return False
-    return True
-
-
-def _is_image(path) -> bool:
-    try:
-        open_image(path).close()
     except UserError:
         return False
     return True

@@ -35,10 +35,10 @@ UPRIGHT = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRAN
 OTHER_FORMATS = {  # first bytes, from the given one on: what to say of a file that Pillow does not open here
     (0, b"GIF8"): "a GIF, which predict reads and training does not: convert it to PNG",
     (4, b"ftypavif"): "an AVIF image, which this Pillow was built without: pip install --upgrade pillow",
-    (4, b"ftyphei"): "a HEIC image, which Pillow does not read: convert it to JPEG",
-    (4, b"ftyphev"): "a HEIC image, which Pillow does not read: convert it to JPEG",
-    (4, b"ftypmif1"): "a HEIF image, which Pillow does not read: convert it to JPEG",
-    (4, b"ftypmsf1"): "a HEIF image, which Pillow does not read: convert it to JPEG",
+    **dict.fromkeys(
+        [(4, b"ftyphei"), (4, b"ftyphev"), (4, b"ftypmif1"), (4, b"ftypmsf1")],
+        "a HEIC image, which Pillow does not read: convert it to JPEG",
+    ),
     (4, b"JXL "): "a JPEG XL image, which Pillow does not read: convert it to JPEG",
 }
 
@@ -84,6 +84,15 @@ def open_image(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Imag
         image.close()
         raise _unreadable(source, f"{image.width}x{image.height} is over {MAX_PIXELS // 10**6} million pixels")
     return image
+
+
+def is_image(path) -> bool:
+    """Whether the header of a file is an image's."""
+    try:
+        open_image(path).close()
+    except UserError:
+        return False
+    return True
 
 
 def _check_scans(image, source):
@@ -214,7 +223,3 @@ def png_of(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
     return file.getvalue()
-
-
-# The old names, until every caller has moved.
-read_picture, open_picture, picture_to_input = read_image, open_image, image_to_input

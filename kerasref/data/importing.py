@@ -38,7 +38,7 @@ def import_dataset(name: str, source, data_dir=None, class_names=None) -> tuple[
             f"class names {class_names}: for IDX files under a name of their own; leave them out for {source}"
         )
     if name in IDX_NAMES:
-        return _import_idx(name, source, data_dir)
+        return _import_known_idx(name, source, data_dir)
     _check_name(name, data_dir)
     if own_idx:
         return _import_own_idx(name, source, data_dir, class_names)
@@ -48,30 +48,23 @@ def import_dataset(name: str, source, data_dir=None, class_names=None) -> tuple[
         return _import_folder(name, scan_folder(unpack(source, unpacked)), data_dir)
 
 
-def _import_idx(name, source, data_dir):
+def _import_known_idx(name, source, data_dir):
     import tensorflow_datasets as tfds
 
-    upstream = {"mnist": tfds.image_classification.MNIST, "fashion_mnist": tfds.image_classification.FashionMNIST}[name]
-
-    class FromArrays(upstream, skip_registration=True):
-        def _split_generators(self, download_manager):
-            return {split: _pairs(*arrays) for split, arrays in self.splits.items()}
-
-    FromArrays.name = name
+    known = {"mnist": tfds.image_classification.MNIST, "fashion_mnist": tfds.image_classification.FashionMNIST}[name]
     with quiet():
-        builder = FromArrays(data_dir=data_root(data_dir))
-        if builder.is_prepared():
-            return Path(builder.data_path), ("was prepared already; delete the folder to make it again",)
-        FromArrays.splits = read_idx_set(source, name)
-        return _prepare(builder), ()
+        builder = known(data_dir=data_root(data_dir))
+    if builder.is_prepared():
+        return Path(builder.data_path), ("was prepared already; delete the folder to make it again",)
+    splits = read_idx_set(source, name)
+    return _prepare(name, data_dir, {split: _pairs(*arrays) for split, arrays in splits.items()}, known), ()
 
 
 def _import_own_idx(name, source, data_dir, class_names):
     splits, numbers, notes = read_own_idx_set(source)
     names = list(numbers) if class_names is None else _names_in(Path(class_names).expanduser(), len(numbers))
-    shape = splits["train"][0].shape[1:]
-    examples = {split: lambda arrays=arrays: _pairs(*arrays) for split, arrays in splits.items()}
-    return _prepare_own(name, data_dir, shape, names, examples, kind="digit"), tuple(notes)
+    own = _own_builder(splits["train"][0].shape[1:], names, kind="digit")
+    return _prepare(name, data_dir, {split: _pairs(*arrays) for split, arrays in splits.items()}, own), tuple(notes)
 
 
 def _pairs(images, labels):
@@ -120,8 +113,8 @@ def _import_folder(name, folder: ImageFolder, data_dir):
         check_utf8(path.parent, path.name)  # the key of its record
     sizes = one_size_or_two(folder)
     shape = (*(sizes[0] if len(sizes) == 1 else (None, None)), 3)
-    examples = {split: lambda split=split: _examples(folder, split) for split, files in folder.files.items() if files}
-    prepared = _prepare_own(name, data_dir, shape, list(folder.class_names), examples)
+    examples = {split: _examples(folder, split) for split, files in folder.files.items() if files}
+    prepared = _prepare(name, data_dir, examples, _own_builder(shape, list(folder.class_names)))
     left_out = [f"left out: {line}" for line in folder.left_out_lines()]
     return prepared, (*folder.notes, *left_out, *folder.unused())
 
@@ -145,8 +138,8 @@ def _examples(folder, split):
         raise UserError(f"{folder.root}: no image of class {folder.class_names[min(lacking)]!r} can be decoded")
 
 
-def _prepare_own(name, data_dir, shape, class_names, examples, kind="photo") -> Path:
-    """Prepares a set under a name of its own. examples: {split: a function that returns (key, example) pairs}."""
+def _own_builder(shape, class_names, kind="photo"):
+    """The class of TFDS that describes a set under a name of its own."""
     import tensorflow_datasets as tfds
 
     features = {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(names=class_names)}
@@ -155,34 +148,35 @@ def _prepare_own(name, data_dir, shape, class_names, examples, kind="photo") -> 
         VERSION = tfds.core.Version("1.0.0")
 
         def _info(self):
-            return tfds.core.DatasetInfo(
-                builder=self,
-                features=tfds.features.FeaturesDict(features),
-                supervised_keys=("image", "label"),
-                metadata=tfds.core.MetadataDict({KIND: kind}),
-            )
+            metadata = tfds.core.MetadataDict({KIND: kind})
+            all_features = tfds.features.FeaturesDict(features)
+            keys = "image", "label"
+            return tfds.core.DatasetInfo(builder=self, features=all_features, supervised_keys=keys, metadata=metadata)
 
-        def _split_generators(self, download_manager):
-            return {split: make() for split, make in examples.items()}
-
-        def _generate_examples(self):
-            raise NotImplementedError  # `_split_generators` has the examples
-
-    Own.name = name
-    with quiet():
-        return _prepare(Own(data_dir=data_root(data_dir)))
+    return Own
 
 
-def _prepare(builder) -> Path:
+def _prepare(name, data_dir, examples: dict, described) -> Path:
+    """Prepares {split: (key, example) pairs} as TFDS's builder class `described` describes them; returns the folder."""
     import tensorflow_datasets as tfds
 
+    class Local(described, skip_registration=True):
+        def _split_generators(self, download_manager):
+            return examples
+
+        def _generate_examples(self):
+            raise NotImplementedError  # `_split_generators` has them
+
+    Local.name = name
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
-    folder = Path(builder.data_path)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # "Downloading …", which it does not
-            builder.download_and_prepare()
-    except (OSError, RuntimeError) as error:  # RuntimeError is what TFDS makes of TensorFlow's on a full disk
-        reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2]
-        raise RunError(f"{folder} could not be written: {reason}") from None
+    with quiet():
+        builder = Local(data_dir=data_root(data_dir))
+        folder = Path(builder.data_path)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # "Downloading …", which it does not
+                builder.download_and_prepare()
+        except (OSError, RuntimeError) as error:  # RuntimeError is what TFDS makes of TensorFlow's on a full disk
+            reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2]
+            raise RunError(f"{folder} could not be written: {reason}") from None
     return folder

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from kerasref.data.images import open_image
+from kerasref.data.images import is_image
 from kerasref.errors import UserError
 
 SPLIT_NAMES = {  # in any case; Hugging Face's ImageFolder knows the same English ones
@@ -141,7 +141,7 @@ def _not_a_split(stranger: Path, train: Path) -> str:
     """A note that `stranger`, next to train, is not used; raises UserError where it looks like a split."""
     inside = subfolders(stranger)
     common = {composed(name) for name in inside} & {composed(name) for name in subfolders(train)}
-    if common or sum(_has_image(stranger / name) for name in inside) > 1:
+    if common or sum(any(map(is_image, files_under(stranger / name)[:5])) for name in inside) > 1:
         known = ", ".join(name for names in SPLIT_NAMES.values() for name in names if name.isascii())
         raise UserError(
             f"{stranger}: class folders ({', '.join(inside[:3])}) in a folder next to {train.name} whose name is no "
@@ -149,16 +149,6 @@ def _not_a_split(stranger: Path, train: Path) -> str:
             f"{train.name} is a class, rename {train.name}"
         )
     return f"NOT USED: the folder {stranger.name} next to {train.name}; its name is no split's"
-
-
-def _has_image(directory: Path) -> bool:
-    for path in files_under(directory)[:5]:
-        try:
-            open_image(path).close()
-        except UserError:
-            continue
-        return True
-    return False
 
 
 def _entries(directory: Path) -> list[tuple[str, bool]]:

@@ -39,7 +39,7 @@ def load_dataset(
 
     name: "digits" (embedded, no download); "mnist", "fashion_mnist", "cifar10", "imagenette", "imagenet2012" or any
         other image-classification set of TensorFlow Datasets (NAME or NAME/CONFIG), also one imported with
-        scripts/prepare_data.py; or an image folder. A name that a dataset has always means the dataset, and a note
+        `kerasref prepare-data`; or an image folder. A name that a dataset has always means the dataset, and a note
         says so where a folder has the same name: write ./NAME for the folder. Any other name is a folder's.
     data_dir: where TensorFlow Datasets keeps its sets; None obeys TFDS_DATA_DIR, else ~/tensorflow_datasets
     classes: names of the classes to keep, numbered in this order; None keeps all
@@ -99,7 +99,7 @@ def _is_dataset(name, data_dir) -> bool:
     if folder.is_dir():
         return False
     if folder.is_file():
-        how = f"python scripts/prepare_data.py my_{folder.name.split('.')[0]} --from {name}"
+        how = f"kerasref prepare_data my_{folder.name.split('.')[0]} --from {name}"
         raise UserError(
             f"{name}: a file, expected a folder" + (f"; prepare it first: {how}" if is_archive(name) else "")
         )

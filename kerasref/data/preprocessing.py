@@ -1,4 +1,4 @@
-"""From raw pixels to what a network eats. Part of the recipe, and of every exported model."""
+"""From raw pixels to the input of a network. Part of the recipe, and of every exported model."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from kerasref.errors import UserError, unknown
 
 KINDS = ("half", "dataset", "none", "raw")
-SAMPLE = 10_000  # pictures that a streamed set's mean and standard deviation are taken from
+SAMPLE = 10_000  # images that a streamed set's mean and standard deviation are taken from
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def keep_classes(parts: Parts, names: Sequence[str]) -> Parts:
 def split_three(parts: Parts, ratio: float | str, seed: int, train_examples: int | None):
     """(train, validation, test, notes).
 
-    A test split that the set brings is kept, and so is a validation split beside it unless its share is 0. What is
+    A test split that the set brings is kept, and so is a validation split next to it unless its share is 0. What is
     missing is carved out of train: of a ratio, train:validation when there is a test split, else all three; of a
     fraction f, f of train for validation, and 0.2 of it for test when there is none. Stratified by class, unless the
     part is smaller than the number of classes, or the set is streamed: then its labels are not known, and a part is a

@@ -118,7 +118,7 @@ def locate(name: str, data_dir):
         imported = builder.name if builder.name in IDX_NAMES else f"{builder.name}_jpeg"
         raise UserError(
             f"{name} is not prepared in {data_root(data_dir)}, and {_url(builder)} cannot be reached\n"
-            f"with its files at hand: python scripts/prepare_data.py {imported} --from FOLDER, "
+            f"with its files at hand: kerasref prepare_data {imported} --from FOLDER, "
             f"then --dataset {imported}\nwithout any download: --dataset digits"
         )
     return builder

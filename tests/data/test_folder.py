@@ -1,4 +1,4 @@
-"""A user's folder of pictures: where it lies, how it is named, what of it is not used."""
+"""A user's folder of images: where it lies, how it is named, what of it is not used."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from kerasref.data.importing import import_dataset
 from kerasref.errors import UserError
 
 
-def _pictures(folder, count, size=(16, 16)):
+def _images(folder, count, size=(16, 16)):
     folder.mkdir(parents=True)
     for i in range(count):
         Image.new("RGB", size, (i, 0, 0)).save(folder / f"{i}.png")
@@ -22,7 +22,7 @@ def _pictures(folder, count, size=(16, 16)):
 @pytest.fixture
 def pets(tmp_path):
     for name in ("cat", "dog"):
-        _pictures(tmp_path / "pets" / "train" / name, 10)
+        _images(tmp_path / "pets" / "train" / name, 10)
     return tmp_path / "pets"
 
 
@@ -36,7 +36,7 @@ def test_the_current_folder_is_a_data_set(pets, tmp_path, monkeypatch, inside):
 
 
 def test_a_split_folder_without_class_folders_is_said_not_to_be_used(pets, tmp_path):
-    _pictures(pets / "test", 7)
+    _images(pets / "test", 7)
     _, said = import_dataset("my_pets", pets, tmp_path / "tfds")
     dataset = load_dataset(pets)
     assert dataset.test.num_examples == 4  # 0.2 of train
@@ -70,7 +70,7 @@ def test_names_that_are_not_utf8_are_named(pets, tmp_path):
 
 def test_a_test_split_of_which_nothing_decodes_is_not_an_empty_one(pets):
     for name in ("cat", "dog"):
-        _pictures(pets / "test" / name, 1)
+        _images(pets / "test" / name, 1)
         file = pets / "test" / name / "0.png"
         file.write_bytes(file.read_bytes()[:40])
     dataset = load_dataset(pets)

@@ -31,7 +31,7 @@ LIMIT = 512 * 2**20
 
 
 def _peak_memory() -> int:
-    """Bytes resident at most since `clear_refs` was told to begin anew."""
+    """Bytes resident at most since `clear_refs` was told to start again."""
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
@@ -71,7 +71,7 @@ def test_idx(tmp_path_factory, content):
         assert "fuzz.idx" in str(error)
 
 
-def _pictures():
+def _images():
     made = []
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8))
     for format in FORMATS:
@@ -86,7 +86,7 @@ def _pictures():
 
 
 @fuzz
-@given(damaged(_pictures()), st.sampled_from(["digit", "garment", "photo"]))
+@given(damaged(_images()), st.sampled_from(["digit", "garment", "photo"]))
 def test_picture(content, kind):
     try:
         picture = read_image(content)
