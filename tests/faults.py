@@ -172,6 +172,52 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         "a password in a database URL, and whatever is written of it",
         ("tests/experiments/test_postgresql.py::test_a_password_is_in_no_file_and_no_line",),
     ),
+    24: (
+        "image folders: splits of other names, nested or ambiguous folders, accents stored in two ways",
+        (
+            "tests/data/test_layout.py::test_splits_are_known_by_their_names",
+            "tests/data/test_layout.py::test_folders_that_could_be_misread_are_refused",
+            "tests/data/test_layout.py::test_images_in_folders_of_a_class_are_read_once",
+            "tests/data/test_layout.py::test_a_class_may_be_called_train",
+            "tests/data/test_layout.py::test_accents_composed_and_apart_are_one_name",
+        ),
+    ),
+    25: (
+        "a damaged image in a folder, streamed or not; a folder that moved or changed",
+        (
+            "tests/data/test_layout.py::test_all_files_left_out_are_known",
+            "tests/data/test_layout.py::test_a_large_folder_is_checked_once",
+            "tests/data/test_layout.py::test_a_folder_that_moved_has_the_same_content_and_a_changed_one_has_not",
+        ),
+    ),
+    26: (
+        "data taken for other data: a folder with a dataset's name, another IDX set as Fashion-MNIST",
+        (
+            "tests/data/test_layout.py::test_a_datasets_name_is_never_a_folders",
+            "tests/data/test_foreign_files.py::test_another_set_is_not_taken_for_fashion_mnist",
+            "tests/data/test_foreign_files.py::test_an_idx_set_of_ones_own",
+        ),
+    ),
+    27: (
+        "archives: names in GBK, backslashes, bzip2 and xz, 1,900 folders deep, 200,000 members",
+        (
+            "tests/data/test_foreign_files.py::test_names_in_a_zip_of_another_system",
+            "tests/data/test_foreign_files.py::test_every_archive_is_unpacked_with_either_separator",
+            "tests/data/test_foreign_files.py::test_an_archive_too_deep_or_of_too_many_members_is_refused_before_it_is_unpacked",
+        ),
+    ),
+    28: (
+        "a JPEG of hundreds of scans; formats that training does not read",
+        (
+            "tests/data/test_pictures.py::test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded",
+            "tests/data/test_pictures.py::test_a_format_that_training_does_not_read_is_named",
+            "tests/data/test_pictures.py::test_training_reads_the_photo_formats",
+        ),
+    ),
+    29: (
+        "a description of a prepared set that imports a module",
+        ("tests/data/test_foreign_files.py::test_features_that_would_import_a_module_are_refused",),
+    ),
 }
 
 if __name__ == "__main__":
