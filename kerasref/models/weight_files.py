@@ -1,8 +1,9 @@
-"""Weights out of .keras and .weights.h5 files, as tensors and nothing else: no code in the file runs, nothing outside
-of it is read, and memory stays within what the network itself takes.
+"""Read weights from .keras and .weights.h5 files: tensors and nothing else.
 
-Keras' own `load_weights` is guarded too, but takes a file with more in it than the network has, casts types, and does
-not notice a flipped bit; the archive's CRC is compared here.
+No code in the file runs, no other file is read, and memory stays within what the network itself takes: HDF5 lets a
+small file refer to one large text thousands of times, so every text is bounded before it is read. Keras' own
+`load_weights` is guarded too, but takes a file with more in it than the network has, casts types, and does not notice
+a flipped bit; here the archive's CRC is compared.
 """
 
 import contextlib
@@ -21,13 +22,17 @@ from kerasref.errors import UserError
 EXPECTED = "expected a .keras or .weights.h5 file as Keras saves it"
 CHUNK = 2**22  # bytes
 MAX_CONFIG = 2**24  # bytes; ResNet-152's configuration has half a million
+MAX_NAME = 2**10  # characters of one layer's
+MAX_NAMES = 2**20  # bytes, of all layers together; ResNet-152's have 16,000
+MAX_HEAP = 2**17  # bytes of a group's names
 
 
 @contextlib.contextmanager
 def open_tensors(file: Path) -> Iterator[dict[str, list[h5py.Dataset]]]:
-    """{layer name: its datasets in the order of `layer.weights`}; nothing is read of them before `np.asarray`.
+    """{layer name: its datasets in the order of `layer.weights`}; no tensor is read before `np.asarray`.
 
-    Raises UserError: missing, not a regular file, damaged, packed, with links or data that lie in another file.
+    Raises UserError: missing, not a regular file, damaged, packed, with links or data in another file, with texts that
+    are too long.
     """
     file = Path(file)
     if not file.is_file():
@@ -35,15 +40,21 @@ def open_tensors(file: Path) -> Iterator[dict[str, list[h5py.Dataset]]]:
     with contextlib.ExitStack() as stack:
         try:
             if file.suffix == ".keras":
-                content = stack.enter_context(_open_member(stack.enter_context(zipfile.ZipFile(file))))
+                archive = stack.enter_context(zipfile.ZipFile(file))
+                member = archive.getinfo("model.weights.h5")
+                if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+                    raise ValueError("the weights are packed")
+                content = stack.enter_context(archive.open(member))
             else:
                 content = stack.enter_context(open(file, "rb"))
+            _check_bytes(content)
+            content.seek(0)
             layers = _child(stack.enter_context(h5py.File(content, "r")), "layers")
             tensors = {}
-            for key in layers:
+            for key in _keys(layers):
                 variables = _child(_child(layers, key), "vars")
                 datasets = [_child(variables, str(place)) for place in range(len(variables))]
-                tensors[str(variables.attrs.get("name", key))] = datasets
+                tensors[_layer_name(variables) or key] = datasets
         except Exception as error:  # h5py raises what it likes for damaged files
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{file}: no weights can be read from it ({reason}); {EXPECTED}") from None
@@ -90,19 +101,55 @@ def read_member_json(archive: zipfile.ZipFile, name: str):
     return json.loads(archive.read(name))
 
 
-def _open_member(archive: zipfile.ZipFile):
-    """The weights inside a .keras file, once its CRC was found right; Keras does not pack them."""
-    member = archive.getinfo("model.weights.h5")
-    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-        raise ValueError("the weights are packed")
-    with archive.open(member) as content:
-        while content.read(CHUNK):  # at the end zipfile compares the CRC
-            pass
-    return archive.open(member)
+def _check_bytes(content) -> None:
+    """Read the file through: zipfile compares the CRC at the end, and HDF5's local heaps, of names, must be small.
+
+    Opening a dataset copies the name of each external file that it lists, and these may all be one text in a heap.
+    """
+    before = b""
+    while chunk := content.read(CHUNK):
+        block = before + chunk
+        at = -1
+        while (at := block.find(b"HEAP\0\0\0\0", at + 1)) >= 0:  # version 0, three reserved bytes, then the size
+            size = int.from_bytes(block[at + 8 : at + 16], "little")
+            if len(block) >= at + 16 and size > MAX_HEAP:
+                raise ValueError(f"{size} bytes of names in one group, expected at most {MAX_HEAP}")
+        before = block[-15:]
+
+
+def _keys(group: h5py.Group) -> list[str]:
+    """The names in a group, one by one up to MAX_NAMES: several may be one text."""
+    names, room = [], MAX_NAMES
+
+    def add(name: bytes) -> bool | None:
+        nonlocal room
+        room -= len(name)
+        names.append(name.decode())
+        return True if room < 0 else None  # None goes on
+
+    group.id.links.iterate(add, order=h5py.h5.ITER_NATIVE)
+    if room < 0:
+        raise ValueError(f"the names in {group.name} have more than {MAX_NAMES} bytes")
+    return names
+
+
+def _layer_name(variables: h5py.Group) -> str | None:
+    """The attribute in which Keras keeps a layer's name: one text, since an array may have one text many times."""
+    if "name" not in variables.attrs:
+        return None
+    attribute = variables.attrs.get_id("name")
+    if attribute.shape != () or h5py.check_string_dtype(attribute.dtype) is None:
+        raise ValueError(
+            f"{variables.name}: its attribute name is {attribute.shape} {attribute.dtype}, expected a text"
+        )
+    name = str(variables.attrs["name"])
+    if len(name) > MAX_NAME:
+        raise ValueError(f"{variables.name}: a name of {len(name)} characters, expected at most {MAX_NAME}")
+    return name
 
 
 def _child(group: h5py.Group, key: str):
-    """What the file itself has under `key`: a link to another file, or data kept in one, is a ValueError."""
+    """What the file itself has under `key`; ValueError for a link, for data in another file, for what is no numbers."""
     if not isinstance(group.get(key, getlink=True), h5py.HardLink):
         raise ValueError(f"{group.name}/{key} is missing or a link")
     child = group[key]
@@ -111,6 +158,8 @@ def _child(group: h5py.Group, key: str):
             raise ValueError(f"{child.name} lies in another file")
         if child.compression or child.chunks:
             raise ValueError(f"{child.name} is packed")  # a few bytes could stand for gigabytes
+        if child.dtype.kind not in "fiub":
+            raise ValueError(f"{child.name} holds {str(child.dtype)[:40]}, expected numbers")
     return child
 
 
