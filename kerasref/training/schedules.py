@@ -36,12 +36,17 @@ def cosine(learning_rate: float, epochs: float) -> Schedule:
     return lambda epoch: 0.5 * learning_rate * (1.0 + math.cos(math.pi * min(epoch / epochs, 1.0)))
 
 
-def warmup(schedule: Schedule, warmup_epochs: float) -> Schedule:
-    """Rises linearly from 0 during `warmup_epochs`, then goes on with `schedule` counted from there."""
+def warmup(schedule: Schedule, warmup_epochs: float, start_factor: float = 0.01) -> Schedule:
+    """Rise linearly from start_factor · α₀ to α₀ over `warmup_epochs`, then follow `schedule` counted from there.
+
+    The rate at step s of a warm-up of S steps is α₀ · (f + (1 − f) · s / S), that of torch.optim.lr_scheduler.LinearLR
+    (start_factor=f, total_iters=S); 0.01 is the factor of torchvision's reference trainings (--lr-warmup-decay). The
+    first step learns already, as in PyTorch.
+    """
 
     def warmed_up(epoch: float) -> float:
         if epoch < warmup_epochs:
-            return schedule(0.0) * epoch / warmup_epochs
+            return schedule(0.0) * (start_factor + (1.0 - start_factor) * epoch / warmup_epochs)
         return schedule(epoch - warmup_epochs)
 
     return warmed_up

@@ -1,0 +1,12 @@
+"""The private names of Keras that training uses; tests/training/test_keras_internals.py fails when one is gone."""
+
+import keras
+
+
+def variable_index(optimizer: keras.Optimizer, variable) -> int:
+    """Return the index of a tf.Variable among the variables that `optimizer` was built for.
+
+    Keras passes `update_step` a variable without its index. The example in the docstring of keras.optimizers.Optimizer
+    finds it by `_get_variable_index`; there is no public name for it (Keras 3.15).
+    """
+    return optimizer._get_variable_index(variable)
