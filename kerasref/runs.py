@@ -2,9 +2,7 @@
 
 import csv
 import io
-import itertools
 import json
-import time
 from pathlib import Path
 
 from kerasref.atomic import file_in_the_way, write_atomically
@@ -39,22 +37,6 @@ _DATASET_FIELDS = (  # of recipe.json: key, what it is, whether a value is that
 )
 
 
-def new_run_dir(name: str, parent: Path = Path("runs")) -> Path:
-    """Create and return a directory for a run of `name`, PARENT/NAME-DATE-TIME; of two started in the same second the
-    second gets a number behind it."""
-    base = parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for number in itertools.count(1):
-        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
-        try:
-            folder.mkdir(parents=True)  # fails where another process was first
-            return folder
-        except (FileExistsError, NotADirectoryError):
-            if blocked := file_in_the_way(folder):
-                raise UserError(
-                    f"{blocked} is a file, expected a folder for the run; choose another --run-dir"
-                ) from None
-
-
 def check_folder(folder: Path) -> None:
     """Raise UserError where a file is in the way of the run directory `folder`."""
     if blocked := file_in_the_way(folder):
@@ -74,6 +56,7 @@ class RunFiles:
         self.report_file = self.path / "report.html"
         self.model_file = model_file or self.path / "model.keras"
         self.best_file = self.path / "best.keras"
+        self.left_out_file = self.path / "left_out.txt"
         self.checkpoints = self.path / "checkpoints"
         self.exports = self.path / "exports"
 

@@ -20,7 +20,7 @@ _HOMES = {
     "inverse_time": "schedules",
     "is_chief": "distribution",
     "step": "schedules",
-    "train": "loop",
+    "train": "fit",
     "warmup": "schedules",
 }
 __all__ = list(_HOMES)

@@ -12,11 +12,10 @@ import math
 import zipfile
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from kerasref.atomic import remove_unfinished, write_atomically
-from kerasref.errors import RunError, UserError
+from kerasref.errors import RunError
 
 KEEP = 2
 MAX_MANIFEST = 64 * 2**20  # bytes; the history of a hundred thousand epochs is under half of it
@@ -73,6 +72,8 @@ def latest_place(folder: Path) -> tuple[int, int]:
 
 def read_manifest(file: Path) -> dict:
     """Raises ValueError or OSError unless every byte is as `save` wrote it."""
+    if not file.is_file():  # nor a FIFO, which would wait for ever
+        raise ValueError("its manifest is not a regular file")
     with open(file, "rb") as stream:
         text = stream.read(MAX_MANIFEST)
     try:
@@ -94,7 +95,10 @@ def _manifest_text(fields: dict) -> str:
 
 def _load(manifest_file: Path) -> tuple[dict[str, np.ndarray], dict]:
     manifest = read_manifest(manifest_file)
-    content = manifest_file.with_suffix(".npz").read_bytes()
+    arrays_file = manifest_file.with_suffix(".npz")
+    if not arrays_file.is_file():
+        raise ValueError("its arrays are missing")
+    content = arrays_file.read_bytes()
     if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
         raise ValueError("its checksum is not the manifest's")
     return read_arrays(content), manifest
@@ -129,6 +133,11 @@ def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
     return arrays
 
 
+def best_score(folder: Path) -> float:
+    """The highest score of all checkpoints, by their manifests alone; -inf where none has one."""
+    return max(map(_score, _manifest_files(folder)), default=-math.inf)
+
+
 def _forget(folder: Path, keep: int, newest: str) -> None:
     """Later ones than `newest`, just written, are damaged, or the training had gone on from them."""
     files = [file for file in _manifest_files(folder) if file.stem <= newest]
@@ -156,40 +165,3 @@ def _score(manifest_file: Path) -> float:
     except (OSError, ValueError):
         return -math.inf
     return -math.inf if score is None else score
-
-
-def model_state(model: keras.Model) -> dict[str, np.ndarray]:
-    """Every variable that training changes: weights, batch-norm statistics, dropout's seeds, optimizer, metrics."""
-    return {name: variable.numpy() for name, variable in _variables(model).items()}
-
-
-def restore_model_state(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Assigns a `model_state`; raises UserError naming what is missing, left over or of another shape or type."""
-    variables = _variables(model)
-    unmatched = sorted(set(variables) ^ set(arrays))
-    if unmatched:
-        raise UserError(f"the checkpoint is of another network or optimizer: {unmatched[0]} is on one side only")
-    for name, variable in variables.items():
-        found, expected = arrays[name], variable.numpy()
-        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
-            raise UserError(
-                f"the checkpoint's {name} is {found.dtype} {found.shape}, expected {expected.dtype} {expected.shape}"
-            )
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
-
-
-def first_not_finite(arrays: dict[str, np.ndarray]) -> str | None:
-    """The name of an array with NaN or infinity in it."""
-    floats = (name for name, array in arrays.items() if array.dtype.kind == "f")
-    return next((name for name in floats if not np.isfinite(arrays[name]).all()), None)
-
-
-def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """By section, place and name; not by path, which counts the layers that the process has made before."""
-    sections = {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
-    return {
-        f"{section}:{place}:{variable.name}": variable
-        for section, variables in sections.items()
-        for place, variable in enumerate(variables)
-    }

@@ -48,19 +48,15 @@ class OneDevice:
     def scope(self):
         return contextlib.nullcontext()
 
-    def outside(self, model: keras.Model) -> keras.Model:
-        return model
-
     def agreed(self, signals):
         return signals
 
     def check_agreement(self, **what) -> None:
         pass
 
-    def fit_epoch(self, model, epoch: int, batches, validation, callbacks) -> None:
+    def fit_epoch(self, model, epoch: int, batches, callbacks) -> None:
         model.fit(
             batches,
-            validation_data=validation,
             initial_epoch=epoch,
             epochs=epoch + 1,
             callbacks=callbacks,
@@ -107,11 +103,6 @@ class Replicas:
         """Where variables are made that all replicas have."""
         return self.strategy.scope()
 
-    def outside(self, model: keras.Model) -> keras.Model:
-        """The same layers and weights as a model that knows of no strategy: it predicts, evaluates and is saved as in
-        one process, without the other workers."""
-        return keras.Model(model.inputs, model.outputs, name=model.name)
-
     def agreed(self, signals):
         self.signals = signals
         return self
@@ -132,7 +123,7 @@ class Replicas:
                 name = name.replace("_", " ")
                 raise UserError(f"the workers differ in {name}; start the same command with the same files on each")
 
-    def fit_epoch(self, model, epoch: int, batches, validation, callbacks) -> None:
+    def fit_epoch(self, model, epoch: int, batches, callbacks) -> None:
         """What `model.fit(initial_epoch=epoch, epochs=epoch + 1)` does. `batches` are this worker's."""
         if len(model.metrics_variables) < 4:
             model.evaluate(batches.take(1), verbose=0)  # compiled metrics have no variables before
@@ -145,11 +136,7 @@ class Replicas:
             callbacks.on_train_batch_end(place, _results(model))
             if model.stop_training:
                 break
-        logs = _results(model)
-        if validation is not None:
-            values = model.evaluate(validation, return_dict=True, verbose=0)
-            logs |= {f"val_{name}": value for name, value in values.items()}
-        callbacks.on_epoch_end(epoch, logs)
+        callbacks.on_epoch_end(epoch, _results(model))
 
     def _train_step(self, model, element_spec, images, labels) -> None:
         trained = tuple(weight.path for weight in model.trainable_variables)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from kerasref.errors import UserError
 from kerasref.models.description import multiply_adds
 from kerasref.recipe import Recipe
-from kerasref.training.options import Device
+from kerasref.training.options import Device, TrainOptions
 
 # A call into TensorFlow costs about a millisecond on two cores whatever it computes. 100 steps a call made an epoch of
 # mnist_cnn 1.5 times and one of lenet5 1.6 times as fast as one step a call (train.py RECIPE --epochs 2
@@ -29,10 +29,18 @@ def set_precision(recipe: Recipe) -> None:
     keras.config.set_dtype_policy(recipe.precision)
 
 
-def set_determinism(deterministic: bool) -> None:
-    """Bit-identical from run to run on one machine; slower. Without it the CPU's threads may add in any order."""
-    if deterministic:
+def configure(recipe: Recipe, options: TrainOptions) -> str:
+    """Set device, determinism, precision and seed of the process; return `CPU` or `GPU`.
+
+    `deterministic` makes training bit-identical from run to run on one machine, and slower; without it the CPU's
+    threads may add in any order.
+    """
+    device = choose_device(options.device)
+    if options.deterministic:
         tf.config.experimental.enable_op_determinism()
+    set_precision(recipe)
+    keras.utils.set_random_seed(recipe.seed)
+    return device
 
 
 def choose_steps_per_execution(recipe: Recipe, model: keras.Model) -> int:

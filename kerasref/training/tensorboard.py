@@ -6,6 +6,7 @@ Keras' own TensorBoard callback give a folder of their own: TensorBoard may over
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -49,13 +50,66 @@ class _Writing(keras.callbacks.Callback):
         self.writer.flush()
 
 
+@keras.saving.register_keras_serializable("kerasref")
+class GradientRecorder(keras.optimizers.Optimizer):
+    """An optimizer around another that also gives each weight's path and gradient to `record`, in the traced step.
+
+    The state is the inner optimizer's alone. The scale of a `LossScaleOptimizer` is divided out.
+    """
+
+    def __init__(self, inner_optimizer: keras.Optimizer, record: Callable[[str, tf.Tensor], None]):
+        super().__init__(learning_rate=0.0)
+        self.inner_optimizer = inner_optimizer
+        self.record = record
+
+    def build(self, variables):
+        if not self.inner_optimizer.built:
+            self.inner_optimizer.build(variables)
+        self.built = True
+
+    def apply(self, grads, trainable_variables=None):
+        grads = list(grads)
+        scale = getattr(self.inner_optimizer, "dynamic_scale", 1.0)
+        for gradient, weight in zip(grads, trainable_variables, strict=True):
+            if gradient is not None:
+                self.record(weight.path, tf.convert_to_tensor(gradient) / tf.cast(scale, gradient.dtype))
+        self.inner_optimizer.apply(grads, trainable_variables)
+
+    @property
+    def variables(self):
+        return self.inner_optimizer.variables
+
+    @property
+    def iterations(self):
+        return self.inner_optimizer.iterations
+
+    @property
+    def learning_rate(self):
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate):
+        self.inner_optimizer.learning_rate = learning_rate
+
+    def scale_loss(self, loss):
+        return self.inner_optimizer.scale_loss(loss)
+
+    def get_config(self):
+        """Of a model that is saved within an epoch: it loads with the inner optimizer."""
+        return {"inner_optimizer": keras.saving.serialize_keras_object(self.inner_optimizer)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return keras.saving.deserialize_keras_object(config["inner_optimizer"], custom_objects=custom_objects)
+
+
 class GradientHistograms(_Writing):
     """A histogram WEIGHT/gradient of each weight's gradient at the end of every epoch, which Keras has no way to show.
 
     They are the gradients of the training itself, those of the epoch's last step, as the notes' RunManager writes
-    them: `optimizer.apply` also leaves each gradient in a variable (a reference, no copy), which is read once an epoch.
-    So they are right with steps_per_execution above 1 and under jit_compile. With mixed_float16 the loss's scale is
-    divided out. With `weights` also WEIGHT/histogram of each weight, as Keras' callback does, but quicker.
+    them: within an epoch the model's optimizer is a `GradientRecorder` around its own. So they are right with
+    steps_per_execution above 1 and under jit_compile. With `weights` also WEIGHT/histogram of each weight, as Keras'
+    callback does, but quicker.
     Raises UserError under a distribution strategy with several replicas.
     """
 
@@ -69,27 +123,21 @@ class GradientHistograms(_Writing):
         if replicas > 1:
             raise UserError(f"GradientHistograms sees one replica's gradients, found {replicas} replicas; leave it out")
         self.gradients = {}
-        optimizer = self.model.optimizer
-        self.optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # that of a LossScaleOptimizer
-        apply = type(self.optimizer).apply
-
-        def apply_and_keep(gradients, trainable_variables=None):
-            gradients = list(gradients)
-            for gradient, weight in zip(gradients, trainable_variables or self.model.trainable_variables, strict=True):
-                if gradient is not None:
-                    self._keep(weight, tf.convert_to_tensor(gradient))
-            return apply(self.optimizer, gradients, trainable_variables)
-
-        self.optimizer.apply = apply_and_keep
+        self.recorder = GradientRecorder(self.model.optimizer, self._record)
+        self.recorder.build(self.model.trainable_variables)
         self.model.make_train_function(force=True)  # one traced before would go on without
 
-    def _keep(self, weight, gradient):
-        if weight.path not in self.gradients:
+    def _record(self, path: str, gradient: tf.Tensor) -> None:
+        if path not in self.gradients:
             with tf.init_scope():  # outside of the function that is being traced
-                self.gradients[weight.path] = tf.Variable(tf.zeros(gradient.shape, gradient.dtype), trainable=False)
-        self.gradients[weight.path].assign(gradient)
+                self.gradients[path] = tf.Variable(tf.zeros(gradient.shape, gradient.dtype), trainable=False)
+        self.gradients[path].assign(gradient)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.optimizer = self.recorder
 
     def on_epoch_end(self, epoch, logs=None):
+        self.model.optimizer = self.recorder.inner_optimizer
         with self.writer.as_default():
             for path, gradient in self.gradients.items():
                 _write_histogram(f"{path}/gradient", gradient, epoch)
@@ -98,7 +146,6 @@ class GradientHistograms(_Writing):
         self.writer.flush()
 
     def on_train_end(self, logs=None):
-        del self.optimizer.apply  # the class's own is seen again
         self.model.make_train_function(force=True)
         super().on_train_end(logs)
 

@@ -26,9 +26,9 @@ def train_once(dataset: str, data_dir: str | None, deterministic: bool) -> dict:
 
     from kerasref.recipes import named_recipe
     from kerasref.training import train
-    from kerasref.training.resumable import Training
+    from kerasref.training.checkpointing import Checkpointer
 
-    seconds, save = [], Training._save  # with the copying of the variables
+    seconds, save = [], Checkpointer.save  # with the copying of the variables
 
     def timed(*args, **options):
         begun = time.perf_counter()
@@ -37,7 +37,7 @@ def train_once(dataset: str, data_dir: str | None, deterministic: bool) -> dict:
         finally:
             seconds.append(time.perf_counter() - begun)
 
-    Training._save = timed
+    Checkpointer.save = timed
     recipe = replace(named_recipe("mnist_cnn").recipe, dataset=dataset, epochs=2)
     with tempfile.TemporaryDirectory() as folder:
         run = train(recipe, folder, data_dir=data_dir, deterministic=deterministic)

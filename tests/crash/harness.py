@@ -134,7 +134,7 @@ def arrange_death(point, report: Path) -> None:
     if point is None:
         return
     import kerasref.atomic
-    from kerasref.training.resumable import Training
+    from kerasref.training.epochs import Saving
 
     counts = collections.Counter()
 
@@ -150,7 +150,7 @@ def arrange_death(point, report: Path) -> None:
         return {".npz": "arrays", ".json": "manifest"}[Path(path).suffix] if "epoch-" in name else name
 
     replace, unlink, open_ = os.replace, Path.unlink, builtins.open
-    step, epoch_end, epoch_begin = Training.on_train_batch_end, Training.on_epoch_end, Training.on_epoch_begin
+    step, after_epoch, epoch_begin = Saving.on_train_batch_end, Saving.after_epoch, Saving.on_epoch_begin
 
     def counted_replace(source, target):
         doing("a write", f"{kind(target)} written, not renamed")
@@ -179,9 +179,9 @@ def arrange_death(point, report: Path) -> None:
         step(self, batch, logs)
         doing("a step")
 
-    def counted_epoch_end(self, epoch, logs=None):
+    def counted_after_epoch(self, progress, last):
         doing("an epoch's end, before the save")
-        epoch_end(self, epoch, logs)
+        after_epoch(self, progress, last)
 
     def counted_epoch_begin(self, epoch, logs=None):
         epoch_begin(self, epoch, logs)
@@ -190,8 +190,8 @@ def arrange_death(point, report: Path) -> None:
 
     os.replace, Path.unlink = counted_replace, counted_unlink
     kerasref.atomic.open = counted_open
-    Training.on_train_batch_end, Training.on_epoch_end = counted_step, counted_epoch_end
-    Training.on_epoch_begin = counted_epoch_begin
+    Saving.on_train_batch_end, Saving.after_epoch = counted_step, counted_after_epoch
+    Saving.on_epoch_begin = counted_epoch_begin
 
 
 def fingerprints(run_dir: Path) -> dict[str, str]:

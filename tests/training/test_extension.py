@@ -11,11 +11,11 @@ import pytest
 from filelock import FileLock
 
 from kerasref.build import is_evaluated, load_trained_model
-from kerasref.errors import RunError, Stopped, UserError
+from kerasref.errors import RunError, Stopped, UserError, WriteError
 from kerasref.evaluation.evaluate import evaluate_run
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
-from kerasref.training import loop, resumable, train
+from kerasref.training import fit, train
 
 RECIPE = Recipe(
     model="softmax_regression", dataset="digits", validation=0.1, batch_size=100, epochs=2, optimizer="momentum"
@@ -24,6 +24,8 @@ RECIPE = Recipe(
 
 class StopIn(keras.callbacks.Callback):
     """Sends the process SIGTERM after the third step of an epoch, or not at all; a step takes `seconds` longer."""
+
+    stateless = True
 
     def __init__(self, epoch=None, seconds=0.0):
         super().__init__()
@@ -44,16 +46,55 @@ def _assert_same_weights(run, other):
         np.testing.assert_array_equal(found, expected, strict=True)
 
 
-def test_a_finished_run_that_is_extended_and_stopped_is_not_complete(tmp_path):
+def test_an_extended_run_keeps_its_results_until_the_new_ones_are_there(tmp_path):
+    """A stop in between leaves the run as it was, whole: the command before says complete, and it is."""
     longer = dataclasses.replace(RECIPE, epochs=4)
     whole = train(longer, tmp_path / "whole")
     run = train(RECIPE, tmp_path / "run", callbacks=[StopIn()])
+    evaluate_run(run)
+    finished = {file: file.read_bytes() for file in run.path.iterdir() if file.suffix in (".keras", ".json", ".html")}
+    assert len(finished) == 6  # model, best, recipe, metrics, validation, report
     with pytest.raises(Stopped):
         train(longer, tmp_path / "run", resume=True, callbacks=[StopIn(3)])
-    assert not run.model_file.exists() and not run.best_file.exists()  # of two epochs, where recipe.json says four
+    assert {file: file.read_bytes() for file in finished} == finished and is_evaluated(run)
+    train(RECIPE, tmp_path / "run", resume=True, callbacks=[StopIn()])  # complete: its model is there
+    assert {file: file.read_bytes() for file in finished} == finished
+
     train(longer, tmp_path / "run", resume=True, callbacks=[StopIn()])
-    assert [row["epoch"] for row in run.history()] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in run.history()] == [1, 2, 3, 4] and run.recipe().epochs == 4
+    assert [record["epochs"] for record in run.settings()["previous"]] == [2]
+    assert not any(file.exists() for file in (run.metrics_file, run.validation_file, run.report_file))
     _assert_same_weights(run, whole)
+
+
+def test_a_disk_that_is_full_at_the_end_of_an_extension_leaves_what_was_there(tmp_path, monkeypatch):
+    run = train(RECIPE, tmp_path / "run")
+    before = {file: file.read_bytes() for file in (run.model_file, run.best_file, run.recipe_file)}
+
+    def full(model, file):
+        raise WriteError(f"{file} could not be written: No space left on device")
+
+    monkeypatch.setattr(fit, "save_model", full)
+    with pytest.raises(RunError, match="No space"):
+        train(dataclasses.replace(RECIPE, epochs=3), run.path, resume=True)
+    assert {file: file.read_bytes() for file in before} == before
+    monkeypatch.undo()
+    train(dataclasses.replace(RECIPE, epochs=3), run.path, resume=True)
+    assert run.recipe().epochs == 3
+
+
+def test_extending_under_a_cosine_reports_the_jump_of_the_learning_rate(tmp_path, capsys):
+    """Of 13 steps an epoch: the last of the first two epochs, and the next of four. Half a cosine, by hand."""
+    recipe = dataclasses.replace(RECIPE, schedule="cosine", learning_rate=0.1, batch_size=100)
+    run = train(recipe, tmp_path / "run")
+    steps = -(-run.settings()["dataset"]["num_train"] // 100)
+    old = 0.05 * (1 + np.cos(np.pi * (2 * steps - 1) / (2 * steps)))
+    assert run.history()[-1]["learning_rate"] == pytest.approx(old, rel=1e-5)
+    train(dataclasses.replace(recipe, epochs=4), run.path, resume=True)
+    assert f"the learning rate jumps from {old:.2g} to 0.05: the cosine" in capsys.readouterr().out
+    train(dataclasses.replace(RECIPE, epochs=2), tmp_path / "constant")
+    train(dataclasses.replace(RECIPE, epochs=3), tmp_path / "constant", resume=True)
+    assert "jumps" not in capsys.readouterr().out
 
 
 def test_loss_scaling_goes_on_where_it_was(tmp_path):
@@ -91,28 +132,26 @@ def test_a_trained_network_computes_in_float32_whatever_it_was_trained_in(tmp_pa
         keras.config.set_dtype_policy("float32")
 
 
-def test_fewer_epochs_than_were_begun_leave_the_run_as_it_is(tmp_path):
+def test_fewer_epochs_than_were_begun_are_refused_and_leave_the_run_as_it_is(tmp_path):
+    """There is no network of so few epochs: to say "complete" would leave the user without one."""
     with pytest.raises(Stopped):
         train(dataclasses.replace(RECIPE, epochs=4, steps_per_execution=1), tmp_path / "run", callbacks=[StopIn(2)])
     shorter = dataclasses.replace(RECIPE, epochs=2, steps_per_execution=1)
-    run = train(shorter, tmp_path / "run", resume=True, callbacks=[StopIn()])
-    assert not run.model_file.exists() and run.recipe().epochs == 4  # it holds a part of the third epoch already
-
-
-def test_the_figures_of_fewer_epochs_go_when_more_are_trained(tmp_path):
-    run = train(RECIPE, tmp_path / "run")
-    evaluate_run(run)
-    assert is_evaluated(run) and run.validation_file.exists()
-    train(dataclasses.replace(RECIPE, epochs=3), tmp_path / "run", resume=True)
-    assert not any(file.exists() for file in (run.metrics_file, run.validation_file, run.report_file))
+    with pytest.raises(UserError, match=r"trained 2 epochs and 3 steps already, more than the 2 .*--epochs 4"):
+        train(shorter, tmp_path / "run", resume=True, callbacks=[StopIn()])
+    run = RunFiles(tmp_path / "run")
+    assert not run.model_file.exists() and run.recipe().epochs == 4
 
 
 def test_a_signal_while_the_network_is_saved_is_not_lost(tmp_path, monkeypatch):
-    def save(model, file):
-        os.kill(os.getpid(), signal.SIGTERM)
-        resumable.save_model(model, file)
+    save_model = fit.save_model
 
-    monkeypatch.setattr(loop, "save_model", save)
+    def save(model, file):
+        if file.name == "model.keras":
+            os.kill(os.getpid(), signal.SIGTERM)
+        save_model(model, file)
+
+    monkeypatch.setattr(fit, "save_model", save)
     with pytest.raises(Stopped, match="trained to the end") as stopped:
         train(RECIPE, tmp_path / "run")
     assert stopped.value.exit_code == 143

@@ -1,4 +1,6 @@
-"""The fused kernels against Keras' own rules and batch norm: the same weights; nothing of it in a saved model."""
+"""The fused kernels against Keras' own rules and batch norm: the same weights."""
+
+import dataclasses
 
 import keras
 import numpy as np
@@ -8,7 +10,7 @@ import tensorflow as tf
 from kerasref.build import make_optimizer
 from kerasref.models import build_model
 from kerasref.recipe import Recipe
-from kerasref.training.fused import fuse_batch_norm, set_update_rule
+from kerasref.training.fused import FusedBatchNormalization, fuse_batch_norm
 from kerasref.training.losses import classification_loss
 from kerasref.training.optimizers import add_l2
 
@@ -28,25 +30,29 @@ def _smooth_network() -> keras.Model:
 
 @pytest.fixture(autouse=True)
 def every_variable_is_large(monkeypatch):
-    monkeypatch.setattr("kerasref.training.fused.LARGE", 0)
+    monkeypatch.setattr("kerasref.training.optimizers.LARGE", 0)
 
 
 def _trained(recipe: Recipe, fused: bool, weight_decay: float = 0.0, l2: float = 0.0) -> keras.Model:
     keras.utils.set_random_seed(0)
     model = _smooth_network()
+    if fused:
+        model = fuse_batch_norm(model)
     if l2:
         add_l2(model, l2)
-    optimizer = make_optimizer(recipe)
-    optimizer.build(model.trainable_variables)
-    if fused or weight_decay:
-        set_update_rule(model, optimizer, weight_decay, fused)
-    if fused:
-        fuse_batch_norm(model)
+    optimizer = make_optimizer(dataclasses.replace(recipe, weight_decay=weight_decay), fused)
+    if not (fused or weight_decay):  # Keras' own class
+        optimizer = _keras_own(optimizer)
     model.compile(optimizer, classification_loss(4), jit_compile=False)
     draws = np.random.default_rng(0)
     images = draws.standard_normal((STEPS * BATCH, 16, 16, 3)).astype("float32")
     model.fit(images, draws.integers(0, 4, STEPS * BATCH), BATCH, shuffle=False, verbose=0)
     return model
+
+
+def _keras_own(optimizer):
+    config = {k: v for k, v in optimizer.get_config().items() if k not in ("kernel_weight_decay", "fused")}
+    return getattr(keras.optimizers, type(optimizer).__name__).from_config(config)
 
 
 def _difference(first: keras.Model, second: keras.Model) -> float:
@@ -91,7 +97,7 @@ def test_running_statistics_are_keras_own():
     for fused in (False, True):
         model = keras.Model(layer_in, keras.layers.BatchNormalization(momentum=0.9)(layer_in))
         if fused:
-            fuse_batch_norm(model)
+            model = fuse_batch_norm(model)
         outputs = model(images, training=True)
         found.append((outputs.numpy(), *(w.numpy() for w in model.weights)))
     for plain, ours in zip(*found, strict=True):
@@ -109,33 +115,57 @@ def test_what_the_kernel_does_not_have_stays_keras(options):
     layer = keras.layers.BatchNormalization(**options)
     layer_in = keras.Input((5, 5, 3))
     model = keras.Model(layer_in, layer(layer_in))
-    fuse_batch_norm(model)
+    assert fuse_batch_norm(model) is model
     step = tf.function(lambda x: model(x, training=True)).get_concrete_function(tf.zeros((2, 5, 5, 3)))
     assert "FusedBatchNormV3" not in {operation.type for operation in step.graph.get_operations()}
 
 
 def test_one_operation_does_the_work():
-    model = build_model("resnet20", (16, 16, 3), 4)
-    fuse_batch_norm(model)
+    model = fuse_batch_norm(build_model("resnet20", (16, 16, 3), 4))
     step = tf.function(lambda x: model(x, training=True)).get_concrete_function(tf.zeros((2, 16, 16, 3)))
     kinds = [operation.type for operation in step.graph.get_operations()]
-    assert kinds.count("FusedBatchNormV3") == sum(type(x) is keras.layers.BatchNormalization for x in model.layers)
+    assert kinds.count("FusedBatchNormV3") == sum(type(x) is FusedBatchNormalization for x in model.layers) == 19
     assert "SquaredDifference" not in kinds
 
 
-def test_a_saved_model_is_plain_keras(tmp_path):
-    model = _trained(Recipe(optimizer="momentum", learning_rate=0.01), True)
+def test_a_network_that_is_fused_keeps_its_values():
+    """Dropout's random state too."""
+    keras.utils.set_random_seed(3)
+    model = build_model("fashion_cnn", (12, 12, 1), 4)
+    fused = fuse_batch_norm(model)
+    assert [v.path for v in fused.weights] == [v.path for v in model.weights]
+    assert len(fused.variables) > len(fused.weights)
+    for variable, original in zip(fused.variables, model.variables, strict=True):
+        assert variable is not original
+        np.testing.assert_array_equal(variable, original)
+
+
+def test_the_weight_decay_is_in_a_saved_optimizer(tmp_path):
+    """Saved compiled and loaded again, it goes on as the model that was not: to the same weights."""
+    recipe = Recipe(optimizer="momentum", learning_rate=0.01)
+    model = _trained(recipe, True, weight_decay=WEIGHT_DECAY)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert type(loaded.optimizer) is keras.optimizers.SGD
-    assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
-    assert _difference(loaded, model) == 0
+    assert loaded.optimizer.kernel_weight_decay == WEIGHT_DECAY
+    draws = np.random.default_rng(1)
+    images, labels = draws.standard_normal((32, 16, 16, 3)).astype("float32"), draws.integers(0, 4, 32)
+    for network in (model, loaded):
+        network.fit(images, labels, BATCH, shuffle=False, verbose=0)
+    assert _difference(loaded, model) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["resnet20", "fashion_cnn", "mlp"])
+def test_what_is_decayed_are_the_kernels(name):
+    model = build_model(name, (16, 16, 1), 4)
+    optimizer = make_optimizer(Recipe(weight_decay=0.1))
+    optimizer.build(model.trainable_variables)
+    kernels = {id(layer.kernel) for layer in model.layers if getattr(layer, "kernel", None) is not None}
+    assert kernels and optimizer.is_kernel == tuple(id(v) in kernels for v in model.trainable_variables)
 
 
 def test_a_frozen_batch_norm_keeps_its_statistics():
     layer_in = keras.Input((5, 5, 3))
-    model = keras.Model(layer_in, keras.layers.BatchNormalization()(layer_in))
-    fuse_batch_norm(model)
+    model = fuse_batch_norm(keras.Model(layer_in, keras.layers.BatchNormalization()(layer_in)))
     model.layers[1].trainable = False
     before = [w.numpy() for w in model.weights]
     model(np.full((2, 5, 5, 3), 7, "float32"), training=True)

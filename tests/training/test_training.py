@@ -17,7 +17,7 @@ from kerasref.errors import RunError, Stopped, UserError
 from kerasref.recipe import Recipe
 from kerasref.runs import HISTORY_COLUMNS, RunFiles
 from kerasref.training import checkpoints, train
-from kerasref.training.loop import _locked
+from kerasref.training.resuming import locked
 
 RECIPE = Recipe(
     model="mlp",
@@ -37,6 +37,8 @@ RECIPE = Recipe(
 
 class StopAt(keras.callbacks.Callback):
     """Sends the process a signal at one step of one epoch, or not at all."""
+
+    stateless = True
 
     def __init__(self, *at, number=signal.SIGTERM):
         super().__init__()
@@ -161,7 +163,7 @@ def test_a_resume_with_other_data_under_the_same_name_is_found(whole, tmp_path):
     run.write_settings(settings)
     run.model_file.unlink()  # else it is complete
     before = _files(run)
-    with pytest.raises(UserError, match="data set's num_train"):
+    with pytest.raises(UserError, match="dataset's num_train"):
         train(RECIPE, run.path, resume=True)
     assert _files(run) == before
 
@@ -175,9 +177,9 @@ def test_one_process_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path):
     """The owner is another process; once it was killed, the lock is free."""
     code = f"""if True:
         import time
-        from kerasref.runs import RunFiles
-        from kerasref.training.loop import _locked
-        with _locked(RunFiles({str(tmp_path)!r})):
+        from pathlib import Path
+        from kerasref.training.resuming import locked
+        with locked(Path({str(tmp_path)!r})):
             print("locked", flush=True)
             time.sleep(100)"""
     owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -188,7 +190,7 @@ def test_one_process_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path):
     finally:
         owner.kill()
         owner.wait()
-    with _locked(RunFiles(tmp_path)):
+    with locked(tmp_path):
         assert (tmp_path / ".lock.owner").read_text() == str(os.getpid())
 
 

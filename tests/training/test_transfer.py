@@ -169,6 +169,8 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(source, whole, tmp_path, wh
 class StopAt(keras.callbacks.Callback):
     """Sends the process a SIGTERM at one step of one epoch."""
 
+    stateless = True
+
     def __init__(self, epoch, step):
         super().__init__()
         self.at = epoch, step

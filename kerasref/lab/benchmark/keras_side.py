@@ -31,13 +31,14 @@ def steps(workload: str, precision: str, fused_kernels: bool = True) -> dict:
     device = _device()
     model = build_network(recipe, chosen.input_shape, chosen.num_classes)
     backend = keras.backend.backend()
-    optimizer = make_optimizer(recipe)
-    optimizer.build(model.trainable_variables)
     if backend == "tensorflow" and fused_kernels:
-        fused.set_update_rule(model, optimizer, recipe.weight_decay, fused=True)
-        fused.fuse_batch_norm(model)
-    elif recipe.weight_decay:
-        add_l2(model, recipe.weight_decay / 2)
+        model = fused.fuse_batch_norm(model)
+        optimizer = make_optimizer(recipe)
+    else:
+        optimizer = make_optimizer(replace(recipe, weight_decay=0.0), fused=False)
+        if recipe.weight_decay:
+            add_l2(model, recipe.weight_decay / 2)
+    optimizer.build(model.trainable_variables)
     # On PyTorch Keras supports one step per call only.
     steps_per_execution = 1 if backend == "torch" else execution.choose_steps_per_execution(recipe, model)
     model.compile(

@@ -49,6 +49,12 @@ class RunManager(keras.callbacks.Callback):
         self.columns = {"params": params, "seed": seed, "run_dir": run_dir and str(run_dir)}
         self.run_duration = 0.0
 
+    def get_state(self) -> dict:
+        return {"run_duration": self.run_duration}
+
+    def set_state(self, state: dict) -> None:
+        self.run_duration = state["run_duration"]
+
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch_start_time = time.monotonic()
 

@@ -1,0 +1,235 @@
+"""The training: a recipe becomes a run directory. `train` prepares and saves, `fit` is the loop over the epochs."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from kerasref.atomic import remove_unfinished, write_atomically, written_beside
+from kerasref.build import describe_settings, load_data, make_augmentation, make_preprocessing, make_schedule
+from kerasref.data import ImageDataset, Preprocessing
+from kerasref.errors import RunError, Stopped
+from kerasref.evaluation.metrics import check_selection_metric
+from kerasref.models.weight_files import weights_sha256
+from kerasref.recipe import Recipe
+from kerasref.runs import RunFiles, check_folder
+from kerasref.text import printable
+from kerasref.training import checkpoints, distribution, execution, resuming, transfer
+from kerasref.training.callback_state import check_resumable
+from kerasref.training.callbacks import LearningRateDecay, ProgressBar, StopOnNonFinite
+from kerasref.training.checkpointing import Checkpointer, Progress, assign_best
+from kerasref.training.epochs import CallbacksOfATraining, EpochLogs, Saving
+from kerasref.training.network import compile_network, initial_network
+from kerasref.training.options import Interval, TrainOptions
+from kerasref.training.stopping import StopSignals
+from kerasref.training.tensorboard import run_callbacks
+
+CONFUSION_BATCHES = 10  # TensorBoard's confusion matrix is of at most 5,000 examples
+VALIDATION_BATCH_SIZE = 500
+
+
+def train(
+    recipe: Recipe,
+    run_dir: str | Path,
+    *,
+    name: str | None = None,
+    dataset: ImageDataset | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **options,
+) -> RunFiles:
+    """Train a recipe; leave recipe.json, history.csv, checkpoints/, tensorboard/ and model.keras in the run directory.
+
+    With a validation split best.keras is written too: the network of the epoch that was best in the recipe's selection
+    metric. Both hold the network alone, uncompiled. `options` are the fields of `TrainOptions`. With `resume` the
+    training continues from the newest whole checkpoint, to the same bits as without the stop (same machine and thread
+    count); the files of a finished run that gets more epochs stay until their successors are complete.
+
+    name: the recipe's name in the table of recipes. dataset: used in place of the recipe's own, such as a part of it;
+    its name must then differ.
+    Raises UserError where the run directory holds another run, the classes have no such selection metric, or a resume
+    has a callback of which it is not known what it remembers; RunError when the loss is not finite, the directory is
+    in use or a worker is missing; Stopped when a signal ended the training after a checkpoint.
+    """
+    options = TrainOptions(run_dir=run_dir, **options)
+    devices = distribution.choose(options.strategy, options.peer_timeout)
+    run = RunFiles(options.run_dir)
+    check_folder(run.path)
+    run.path.mkdir(parents=True, exist_ok=True)
+    with resuming.locked(run.path) if devices.is_chief else contextlib.nullcontext():
+        resuming.check_new(run, options.resume)
+        if devices.is_chief:
+            remove_unfinished(run.path)
+        resume = options.resume and run.recipe_file.exists()
+        if resume:
+            if resuming.is_complete(run, recipe):
+                print(f"{run.path} is already complete: {recipe.epochs} epochs asked for, {len(run.history())} trained")
+                return run
+            check_resumable(callbacks)
+
+        device = execution.configure(recipe, options)
+        devices.connect(recipe.batch_size)
+        dataset = dataset or load_data(recipe, options.data_dir)
+        for note in dataset.notes:
+            print(note)
+        check_selection_metric(recipe.selection_metric, len(dataset.class_names))
+        begun = resume and checkpoints.latest_place(run.checkpoints) > (0, 0)  # its weights come from the checkpoint
+        preprocessing = run.preprocessing() if begun else make_preprocessing(recipe, dataset)
+        network = initial_network(recipe, dataset, preprocessing, devices, transferred=not begun)
+        model = compile_network(network, recipe, dataset, device, devices)
+        execution_record = {
+            "device": device,
+            "deterministic": options.deterministic,
+            "steps_per_execution": model.steps_per_execution,
+            "jit_compile": model.jit_compile,
+            "strategy": options.strategy,
+            "replicas": devices.replicas,
+        }
+        settings = describe_settings(recipe, dataset, preprocessing, name=name, execution=execution_record)
+        planned_epochs = run.recipe().epochs if resume else recipe.epochs
+        if resume:
+            settings = resuming.continued(run, settings)
+        devices.check_agreement(
+            recipe=settings["recipe"], data=settings["dataset"], preprocessing=settings["preprocessing"]
+        )
+        extended = run.model_file.exists()  # its files stay, recipe.json with them, until their successors are there
+        if devices.is_chief and not extended:
+            run.write_settings(settings)
+        if devices.is_chief and dataset.left_out:
+            write_atomically(run.left_out_file, "".join(f"{printable(line)}\n" for line in dataset.left_out))
+        with StopSignals() as signals:
+            fit(model, recipe, dataset, preprocessing, run, options, callbacks, devices, signals, planned_epochs)
+            if devices.is_chief:
+                save_networks(network, model, run)
+                if extended:
+                    run.write_settings(settings)
+                    for file in (run.metrics_file, run.validation_file, run.report_file):
+                        file.unlink(missing_ok=True)  # of the network before
+        if devices.is_chief and signals.received:
+            raise Stopped(f"trained to the end and saved, but not evaluated: {run.path}", signals.received)
+    return run
+
+
+def fit(
+    model: keras.Model,
+    recipe: Recipe,
+    dataset: ImageDataset,
+    preprocessing: Preprocessing,
+    run: RunFiles,
+    options: TrainOptions,
+    callbacks: Sequence[keras.callbacks.Callback],
+    devices,
+    signals: StopSignals,
+    planned_epochs: int,
+) -> None:
+    """Train the compiled `model` epoch by epoch, from where the newest checkpoint of `run` ends.
+
+    `planned_epochs`: those of the recipe before, for a checkpoint that does not say.
+    """
+    steps_per_epoch = math.ceil(dataset.train.num_examples / recipe.batch_size)
+
+    def batches(epoch: int, first_step: int):
+        return dataset.train.batches(
+            recipe.batch_size,
+            shuffle_seed=recipe.seed,
+            epoch=epoch,
+            first_step=first_step,
+            augmentation=make_augmentation(recipe),
+            preprocessing=preprocessing,
+            share=devices.share,
+        )
+
+    decay = LearningRateDecay(make_schedule(recipe), steps_per_epoch)
+    checkpointer = Checkpointer(
+        run.checkpoints,
+        model,
+        callbacks,
+        decay,
+        interval=Interval.parse(options.checkpoint_every),
+        keep=options.keep_checkpoints,
+        steps_per_epoch=steps_per_epoch,
+        writes=devices.is_chief,
+    )
+    epoch_logs = EpochLogs(dataset, preprocessing, recipe.selection_metric)
+    saving = Saving(checkpointer, devices.agreed(signals), epoch_logs)
+    stop_on_non_finite = StopOnNonFinite(steps_per_epoch=steps_per_epoch)
+    progress_bar = ProgressBar(recipe.epochs, steps_per_epoch)
+    shown = [progress_bar] if devices.is_chief else []
+    if devices.is_chief and options.tensorboard:
+        examples = (dataset.validation or dataset.train).batches(VALIDATION_BATCH_SIZE, preprocessing=preprocessing)
+        shown += run_callbacks(
+            run.path / "tensorboard",
+            recipe,
+            batches(0, 0),
+            examples.take(CONFUSION_BATCHES),
+            dataset.class_names,
+            gradients=not devices.distributed,
+        )
+    unfreeze = [transfer.Unfreeze(recipe.frozen_epochs)] if recipe.frozen_epochs else []
+    # `saving` is last: what the others write of a step is there before its checkpoint.
+    all_callbacks = CallbacksOfATraining(
+        [epoch_logs, stop_on_non_finite, decay, *unfreeze, *callbacks, *shown, saving],
+        add_history=True,
+        model=model,
+        epochs=recipe.epochs,
+    )
+    all_callbacks.begin()
+    progress = checkpointer.restore(batches(0, 0).take(1))
+    if progress != Progress():
+        print(f"continues at epoch {progress.epoch + 1}, step {progress.step} of {steps_per_epoch}")
+        _report_jump(recipe, progress.planned_epochs or planned_epochs, progress, steps_per_epoch)
+    progress.planned_epochs = recipe.epochs
+    if devices.distributed:
+        devices.check_agreement(checkpoint=[progress.epoch, progress.step], initial_weights=weights_sha256(model))
+    for callback in (progress_bar, stop_on_non_finite, decay):
+        callback.first_step = progress.step
+    epoch_logs.progress = saving.progress = progress
+    try:
+        while progress.epoch < recipe.epochs and not progress.stopped_early:
+            devices.fit_epoch(model, progress.epoch, batches(progress.epoch, progress.step), all_callbacks)
+            progress.add_epoch(epoch_logs.logs)
+            progress.stopped_early = model.stop_training
+            if devices.is_chief:
+                run.write_history(progress.rows)
+            saving.after_epoch(progress, last=progress.epoch == recipe.epochs or progress.stopped_early)
+    except Stopped:
+        raise
+    except RunError as error:
+        saved = sorted(run.checkpoints.glob("*.npz"))
+        raise RunError(f"{error}\nlast good checkpoint: {saved[-1] if saved else 'none yet'}") from error
+    finally:
+        progress_bar.close()
+    all_callbacks.end()
+
+
+def save_networks(network: keras.Model, model: keras.Model, run: RunFiles) -> None:
+    """Save best.keras, of the best checkpoint if there is one, and model.keras, each whole or as it was before.
+
+    Both are saved from `network`, which is not compiled and has Keras' own layers alone.
+    """
+    last = [variable.numpy() for variable in model.variables]
+    if assign_best(network, run.checkpoints):
+        save_model(network, run.best_file)
+    for variable, value in zip(network.variables, last, strict=True):
+        variable.assign(value)
+    save_model(network, run.model_file)
+
+
+def save_model(model: keras.Model, file: Path) -> None:
+    """Save `model` whole or not at all; raises RunError that names the file."""
+    with written_beside(file) as temporary:
+        model.save(temporary)
+
+
+def _report_jump(recipe: Recipe, planned_epochs: int, progress: Progress, steps_per_epoch: int) -> None:
+    """Print the last and the next learning rate where more (or fewer) epochs have changed the schedule."""
+    before = make_schedule(dataclasses.replace(recipe, epochs=planned_epochs))
+    at = progress.epoch + progress.step / steps_per_epoch
+    old, new = before(at - 1 / steps_per_epoch), make_schedule(recipe)(at)
+    if before(at) != make_schedule(recipe)(at) and progress.epoch < recipe.epochs:
+        print(
+            f"the learning rate jumps from {old:.2g} to {new:.2g}: "
+            f"the {recipe.schedule} schedule was one of {planned_epochs} epochs, and is one of {recipe.epochs} now"
+        )

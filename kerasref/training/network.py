@@ -1,0 +1,54 @@
+"""The network that is trained: its initial weights, its loss, its update rule."""
+
+import keras
+
+from kerasref.build import build_network, make_optimizer
+from kerasref.data import ImageDataset, Preprocessing
+from kerasref.models.initializers import initialize
+from kerasref.recipe import Recipe
+from kerasref.training import execution, transfer
+from kerasref.training.fused import fuse_batch_norm
+from kerasref.training.losses import classification_accuracy, classification_loss
+from kerasref.training.optimizers import add_l2, l2_coefficient
+
+
+def initial_network(
+    recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing, devices, *, transferred: bool
+) -> keras.Model:
+    """Build the recipe's network, uncompiled, with its initial weights; those of `init_from` where `transferred`."""
+    with devices.scope():
+        network = build_network(recipe, preprocessing.output_shape(dataset.image_shape), len(dataset.class_names))
+    network = keras.Model(network.inputs, network.outputs, name=network.name)  # one that knows of no strategy
+    initialize(network, recipe.initializer, recipe.seed)
+    if recipe.init_from and transferred:
+        names, until = dataset.class_names, recipe.init_until
+        print(transfer.initialize_from(network, recipe.init_from, names, until, recipe.freeze))
+    return network
+
+
+def compile_network(network: keras.Model, recipe: Recipe, dataset: ImageDataset, device: str, devices) -> keras.Model:
+    """Return the model that is trained: the layers of `network`, or with fused batch norm layers of its own, compiled.
+
+    Its variables correspond to those of `network`, one by one.
+    """
+    num_logits = network.output_shape[-1]
+    fused = network if devices.distributed else fuse_batch_norm(network)
+    model = keras.Model(fused.inputs, fused.outputs, name=network.name)
+    if coefficient := l2_coefficient(recipe, dataset.train.num_examples):
+        add_l2(model, coefficient)
+    with devices.scope():
+        optimizer = make_optimizer(recipe, fused=not devices.distributed)
+        optimizer.build(model.trainable_variables)
+    model.compile(
+        optimizer=optimizer,
+        loss=classification_loss(num_logits, recipe.label_smoothing),
+        metrics=[classification_accuracy(num_logits)],
+        jit_compile=False if devices.distributed else execution.choose_jit_compile(recipe, device),
+        steps_per_execution=1 if devices.distributed else execution.choose_steps_per_execution(recipe, model),
+    )
+    if not model.optimizer.built:  # float16's loss scaling, which compile puts around it; a checkpoint holds its scale
+        with devices.scope():
+            model.optimizer.build(model.trainable_variables)
+    if recipe.freeze:
+        transfer.freeze(model, recipe.freeze)
+    return model

@@ -1,0 +1,107 @@
+"""What a run directory must be for a training to begin or to go on in it."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from kerasref.atomic import Busy, exclusive
+from kerasref.data.content import content_difference
+from kerasref.errors import RunError, UserError
+from kerasref.recipe import Recipe
+from kerasref.runs import RunFiles
+from kerasref.training import checkpoints
+
+_RECORDED = ("execution", "versions", "commit", "hardware", "command")  # of recipe.json, for each part of a training
+_SAME_FOLDER = ("name", "path", "content")  # of an image folder, which may have moved
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run directory; the system frees it with the process, however that one ends.
+
+    Raises RunError that names the process which trains here.
+    """
+    owner = folder / ".lock.owner"
+    try:
+        with exclusive(folder / ".lock"):
+            try:
+                owner.write_text(str(os.getpid()))
+                yield
+            finally:
+                owner.unlink(missing_ok=True)
+    except Busy:
+        pid = owner.read_text()[:20] if owner.is_file() else "unknown"
+        raise RunError(f"{folder} is in use by process {pid}; wait for it, or choose another --run-dir") from None
+
+
+def check_new(run: RunFiles, resume: bool) -> None:
+    """Raise UserError where the directory holds a run and `resume` is not asked for, or checkpoints of nobody."""
+    if run.recipe_file.exists() and not resume:
+        raise UserError(f"{run.path} holds a run already; continue it with --resume, or choose another --run-dir")
+    if not run.recipe_file.exists() and checkpoints.latest_place(run.checkpoints) > (0, 0):
+        raise UserError(f"{run.path} has checkpoints, but no recipe.json that says of what; choose another --run-dir")
+
+
+def is_complete(run: RunFiles, recipe: Recipe) -> bool:
+    """Tell whether the trained network is there and of at least the epochs asked for.
+
+    Raises UserError where the run is another recipe's, or has trained more epochs than are asked for without having
+    come to its end.
+    """
+    before, moved = run.recipe(), "content" in run.settings()["dataset"]
+    for field in before.__dataclass_fields__:
+        if field != "epochs" and not (field == "dataset" and moved):  # its content is compared once it is read
+            _expect_same(run, field, getattr(before, field), getattr(recipe, field))
+    if run.model_file.exists() and recipe.epochs <= before.epochs:
+        return True
+    epoch, step = checkpoints.latest_place(run.checkpoints)
+    if (epoch, step) > (recipe.epochs, 0):
+        raise UserError(
+            f"{run.path} has trained {epoch} epochs and {step} steps already, more than the {recipe.epochs} epochs "
+            f"asked for, and was not finished; resume with --epochs {max(before.epochs, epoch + bool(step))}"
+        )
+    return False
+
+
+def continued(run: RunFiles, settings: dict) -> dict:
+    """Return `settings` with the record of how the run was trained before, under "previous".
+
+    Prints what is different now and leads to other bits. Raises UserError where the data are not those that the run
+    began with.
+    """
+    before = run.settings()
+    old, new = before["dataset"], settings["dataset"]
+    is_folder = bool(old.get("content") and new.get("content"))
+    if is_folder and (difference := content_difference(old["content"], new["content"])):
+        raise UserError(
+            f"{new['name']} is not the folder that {run.path} was trained on: {difference}; "
+            "bring it back to what it was, or choose another --run-dir"
+        )
+    for field, value in old.items():
+        if not (is_folder and field in _SAME_FOLDER):
+            _expect_same(run, f"dataset's {field}", value, new.get(field))
+    for part in ("execution", "versions"):
+        for field, value in before.get(part, {}).items():
+            if value != settings[part].get(field):
+                now = settings[part].get(field)
+                print(
+                    f"began with {field} {value}, continues with {now}: the bits may differ from those of one training"
+                )
+    record = _record(before)
+    previous = before.get("previous", [])
+    if record != _record(settings) and record not in previous:
+        previous = [*previous, record]
+    return {**settings, "previous": previous} if previous else settings
+
+
+def _record(settings: dict) -> dict:
+    return {"epochs": settings["recipe"]["epochs"], **{key: settings.get(key) for key in _RECORDED}}
+
+
+def _expect_same(run: RunFiles, field: str, old, new) -> None:
+    if old != new:
+        raise UserError(
+            f"{run.path} was trained with {field} {old!r}, found {new!r}; resume with the same, "
+            "or choose another --run-dir"
+        )
