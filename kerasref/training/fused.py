@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 
+@keras.saving.register_keras_serializable("kerasref")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Batch norm over the channels of float32 image maps [n, H, W, C] that runs as one operation in training.
 

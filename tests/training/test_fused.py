@@ -131,7 +131,7 @@ def test_one_operation_does_the_work():
 def test_a_network_that_is_fused_keeps_its_values():
     """Dropout's random state too."""
     keras.utils.set_random_seed(3)
-    model = build_model("fashion_cnn", (12, 12, 1), 4)
+    model = build_model("fashion_cnn", (12, 12, 1), 4, dropout=0.3)
     fused = fuse_batch_norm(model)
     assert [v.path for v in fused.weights] == [v.path for v in model.weights]
     assert len(fused.variables) > len(fused.weights)

@@ -17,8 +17,8 @@ from kerasref.training import LearningRateDecay, constant, cosine, exponential, 
         (step(1.0, (2, 4), 0.1), {0: 1, 1.99: 1, 2: 0.1, 3.5: 0.1, 4: 0.01, 9: 0.01}),
         (exponential(1.0, 0.5), {0: 1, 0.5: 1, 1: 0.5, 3: 0.125}),
         (cosine(2.0, 10), {0: 2, 5: 1, 10: 0, 12: 0}),
-        (warmup(cosine(2.0, 10), 2), {0: 0, 1: 1, 2: 2, 7: 1, 12: 0}),
-        (warmup(inverse_time(0.2, 1.0), 1), {0.5: 0.1, 1: 0.2, 2: 0.1}),
+        (warmup(cosine(2.0, 10), 2), {0: 0.02, 1: 1.01, 2: 2, 7: 1, 12: 0}),  # from a hundredth of 2
+        (warmup(inverse_time(0.2, 1.0), 1, start_factor=0), {0.5: 0.1, 1: 0.2, 2: 0.1}),
     ],
 )
 def test_values(schedule, expected):
@@ -32,8 +32,8 @@ def test_recipe_schedules_peak_at_the_recipes_rate_after_warm_up(name):
     schedule = make_schedule(recipe)
     rates = [schedule(epoch) for epoch in np.linspace(0, 10, 101)]
     assert max(rates) == pytest.approx(0.3)
-    assert schedule(0) == 0
-    assert schedule(1) == pytest.approx(0.15)
+    assert schedule(0) == pytest.approx(0.003)  # the first step learns already
+    assert schedule(1) == pytest.approx(0.1515)
     assert schedule(2) == pytest.approx(0.3)
 
 
@@ -45,14 +45,76 @@ def test_the_callback_stands_alone_in_anyones_fit():
     np.testing.assert_allclose(history.history["learning_rate"], [0.01, 0.005, 0.01 / 3], rtol=1e-6)
 
 
-def test_the_callback_counts_steps_and_not_updates():
-    x, y, rates = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32"), []
-    for accumulated in (None, 2):
-        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-        model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=accumulated), "mse")
-        callback = LearningRateDecay(inverse_time(0.01, 1.0))
-        rates.append(model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=[callback]).history["learning_rate"])
-    np.testing.assert_allclose(*rates)
+def moved(fit_options, schedule, steps_per_execution=1, optimizer=None, callbacks=(), fits=1, **compile_options):
+    """How far each `fit` of 20 steps an epoch moves a weight whose gradient is always -1: the sum of the rates."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    model.compile(
+        optimizer or keras.optimizers.SGD(1.0),
+        lambda labels, outputs: -outputs,
+        steps_per_execution=steps_per_execution,
+        **compile_options,
+    )
+    x, y, positions = np.ones((20, 1), "float32"), np.zeros((20, 1), "float32"), [0.0]
+    for _ in range(fits):
+        decay = [LearningRateDecay(schedule)] if schedule else []
+        history = model.fit(x, y, batch_size=1, verbose=0, callbacks=[*decay, *callbacks], **fit_options)
+        positions.append(float(model.layers[0].kernel.numpy()[0, 0]))
+    return np.diff(positions), history.history.get("learning_rate")
+
+
+# An irregular rate, of which no sum over other steps is the same.
+def rates(epoch):
+    return 0.1 + 0.05 * np.sin(7 * epoch)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("steps_per_execution", [1, 3, 100])
+def test_the_rate_is_right_at_every_step(steps_per_execution, jit_compile):
+    """Of two fits alike, the second begins the schedule again."""
+    found, logged = moved({"epochs": 2}, rates, steps_per_execution, fits=2, jit_compile=jit_compile)
+    expected = sum(rates(step / 20) for step in range(40))
+    np.testing.assert_allclose(found, [expected, expected], rtol=1e-5)
+    np.testing.assert_allclose(logged, [rates(19 / 20), rates(39 / 20)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 100])
+def test_a_cosine_ends_near_0_within_one_epoch_and_initial_epoch_counts(steps_per_execution):
+    found, (last,) = moved({"epochs": 1}, cosine(0.1, 1), steps_per_execution)
+    assert last == pytest.approx(0.05 * (1 + np.cos(np.pi * 19 / 20)), rel=1e-5)  # 6e-4
+    found, _ = moved({"epochs": 6, "initial_epoch": 5}, cosine(0.1, 10), steps_per_execution)
+    expected = sum(0.05 * (1 + np.cos(np.pi * (5 + step / 20) / 10)) for step in range(20))
+    np.testing.assert_allclose(found, [expected], rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 7])
+def test_accumulated_gradients_and_a_loss_scale(steps_per_execution):
+    optimizer = keras.optimizers.SGD(1.0, gradient_accumulation_steps=2)  # an update every second step, of the mean
+    found, _ = moved({"epochs": 2}, rates, steps_per_execution, optimizer)
+    np.testing.assert_allclose(found, [sum(rates(step / 20) for step in range(1, 40, 2))], rtol=1e-5)
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0), initial_scale=8.0)
+    found, _ = moved({"epochs": 1}, rates, steps_per_execution, optimizer)
+    np.testing.assert_allclose(found, [sum(rates(step / 20) for step in range(20))], rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 100])
+def test_reduce_on_plateau_scales_the_rest_of_the_schedule(steps_per_execution):
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", mode="max", patience=1, factor=0.5)  # the loss falls: at 2, 3
+    found, logged = moved({"epochs": 4}, rates, steps_per_execution, callbacks=[plateau])
+    scales = [1, 1, 0.5, 0.25]
+    expected = sum(scale * rates(epoch + step / 20) for epoch, scale in enumerate(scales) for step in range(20))
+    np.testing.assert_allclose(found, [expected], rtol=1e-5)
+    np.testing.assert_allclose(logged, [s * rates(e + 19 / 20) for e, s in enumerate(scales)], rtol=1e-5)
+
+
+def test_a_warm_up_is_pytorchs_linear_lr():
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4)
+    linear = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=30)
+    schedule = warmup(constant(0.4), 1.5)
+    for step_number in range(40):  # 20 an epoch
+        assert schedule(step_number / 20) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        linear.step()
 
 
 def test_a_data_set_of_unknown_length_is_said():
