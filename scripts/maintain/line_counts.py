@@ -12,8 +12,7 @@ PATH = {  # chapter: files below kerasref/, in reading order
     "Recipes": "recipe.py recipes.py",
     "Recipe to objects": "build.py",
     "Data": "data/dataset.py data/augmentation.py data/preprocessing.py",
-    "Training": "training/loop.py training/callbacks.py training/optimizers.py training/schedules.py "
-    "training/losses.py",
+    "Training": "training/fit.py training/callbacks.py training/optimizers.py training/schedules.py training/losses.py",
     "Evaluation": "evaluation/evaluate.py evaluation/metrics.py evaluation/plots.py evaluation/report.py",
     "Run directory": "runs.py",
     "One export": "export/servable.py export/exporting.py",
