@@ -126,7 +126,7 @@ def test_results_with_a_setting_that_no_run_finished_replace_none(tmp_path, monk
     with pytest.raises(RunError, match=r"optimizer=adam has no finished run: loss is nan|no run was started"):
         keep_results(experiment, new, 1.0)
     assert experiment.results.read_text() == "measured" and not experiment.results.with_suffix(".json").exists()
-    add_rows(new, ROWS[:4], anew=True)
+    add_rows(new, ROWS[:4], overwrite=True)
     keep_results(experiment, new, 1.0)
     assert experiment.results.read_text() == new.read_text()
 

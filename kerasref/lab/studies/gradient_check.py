@@ -12,17 +12,17 @@ from kerasref.notes.gradient_checking import difference_ratio
 from kerasref.training.losses import classification_loss
 
 EPSILON = 1e-5
-RIGHT, WRONG = 1e-7, 1e-3  # the notes' two figures
-RETRIES = 3  # each with a tenth of ε
-ROUNDING = 100 * np.finfo(np.float64).eps  # of the cost, relative: what a forward pass in float64 leaves
+RIGHT, WRONG = 1e-7, 1e-3  # the notes' two thresholds
+RETRIES = 3  # each with a tenth of the previous ε
+ROUNDING = 100 * np.finfo(np.float64).eps  # relative error of the cost, of a forward pass in float64
 
 
 @dataclass(frozen=True)
 class LayerCheck:
-    """One layer: its weights, how many of them were checked, the notes' ratio over these, the verdict.
+    """One layer: number of weights, number of checked ones, the notes' ratio over these, verdict.
 
     verdict: "right"; "zero" (the gradient is 0 up to rounding: a bias before batch norm, a dead unit); "rounding" (the
-    difference is what rounding makes: the gradient is too small to say more); "doubtful" (ratio above 1e-7, up to 1e-3:
+    difference is within rounding: the gradient is too small to tell); "doubtful" (ratio above 1e-7, up to 1e-3:
     a kink of ReLU or max-pooling, or a gradient a little wrong); "wrong".
     """
 
@@ -38,16 +38,15 @@ def check_gradients(
 ) -> list[LayerCheck]:
     """Compares dJ/dθ of `model` in training with (J(θ + ε) − J(θ − ε)) / 2ε, in float64, layer by layer.
 
-    A copy in float64 is checked, batch norm with the statistics of the batch; the model is left alone. Of a layer with
-    more trainable weights `weights_per_layer` are drawn. A weight that disagrees is tried again with smaller ε: a kink
-    of ReLU or max-pooling between θ − ε and θ + ε goes away so, a wrong gradient does not. At θ itself, as where batch
-    norm sees one value and puts out β = 0, the slopes of the two sides differ, and what is no steeper than one and no
-    flatter than the other is right.
+    A copy in float64 is checked, batch norm with the statistics of the batch; the model is not changed. Of a layer with
+    more trainable weights `weights_per_layer` are drawn. A weight that disagrees is checked again with smaller ε: this
+    excludes a kink of ReLU or max-pooling between θ − ε and θ + ε. At a kink at θ itself, such as batch norm of a single
+    value with output β = 0, the one-sided slopes differ, and any gradient between them is right.
 
-    model: functional or sequential. inputs: [n, …]. labels: what `loss` takes; by default integers [n] for the
-    cross-entropy over its logits. loss: a function of (labels, outputs) or a keras.losses.Loss.
-    Raises UserError for a model that is random in training, as one with active dropout is, unless `without_dropout`
-    switches that off; and for a layer that cannot be had in float64.
+    model: functional or sequential. inputs: [n, …]. labels: those of `loss`; by default integers [n] for
+    cross-entropy on logits. loss: a function of (labels, outputs) or a keras.losses.Loss.
+    Raises UserError for a model that is random in training, such as one with active dropout, unless `without_dropout`
+    disables it; and for a layer that does not support float64.
     """
     inputs, labels = np.asarray(inputs), np.asarray(labels)
     with _float64():
@@ -78,7 +77,7 @@ def check_gradients(
 
 
 def _check_layer(name, pairs, cost, most, rounding, rng) -> LayerCheck:
-    """pairs: (variable, gradient) of every weight array of the layer; rounding: how inexact the cost is."""
+    """Checks a layer; pairs: (variable, gradient) of each of its weights; rounding: absolute error of the cost."""
     ends = np.cumsum([gradient.size for _, gradient in pairs])
     drawn = np.sort(rng.choice(ends[-1], min(most, ends[-1]), replace=False))
     numeric, backpropagated = [], []
@@ -101,32 +100,33 @@ def _check_layer(name, pairs, cost, most, rounding, rng) -> LayerCheck:
 
 
 def _difference(cost, variable, index, expected, rounding) -> float:
-    """(J(θ + ε) − J(θ − ε)) / 2ε for one weight, with the ε, of up to four, that comes nearest to `expected`."""
+    """Returns (J(θ + ε) − J(θ − ε)) / 2ε for one weight, of up to four ε the one closest to `expected`."""
     theta = variable[index].numpy()
 
     def at(value):
         variable.scatter_nd_update([index], [value])
         return float(cost())
 
-    found = []
+    differences = []
     for epsilon in EPSILON * 10.0 ** -np.arange(1 + RETRIES):
-        found.append((at(theta + epsilon) - at(theta - epsilon)) / (2 * epsilon))
-        if abs(found[-1] - expected) <= max(RIGHT * (abs(found[-1]) + abs(expected)), rounding / epsilon):
+        differences.append((at(theta + epsilon) - at(theta - epsilon)) / (2 * epsilon))
+        difference = differences[-1]
+        if abs(difference - expected) <= max(RIGHT * (abs(difference) + abs(expected)), rounding / epsilon):
             break
     else:
-        here, epsilon = at(theta), EPSILON / 100  # so small that what is smooth has one slope
+        here, epsilon = at(theta), EPSILON / 100  # so small that a smooth cost has one slope
         noise = rounding / epsilon
         low, high = sorted([(at(theta + epsilon) - here) / epsilon, (here - at(theta - epsilon)) / epsilon])
         steepest = max(-low, high)
         slack = noise + RIGHT * steepest
         if high - low > max(100 * noise, 0.01 * steepest) and low - slack <= expected <= high + slack:
-            found.append(expected)
+            differences.append(expected)
     at(theta)
-    return min(found, key=lambda difference: abs(difference - expected))
+    return min(differences, key=lambda difference: abs(difference - expected))
 
 
 def _copy(model, without_dropout):
-    """The model with its weights in float64; its dropout rates 0 if so asked."""
+    """Copies the model in float64; with `without_dropout` its dropout rates are 0."""
 
     def copy(layer):
         config = layer.get_config() | {"dtype": "float64"}

@@ -1,4 +1,4 @@
-"""A table that follows the runs: redrawn in place in a terminal and in a notebook, a plain line a row elsewhere."""
+"""A live table of runs: redrawn in place in a terminal and in a notebook, plain lines elsewhere."""
 
 import atexit
 
@@ -8,12 +8,12 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-FIGURES = ("run", "epoch", "loss", "accuracy", "epoch duration", "run duration", "val_loss", "val_accuracy", "reason")
-LAST_REASONS = 3  # of runs that failed
+METRICS = ("run", "epoch", "loss", "accuracy", "epoch duration", "run duration", "val_loss", "val_accuracy", "reason")
+LAST_REASONS = 3  # shown of runs that failed
 
 
 class LiveTable:
-    """Shows what `update` is given until `close`; the last table stays. What is printed meanwhile goes above it."""
+    """Shows the rows of `update` until `close`; the last table stays. Other output is printed above it."""
 
     def __init__(self, console: Console | None = None):
         self.console = console or Console()
@@ -28,7 +28,7 @@ class LiveTable:
             if not self.live:
                 self.live = Live(console=self.console, auto_refresh=False)
                 self.live.start()
-                atexit.register(self.close)  # gives the cursor back
+                atexit.register(self.close)  # restores the cursor
             self.live.update(make_table(rows, title, limit=max(3, self.console.height - 8)), refresh=True)
         else:
             for row in rows:
@@ -52,9 +52,9 @@ class LiveTable:
 
 
 def make_table(rows: list[dict], title: str = "", limit: int | None = None) -> Table:
-    """The rows, of more than `limit` the last; columns that are the same in all are said once, below."""
+    """Makes a table of the last `limit` rows; columns with one value in all rows are listed once, below."""
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if _is_shown(name, rows)]
-    common = [name for name in columns if name not in FIGURES and len({_cell(row.get(name)) for row in rows}) == 1]
+    common = [name for name in columns if name not in METRICS and len({_cell(row.get(name)) for row in rows}) == 1]
     common = common if len(rows) > 1 else []
     hidden = max(0, len(rows) - limit) if limit else 0
     notes = [f"{hidden} rows above these"] if hidden else []
@@ -63,7 +63,7 @@ def make_table(rows: list[dict], title: str = "", limit: int | None = None) -> T
     caption = escape("\n".join(["  ".join(notes), *reasons[-LAST_REASONS:]]).strip())
     table = Table(title=title, caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     columns = [name for name in columns if name not in (*common, "reason")]
-    for name in columns:  # a heading may be broken, a number may not
+    for name in columns:  # headings may wrap, numbers may not
         heading = name.replace(" ", "\n").replace("_", "_\n")
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows[hidden:]:
@@ -72,7 +72,7 @@ def make_table(rows: list[dict], title: str = "", limit: int | None = None) -> T
 
 
 def _is_shown(name: str, rows: list[dict]) -> bool:
-    """The run directory is in the files; here it would only be wide."""
+    """Whether a column is shown; run directories are too wide."""
     return name != "run directory" and any(row.get(name) is not None for row in rows)
 
 

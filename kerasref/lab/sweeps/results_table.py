@@ -1,7 +1,7 @@
-"""results.csv and results.json: a row an epoch and a run, written by many processes at once, whole after every row.
+"""results.csv and results.json: a row for each epoch of each run, written by many processes, complete at any time.
 
-The CSV file is the record and JSON its copy. Every change reads the record, sets aside what is torn, and writes both
-files anew, under a lock: an append after a torn line would join two rows into one.
+The CSV file is the record, JSON its copy. Every change reads the record, sets torn lines aside, and rewrites both files
+under a lock: an append after a torn line would join two rows into one.
 """
 
 import csv
@@ -16,34 +16,33 @@ from filelock import FileLock
 
 from kerasref.atomic import write_atomically
 
-KEY = ("run", "epoch")  # a row with the same ones replaces the earlier: the epoch was trained again after a stop
+KEY = ("run", "epoch")  # a row with the same key replaces the earlier: the epoch was trained again after a stop
 
 
 METRICS = ("loss", "accuracy", "epoch duration", "run duration")  # named and ordered as in the notes
 
 
-def make_row(*, number, params: dict, seed, run_dir, epoch=None, reason=None, **figures) -> dict:
-    """The notes' columns and what is added to them. `epoch` counts from 1; None in the row of a run that failed.
+def make_row(*, number, params: dict, seed, run_dir, epoch=None, reason=None, **metrics) -> dict:
+    """Makes a row with the notes' columns and our own. `epoch` counts from 1; None in the row of a run that failed.
 
-    Without a `seed` that of `params` stands, where they have one.
+    `seed` is that of `params` by default.
     """
     return {
         "run": number,
         "epoch": epoch,
-        **{name: figures.get(name) for name in METRICS},
+        **{name: metrics.get(name) for name in METRICS},
         **params,
-        **{name: figures.get(name) for name in ("val_loss", "val_accuracy")},
+        **{name: metrics.get(name) for name in ("val_loss", "val_accuracy")},
         "seed": params.get("seed") if seed is None else seed,
         "run directory": run_dir,
         "reason": reason,
     }
 
 
-def add_rows(file: Path, rows: Iterable[dict], anew: bool = False) -> list[str]:
-    """Adds to `file` (CSV) and its neighbour of the same name in JSON; returns a line for each torn row set aside.
+def add_rows(file: Path, rows: Iterable[dict], overwrite: bool = False) -> list[str]:
+    """Adds rows to `file` (CSV) and its JSON copy; returns a message for each torn line.
 
-    anew: these rows take the place of all that are there.
-    What is torn goes, as it is, to the end of `file`.torn. Raises OSError.
+    Torn lines are moved to the end of `file`.torn. overwrite: replaces all existing rows. Raises OSError.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock"), poll_interval=0.01):
@@ -51,15 +50,15 @@ def add_rows(file: Path, rows: Iterable[dict], anew: bool = False) -> list[str]:
         if torn:
             with open(file.with_name(f"{file.name}.torn"), "ab") as aside:
                 aside.writelines(line + b"\n" for _, line in torn)
-        table = {tuple(row.get(name) for name in KEY): row for row in (*(() if anew else whole), *rows)}
+        table = {tuple(row.get(name) for name in KEY): row for row in (*(() if overwrite else whole), *rows)}
         if table:
             write_table(file, list(table.values()))
     name = f"{file.name}.torn"
-    return [f"{file}, line {number} is torn: set aside in {name}, the other rows are kept" for number, _ in torn]
+    return [f"{file}, line {number} is torn: moved to {name}, the other rows are kept" for number, _ in torn]
 
 
 def write_table(file: Path, rows: list[dict]) -> None:
-    """CSV at `file` and JSON beside it, each whole or as before; the columns are those of all rows."""
+    """Writes CSV to `file` and JSON next to it, each atomically; the columns are those of all rows."""
     rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
@@ -72,9 +71,9 @@ def write_table(file: Path, rows: list[dict]) -> None:
 
 
 def read_rows(file: Path) -> tuple[list[dict], list[tuple[int, bytes]]]:
-    """The whole rows, numbers as numbers, empty cells as None; and (line number, bytes) of what is none.
+    """Returns complete rows, with numbers and None for empty cells, and (line number, bytes) of torn lines.
 
-    A row is whole if its line ends and has a cell for every column. No row without a whole header. No file: no rows.
+    A row is complete if its line ends and has a cell for every column. Without a complete header there are no rows.
     """
     try:
         *lines, rest = file.read_bytes().split(b"\n")
@@ -105,9 +104,9 @@ def _cell(value) -> str:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-@functools.lru_cache(maxsize=100_000)  # the rows are read again for every row that is added
+@functools.lru_cache(maxsize=100_000)  # rows are read again for every row added
 def _value(cell: str):
-    """What `_cell` wrote. A text that looks like a number comes back as that number."""
+    """Reads what `_cell` wrote; a text that looks like a number becomes that number."""
     try:
         return json.loads(cell, parse_constant=str) if cell else None
     except (ValueError, RecursionError):
@@ -115,7 +114,7 @@ def _value(cell: str):
 
 
 def _plain(value):
-    """What a line of CSV and strict JSON can hold: numbers of NumPy as Python's, nan and inf as text."""
+    """Converts to what a CSV line and strict JSON can hold: NumPy's numbers to Python's, nan and inf to text."""
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, (list, tuple)):

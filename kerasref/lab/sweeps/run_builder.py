@@ -1,4 +1,4 @@
-"""The notes' RunBuilder: lists of hyperparameters in, every combination out (Run Builder/Manager)."""
+"""The notes' RunBuilder: every combination of lists of hyperparameters (Run Builder/Manager)."""
 
 import dataclasses
 import itertools
@@ -18,10 +18,10 @@ class RunBuilder:
 
     @staticmethod
     def get_runs(params: Mapping[str, Iterable]) -> list[tuple]:
-        """Named tuples of the Cartesian product, the last name changing fastest: `Run(lr=0.01, batch_size=1000)`.
+        """Returns the Cartesian product as named tuples, the last name changing fastest: `Run(lr=0.01, batch_size=10)`.
 
-        Any names will do, for a `fit` of one's own; a sweep's are recipe fields (`field_name`). Raises UserError for
-        one that is no identifier, and for what is not a list or empty.
+        Names are arbitrary, for your own `fit`; those of a sweep are recipe fields. Raises UserError for a name that
+        is no identifier, and for values that are no list or empty.
         """
         lists = {name: _checked_list(name, values) for name, values in params.items()}
         Run = namedtuple("Run", lists)
@@ -29,7 +29,7 @@ class RunBuilder:
 
 
 def field_name(name: str) -> str:
-    """The recipe field of that name, or of the notes' name for it; raises UserError for any other."""
+    """Returns the recipe field of that name or short name; raises UserError for any other."""
     _check_identifier(name)
     field = SHORT_NAMES.get(name, name)
     if field not in FIELDS:
@@ -38,7 +38,7 @@ def field_name(name: str) -> str:
 
 
 def _check_identifier(name: str) -> None:
-    # What a field of a named tuple can be called.
+    # The rules for fields of a named tuple.
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise UserError(f"{name!r} is no identifier; expected the name of a hyperparameter, such as learning_rate")
 

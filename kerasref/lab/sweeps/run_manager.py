@@ -1,4 +1,4 @@
-"""The notes' RunManager as a Keras callback: a row an epoch and a run, shown live, saved after every epoch."""
+"""The notes' RunManager as a Keras callback: a row for each epoch of each run, shown live, saved after every epoch."""
 
 import time
 from pathlib import Path
@@ -21,11 +21,11 @@ class RunManager(keras.callbacks.Callback):
             model = …
             model.fit(…, callbacks=[manager])
 
-    `results`: name of a CSV and a JSON file that every epoch is written to. They begin anew with the first row, as with
-    the notes' `save`; but where runs are given their `number`, rows are added, by many processes if need be. None keeps
-    the rows in `run_data` alone, for `save`. `show`: the table in the terminal or the notebook.
+    `results`: name of a CSV and a JSON file that every epoch is written to. The first row overwrites them, as the
+    notes' `save` does; with a `number` for each run rows are added, also by many processes. None keeps the rows in
+    `run_data` only, for `save`. `show`: show the table in the terminal or the notebook.
     Loss and accuracy are Keras' means over examples. The notes multiply each batch's mean by `loader.batch_size`, also
-    the last one's, which may be smaller; the sum is too large by what is missing there.
+    that of the last, smaller batch, so that their sum is too large.
     """
 
     def __init__(self, results: str | Path | None = None, show: bool = True):
@@ -34,17 +34,17 @@ class RunManager(keras.callbacks.Callback):
         self.table = LiveTable() if show else None
         self.run_data: list[dict] = []
         self.run_count = 0
-        self.anew = True
+        self.overwrite = True
 
     def begin_run(self, run: tuple = (), *, number: int | None = None, seed: int | None = None, run_dir=None) -> None:
-        """Of the `Run` of a RunBuilder, or any mapping of hyperparameters; `number` counts from 1 by itself.
+        """Begins a run with the `Run` of a RunBuilder, or any mapping of hyperparameters; `number` counts from 1.
 
         Raises UserError for a hyperparameter with the name of a column.
         """
         params = run._asdict() if hasattr(run, "_asdict") else dict(run)
         for name in params.keys() & RESERVED:
             raise UserError(f"hyperparameter {name!r}: a column of the results has that name; choose another")
-        self.anew = self.anew and number is None
+        self.overwrite = self.overwrite and number is None
         self.run_count = number or self.run_count + 1
         self.columns = {"params": params, "seed": seed, "run_dir": run_dir and str(run_dir)}
         self.run_duration = 0.0
@@ -59,9 +59,9 @@ class RunManager(keras.callbacks.Callback):
         self.epoch_start_time = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        logs = logs or {}  # `train` says what an epoch took, a stop in its middle included
+        logs = logs or {}  # `train` logs the duration, also of an epoch that was interrupted
         epoch_duration = logs.get("duration", time.monotonic() - self.epoch_start_time)
-        self.run_duration += epoch_duration  # a sum: a run that was stopped and gone on with keeps its time
+        self.run_duration += epoch_duration  # a sum: a resumed run keeps its time
         row = make_row(
             number=self.run_count,
             epoch=epoch + 1,
@@ -70,9 +70,9 @@ class RunManager(keras.callbacks.Callback):
             **self.columns,
         )
         self.run_data.append(row)
-        for line in add_rows(self.results, [row], self.anew) if self.results else ():
+        for line in add_rows(self.results, [row], self.overwrite) if self.results else ():
             print(line)
-        self.anew = False
+        self.overwrite = False
         if self.table:
             self.table.update(self.run_data)
 

@@ -1,4 +1,4 @@
-"""What a sweep varies, as words: `learning_rate=0.01,0.001`, `learning_rate=log:1e-4..1e-1`, `units=int:16..256`."""
+"""The search space as words: `learning_rate=0.01,0.001`, `learning_rate=log:1e-4..1e-1`, `units=int:16..256`."""
 
 import math
 import re
@@ -14,15 +14,15 @@ from kerasref.lab.sweeps.run_builder import field_name
 from kerasref.recipe import Recipe
 
 RANGE = re.compile(r"(?:(?P<scale>log|int|linear):)?(?P<low>[^:]+?)\.\.(?P<high>[^:]+)")
-REFINED_SHARE = 0.25  # of a range that is left around the best, on the range's own scale
+REFINED_SHARE = 0.25  # of a range, around the best value, on the range's own scale
 TYPES = typing.get_type_hints(Recipe)
 
 
 def parse_space(words: Iterable[str]) -> dict[str, BaseDistribution]:
-    """Recipe fields and what each may be: `FIELD=VALUE,VALUE…` or `FIELD=[log:|int:|linear:]LOW..HIGH`.
+    """Parses `FIELD=VALUE,VALUE…` and `FIELD=[log:|int:|linear:]LOW..HIGH` to distributions by recipe field.
 
     The values of a tuple are joined by `+` (units=128+64,64); a range gives it one number. Without a scale a range is
-    linear, and whole numbers where the field has them. Raises UserError for a word that is none of this.
+    linear, of whole numbers if the field has them. Raises UserError for other words.
     """
     space = {}
     for word in words:
@@ -34,9 +34,9 @@ def parse_space(words: Iterable[str]) -> dict[str, BaseDistribution]:
             raise UserError(f"{field} is given twice; give all of its values at once: {field}=A,B")
         if field == "seed":
             raise UserError("seed is no hyperparameter to choose; --seeds N trains every setting N times")
-        found = RANGE.fullmatch(text)
-        if found and _number_type(field):
-            space[field] = _range(field, **found.groupdict())
+        match = RANGE.fullmatch(text)
+        if match and _number_type(field):
+            space[field] = _range(field, **match.groupdict())
         else:
             values = dict.fromkeys(parse_value(field, value) for value in text.split(","))  # each once
             space[field] = CategoricalDistribution([_choice(value) for value in values])
@@ -44,7 +44,7 @@ def parse_space(words: Iterable[str]) -> dict[str, BaseDistribution]:
 
 
 def parse_value(field: str, text: str):
-    """One value of a recipe field, as its type has it; raises UserError that says what is expected."""
+    """Converts one value to the recipe field's type; raises UserError with what is expected."""
     for kind in _kinds(field):
         try:
             return _convert(kind, text.strip())
@@ -54,12 +54,12 @@ def parse_value(field: str, text: str):
 
 
 def _choice(value):
-    """Optuna keeps single values only: a tuple as a text."""
+    """Converts a tuple to text, since Optuna stores single values only."""
     return "+".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def field_value(field: str, choice):
-    """What the recipe gets for what Optuna chose."""
+    """Converts Optuna's choice to the value of the recipe field."""
     return parse_value(field, str(choice)) if _is_tuple(field) and choice is not None else choice
 
 
@@ -71,14 +71,14 @@ def suggest(trial: Trial, name: str, distribution: BaseDistribution):
 
 
 def edges(distribution: BaseDistribution) -> tuple:
-    """The values by which to see whether a recipe takes what may come."""
+    """Returns the values to check a recipe with: the choices, or both ends of a range."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     return (distribution.low, distribution.high)
 
 
 def narrowed(distribution: BaseDistribution, best) -> BaseDistribution:
-    """A quarter of the range, around the best value and within the old range; choices stay all open."""
+    """Narrows a range to a quarter around the best value, within the old range; choices are kept."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution
     scale, back = (math.log, math.exp) if distribution.log else (float, float)
@@ -97,9 +97,9 @@ def _range(field: str, scale: str | None, low: str, high: str) -> BaseDistributi
     except ValueError:
         raise UserError(f"{field}={low}..{high}: expected two numbers, such as log:1e-4..1e-1") from None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UserError(f"{field}={low:g}..{high:g}: expected the lower end first")
+        raise UserError(f"{field}={low:g}..{high:g}: expected the lower bound first")
     if scale == "log" and low <= 0:
-        raise UserError(f"{field}=log:{low:g}..{high:g}: a logarithmic range begins above 0")
+        raise UserError(f"{field}=log:{low:g}..{high:g}: a logarithmic range starts above 0")
     if whole and not (low.is_integer() and high.is_integer()):
         raise UserError(f"{field}={low:g}..{high:g}: expected whole numbers")
     if whole:
@@ -110,7 +110,7 @@ def _range(field: str, scale: str | None, low: str, high: str) -> BaseDistributi
 def _kinds(field: str) -> tuple:
     hint = TYPES[field]  # Literal[…] | None is a typing.Union, int | None a types.UnionType
     kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    return tuple(sorted(kinds, key=lambda kind: kind is not types.NoneType))  # none before any text
+    return tuple(sorted(kinds, key=lambda kind: kind is not types.NoneType))  # "none" is tried before text
 
 
 def _is_tuple(field: str) -> bool:
@@ -118,7 +118,7 @@ def _is_tuple(field: str) -> bool:
 
 
 def _number_type(field: str) -> type | None:
-    """int where the field holds whole numbers, alone or in a tuple, float where it holds others, None where none."""
+    """Returns int or float if the field holds such numbers, alone or in a tuple; else None."""
     kinds = {part for kind in _kinds(field) for part in (kind, *typing.get_args(kind))}
     return next((kind for kind in (int, float) if kind in kinds), None)
 
