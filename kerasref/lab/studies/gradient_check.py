@@ -40,7 +40,7 @@ def check_gradients(
 
     A copy in float64 is checked, batch norm with the statistics of the batch; the model is not changed. Of a layer with
     more trainable weights `weights_per_layer` are drawn. A weight that disagrees is checked again with smaller ε: this
-    excludes a kink of ReLU or max-pooling between θ − ε and θ + ε. At a kink at θ itself, such as batch norm of a single
+    excludes a kink of ReLU or max-pooling between θ − ε and θ + ε. At a kink at θ itself, as in batch norm of a single
     value with output β = 0, the one-sided slopes differ, and any gradient between them is right.
 
     model: functional or sequential. inputs: [n, …]. labels: those of `loss`; by default integers [n] for
