@@ -32,6 +32,8 @@ def options_used() -> dict[str, set[str]]:
                 name = f"-m kerasref {verb}" if verb else script
                 if verb == "train":  # its options are those of a recipe
                     name += f" {rest.split()[0]}" if rest.split()[0].islower() else " mnist_cnn"
+                elif verb == "compare" and ".keras" in rest:  # and those of a pair of models
+                    name += rest.split(" --")[0]
                 used.setdefault(name, set()).update(re.findall(r"(?<!\S)--[\w-]+", rest))
     return used
 
