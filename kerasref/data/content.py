@@ -20,17 +20,17 @@ def content_summary(files: dict[str, Path]) -> dict:
     """
     ordered = sorted((unicodedata.normalize("NFC", name), path) for name, path in files.items())
     names, sample, total = hashlib.sha256(), hashlib.sha256(), 0
-    for name, path in ordered:
-        size = os.stat(path).st_size
-        names.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
-        total += size
-    chosen = ordered[:: max(1, math.ceil(total / SAMPLE_BYTES))]
-    for _, path in chosen:
-        try:
+    try:
+        for name, path in ordered:
+            size = os.stat(path).st_size
+            names.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
+            total += size
+        chosen = ordered[:: max(1, math.ceil(total / SAMPLE_BYTES))]
+        for _, path in chosen:
             with open(path, "rb") as file:
                 sample.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise UserError(f"{path}: {error.strerror}") from None
+    except OSError as error:  # removed since the folder was read, or not readable
+        raise UserError(f"{error.filename}: {error.strerror}") from None
     return {
         "files": len(ordered),
         "bytes": total,

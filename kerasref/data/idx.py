@@ -135,8 +135,9 @@ def has_idx_files(source) -> bool:
 def _idx_files(source):
     folder, prefix = (source, "") if source.is_dir() else (source.parent, source.name)
     names = os.listdir(folder) if folder.is_dir() else ()
-    pattern = r".*[-.]idx\d-(ubyte|int)(\.gz)?"
-    return sorted(folder / n for n in names if n.startswith(prefix) and not is_hidden(n) and re.fullmatch(pattern, n))
+    pattern = re.escape(prefix) + r".*[-.]idx\d-(ubyte|int)(\.gz)?"
+    files = sorted(folder / name for name in names if not is_hidden(name) and re.fullmatch(pattern, name))
+    return [file for file in files if file.is_file()]
 
 
 def _own_files(source) -> dict[str, tuple[Path, Path]]:

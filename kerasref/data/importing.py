@@ -19,6 +19,8 @@ from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_image, read_im
 from kerasref.data.tfds_sets import IDX_NAMES, KIND, data_root, quiet
 from kerasref.errors import RunError, UserError
 
+MAX_NAMES = 2**20  # bytes of a file of class names
+
 
 def import_dataset(name: str, source, data_dir=None, class_names=None) -> tuple[Path, tuple[str, ...]]:
     """Prepare dataset `name` from `source`; returns its folder and notes for the user.
@@ -74,6 +76,8 @@ def _pairs(images, labels):
 
 def _names_in(file, number) -> list[str]:
     """The lines of a text file, which must be `number` different names."""
+    if not file.is_file() or file.stat().st_size > MAX_NAMES:
+        raise UserError(f"{file}: expected a text file of at most {MAX_NAMES} bytes, a class name on each line")
     try:
         names = [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

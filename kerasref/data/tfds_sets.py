@@ -25,6 +25,7 @@ SHUFFLE_BUFFER = 4096  # encoded images, about 0.5 GB of ImageNet's
 PROBE_SECONDS = 2.0
 NO_RECORD = b"no record"  # stands in a stream for each record that is missing
 AGAIN = "delete that folder and prepare the set again"
+MAX_FEATURES = 2**24  # bytes of a features.json
 FEATURE = r"tensorflow_datasets\.core\.features(\.\w+)+"  # a feature type of TensorFlow Datasets itself
 
 
@@ -127,21 +128,24 @@ def locate(name: str, data_dir):
 def _check_features(name: str, root: Path) -> None:
     """Raises UserError where a prepared set's features.json has a type that TensorFlow Datasets would import from
     elsewhere: that would run code of whoever made the folder."""
-    wanted = name.replace("_", "").casefold()
-    for folder in root.iterdir() if root.is_dir() else ():
-        if folder.name.replace("_", "").casefold() == wanted:
-            for file in folder.glob("**/features.json"):
-                try:
-                    strange = [
-                        kind for kind in _types(json.loads(file.read_bytes())) if not re.fullmatch(FEATURE, kind)
-                    ]
-                except (OSError, ValueError, RecursionError) as error:
-                    raise _bad_description(folder, str(error)) from None
-                if strange:
-                    raise UserError(
-                        f"{file}: feature type {strange[0]!r}, expected one of tensorflow_datasets.core.features; "
-                        "loading it could run code, so it is refused: make the set again without it"
-                    )
+    wanted = name.replace("_", "").casefold()  # TensorFlow Datasets takes MyPets for my_pets
+    folders = [
+        path for path in (root.iterdir() if root.is_dir() else ()) if path.name.replace("_", "").casefold() == wanted
+    ]
+    for file in (
+        file for folder in folders for depth in ("*", "*/*") for file in folder.glob(f"{depth}/features.json")
+    ):
+        if not file.is_file() or file.stat().st_size > MAX_FEATURES:
+            raise _bad_description(file.parent, f"expected a file of at most {MAX_FEATURES} bytes")
+        try:
+            kinds = list(_types(json.loads(file.read_bytes())))
+        except (OSError, ValueError, RecursionError) as error:
+            raise _bad_description(file.parent, str(error)) from None
+        if strange := [kind for kind in kinds if not re.fullmatch(FEATURE, kind)]:
+            raise UserError(
+                f"{file}: feature type {strange[0]!r}, expected one of tensorflow_datasets.core.features; loading it "
+                "could run code, so it is refused: make the set again without it"
+            )
 
 
 def _types(content):

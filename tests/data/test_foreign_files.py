@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import struct
 import tarfile
 import zipfile
@@ -120,6 +121,11 @@ def _write_idx(folder, train="train-{}-idx3-ubyte", test="t10k-{}-idx3-ubyte", f
     return written
 
 
+def _fifo(folder):
+    (folder / "t10k-labels-idx1-ubyte.gz").unlink()
+    os.mkfifo(folder / "t10k-labels-idx1-ubyte.gz")
+
+
 def _pairs(images, labels):
     return sorted((int(label), image.astype("u1").tobytes()) for image, label in zip(images, labels, strict=True))
 
@@ -163,13 +169,14 @@ def test_an_idx_set_of_ones_own(tmp_path, options, prefix, names):
     ("damage", "says"),
     [
         (lambda folder: (folder / "t10k-labels-idx1-ubyte.gz").unlink(), "no IDX file of test labels"),
+        (_fifo, "no IDX file of test labels"),
         (lambda folder: (folder / "train-labels-idx1-ubyte.gz").write_bytes(_idx(np.arange(40) % 4 * 2)), "label 1"),
         (lambda folder: (folder / "train-labels-idx1-ubyte.gz").write_bytes(_idx(np.ones(40))), "two or more"),
         (lambda folder: (folder / "train-labels-idx1-ubyte.gz").write_bytes(_idx(np.arange(39) % 4)), "39 labels for"),
         (lambda folder: (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(_idx(np.arange(20))), "label 4 at index 4"),
         (lambda folder: (folder / "names.txt").write_text("a\nb\nc\nc\n"), "4 class names, 3 of them different"),
     ],
-    ids=["missing", "gap", "one class", "count", "unknown label", "names"],
+    ids=["missing", "fifo", "gap", "one class", "count", "unknown label", "names"],
 )
 def test_an_idx_set_that_is_not_whole_is_refused(tmp_path, damage, says):
     _write_idx(tmp_path / "idx")
@@ -234,6 +241,8 @@ def test_features_that_would_import_a_module_are_refused(tmp_path, monkeypatch, 
     (tmp_path / "evil_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     (prepared / "features.json").write_text(json.dumps(features))
+    prepared.rename(tmp_path / "elsewhere")
+    prepared.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match=r"features\.json: feature type .*evil_module"):
         load_dataset(name, data_dir=tmp_path / "tfds")
     assert not (tmp_path / "ran").exists()
