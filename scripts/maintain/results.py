@@ -13,6 +13,7 @@ import tyro
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
 from kerasref.markdown import markdown_table
+from kerasref.provenance import mask_secrets
 from kerasref.recipes import RECIPES, named_recipe
 from maintain.pages import RESULTS, ROOT, read_csv, update_page
 
@@ -55,7 +56,7 @@ def row_of(run) -> dict:
         "hardware": f"{hardware['cores']} cores of {hardware['cpu']}, {settings['execution']['device']}",
         "keras": settings["versions"]["keras"],
         "tensorflow": settings["versions"].get("tensorflow", ""),
-        "command": settings["command"],
+        "command": mask_secrets(settings["command"]),
     }
 
 

@@ -1,5 +1,6 @@
 """No figure without its run: recipes.py and README say what results/runs.csv says."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,17 @@ def test_a_recipes_result_is_that_of_its_rows(name):
     summaries = list(reached(ROWS, name).values()) or ["never run to the end"]
     assert len(lines) == len(summaries)
     assert all(f"| {summary} |" in line for line, summary in zip(lines, summaries, strict=True))
+
+
+def test_the_package_has_no_path_to_the_repository():
+    """As a wheel it would write into site-packages. These read only: commit, the export check's import, scripts."""
+    package = Path(__file__).resolve().parents[2] / "kerasref"
+    reaching = [
+        file.relative_to(package).as_posix()
+        for file in package.rglob("*.py")
+        if re.search(r"parents\[|parent\.parent", file.read_text(encoding="utf-8"))
+    ]
+    assert sorted(reaching) == ["cli/main.py", "export/verification.py", "provenance.py"]
 
 
 def _row(seed, accuracy, changes=""):
