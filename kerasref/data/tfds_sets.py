@@ -136,11 +136,13 @@ def _check_features(name: str, root: Path) -> None:
         file for folder in folders for depth in ("*", "*/*") for file in folder.glob(f"{depth}/features.json")
     ):
         if not file.is_file() or file.stat().st_size > MAX_FEATURES:
-            raise _bad_description(file.parent, f"expected a file of at most {MAX_FEATURES} bytes")
+            raise _bad_description(
+                root / file.relative_to(root).parts[0], f"expected a file of at most {MAX_FEATURES} bytes"
+            )
         try:
             kinds = list(_types(json.loads(file.read_bytes())))
         except (OSError, ValueError, RecursionError) as error:
-            raise _bad_description(file.parent, str(error)) from None
+            raise _bad_description(root / file.relative_to(root).parts[0], str(error)) from None
         if strange := [kind for kind in kinds if not re.fullmatch(FEATURE, kind)]:
             raise UserError(
                 f"{file}: feature type {strange[0]!r}, expected one of tensorflow_datasets.core.features; loading it "
