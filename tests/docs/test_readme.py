@@ -94,3 +94,16 @@ def test_every_requirement_has_its_reason():
     cells = " ".join(line.rsplit("|", 2)[0] for line in TEXT["docs/dependencies.md"].splitlines() if line[:1] == "|")
     assert len(packages) > 20
     assert [package for package in sorted(packages) if not re.search(rf"\b{package}\b", cells)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_that_is_named_exists(page):
+    named = re.findall(r"`((?:kerasref|scripts|tests)/[\w/.-]+\.\w+)(?:::(\w+))?`", TEXT[page])
+    missing = [file for file, _ in named if not (ROOT / file).is_file()]
+    definition = r"^(?:def|class) {0}\b|^{0}(?:: .*)? = "
+    missing += [
+        f"{file}::{name}"
+        for file, name in named
+        if name and file not in missing and not re.search(definition.format(name), (ROOT / file).read_text(), re.M)
+    ]
+    assert missing == []
