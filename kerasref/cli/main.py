@@ -29,7 +29,10 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "compare with PyTorch": {
         "port-weights": ("kerasref.cli.port_weights", "Convert weights between Keras and PyTorch."),
-        "compare-pytorch": ("scripts/compare_pytorch.py", "Prove a network equal to its PyTorch twin, layer by layer."),
+        "compare-pytorch": (
+            "kerasref.lab.parity.network_command",
+            "Prove a network equal to its PyTorch twin, layer by layer.",
+        ),
     },
     "many runs": {
         "sweep": ("kerasref.lab.sweeps.sweep_command", "Train a recipe many times: grid, random or TPE search."),
