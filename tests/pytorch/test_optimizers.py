@@ -73,3 +73,9 @@ def test_optimizer_is_rebuilt_from_its_config(make):
     optimizer = make()
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()
+
+
+@pytest.mark.parametrize("name", ["_get_variable_index", "_use_weight_decay"])
+def test_keras_still_has_what_its_own_optimizers_call(name):
+    """Keras has no public way for either: a variable's place among the slots, and `exclude_from_weight_decay`."""
+    assert callable(getattr(keras.optimizers.Optimizer, name)), "kerasref/lab/parity/optimizers.py needs another way"

@@ -11,7 +11,6 @@ The notes' decay of the learning rate, α = α0 / (1 + decay_rate · epoch), is 
 """
 
 import math
-import re
 
 import keras
 from keras import ops
@@ -23,31 +22,15 @@ class _TorchOptimizer(keras.optimizers.Optimizer):
     def __init__(self, learning_rate, weight_decay=0.0, **kwargs):
         super().__init__(learning_rate=learning_rate, weight_decay=None, **kwargs)
         self.coupled_weight_decay = weight_decay
-        self.kept_variables, self.kept_names = (), ()  # without decay
-        self.indices = {}  # id(variable) -> its place among the optimizer's
-
-    def build(self, variables):
-        if not self.built:
-            super().build(variables)
-            self.indices = {id(variable): index for index, variable in enumerate(variables)}
-            self.add_slots(variables)
-
-    def exclude_from_weight_decay(self, var_list=None, var_names=None):
-        super().exclude_from_weight_decay(var_list, var_names)
-        self.kept_variables, self.kept_names = tuple(map(id, var_list or ())), tuple(var_names or ())
-
-    def _decays(self, variable) -> bool:
-        named = any(re.search(name, variable.name) for name in self.kept_names)
-        return bool(self.coupled_weight_decay) and id(variable) not in self.kept_variables and not named
 
     def update_step(self, gradient, variable, learning_rate):
         def constant(x):
             return ops.convert_to_tensor(x, dtype=variable.dtype)
 
         gradient = ops.cast(gradient, variable.dtype)
-        if self._decays(variable):
+        if self.coupled_weight_decay and self._use_weight_decay(variable):  # see exclude_from_weight_decay
             gradient = gradient + constant(self.coupled_weight_decay) * variable
-        step = self.direction(gradient, self.indices[id(variable)], constant)
+        step = self.direction(gradient, self._get_variable_index(variable), constant)
         self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)
 
     def get_config(self):
@@ -66,8 +49,10 @@ class TorchSGD(_TorchOptimizer):
         self.momentum = momentum
         self.nesterov = nesterov
 
-    def add_slots(self, variables):
-        self.velocities = self.add_optimizer_variables(variables, "velocity")
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            self.velocities = self.add_optimizer_variables(variables, "velocity")
 
     def direction(self, gradient, index, constant):
         momentum, velocity = constant(self.momentum), self.velocities[index]
@@ -94,8 +79,10 @@ class TorchAdam(_TorchOptimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
 
-    def add_slots(self, variables):
-        self.means, self.squares = self.add_optimizer_variables(variables, ["mean", "square"])
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            self.means, self.squares = self.add_optimizer_variables(variables, ["mean", "square"])
 
     def direction(self, gradient, index, constant):
         mean, square = self.means[index], self.squares[index]
@@ -121,8 +108,10 @@ class TorchRMSprop(_TorchOptimizer):
         self.alpha = alpha
         self.epsilon = epsilon
 
-    def add_slots(self, variables):
-        self.squares = self.add_optimizer_variables(variables, "square")
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            self.squares = self.add_optimizer_variables(variables, "square")
 
     def direction(self, gradient, index, constant):
         square = self.squares[index]
