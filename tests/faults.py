@@ -218,6 +218,25 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         "a description of a prepared set that imports a module",
         ("tests/data/test_foreign_files.py::test_features_that_would_import_a_module_are_refused",),
     ),
+    40: (
+        "weights that fit and compute something else: activation, pooling, shortcut, NaN, averaged weights, names",
+        (
+            "tests/pytorch/test_published_weights.py::test_lenets_have_their_authors_accuracy",
+            "tests/pytorch/test_published_weights.py::test_resnet20_has_its_authors_accuracy",
+            "tests/pytorch/test_published_weights.py::test_what_no_tensor_shows_is_asked_for_where_the_names_are_foreign",
+            "tests/pytorch/test_published_weights.py::test_weights_that_are_no_numbers_are_refused_both_ways",
+            "tests/pytorch/test_files.py::test_averaged_weights_beside_the_others_are_mentioned_and_can_be_read",
+        ),
+    ),
+    41: (
+        "pairs that differ and agree in every number; a reason that is not the one",
+        (
+            "tests/pytorch/test_pair_differences.py::test_the_forward_pass_names_the_setting_that_differs",
+            "tests/pytorch/test_pair_differences.py::test_the_steps_name_the_setting_that_only_training_shows",
+            "tests/pytorch/test_pair_differences.py::test_what_cannot_be_compared_is_said",
+            "tests/pytorch/test_pairs.py::test_whole_trainings_are_judged_where_a_test_can",
+        ),
+    ),
 }
 
 if __name__ == "__main__":

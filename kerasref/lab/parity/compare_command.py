@@ -48,12 +48,14 @@ def compare(
         raise UserError(f"--examples is {examples}, expected at least 1")
     import_tensorflow()
     import numpy as np
+    import tensorflow as tf
 
     from kerasref.lab.parity.comparison import compare as compare_pair
     from kerasref.lab.parity.recording import as_torch
     from kerasref.pytorch.files import read_checkpoint
     from kerasref.pytorch.user_module import load_module, load_weights, run_module
 
+    tf.get_logger().setLevel("ERROR")  # each update rule traces a function again, and TensorFlow warns of that
     model = _load_keras(Path(files[0]), trust)
     if inputs is None:
         sides = model.input_shape[1:]
@@ -65,7 +67,7 @@ def compare(
     module = load_module(files[1])
     if weights:
         state, notes = read_checkpoint(weights, key)
-        if any(True for _ in module.parameters()):
+        if any(True for _ in module.parameters()):  # as_torch takes the float type from one
             run_module(module, as_torch(module, examples_of[:1]))  # gives lazy modules their shapes
         load_weights(module, state)
         for note in notes:
