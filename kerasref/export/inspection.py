@@ -124,6 +124,8 @@ def _keras(path):
     from kerasref.models.weight_files import read_member_json
 
     with zipfile.ZipFile(path) as archive:
+        if archive.getinfo("model.weights.h5").compress_type != zipfile.ZIP_STORED:
+            raise ValueError("the weights are packed")  # a few bytes could stand for gigabytes
         config, metadata = (read_member_json(archive, name) for name in ("config.json", "metadata.json"))
         with archive.open("model.weights.h5") as weights, h5py.File(weights, "r") as file:
             shapes = []

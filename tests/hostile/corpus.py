@@ -4,6 +4,7 @@ take all memory. Each that runs code makes the folder `canary` when it succeeds.
 import gzip
 import io
 import os
+import re
 import struct
 import tarfile
 import zipfile
@@ -147,6 +148,23 @@ def _runs(canary):
             change(group)
         return keras_file({**whole, "model.weights.h5": content.getvalue()})
 
+    def attribute_bomb(references=3900):
+        """An attribute that names one text of 1 MiB many times: 1.2 MB on the disk, 4 GB when it is read."""
+        content = io.BytesIO(whole["model.weights.h5"])
+        with h5py.File(content, "r+") as weights:
+            name = next(key for key in weights["layers"] if len(weights["layers"][key]["vars"]))
+            texts = np.array(["x" * 2**20] + ["y"] * (references - 1), dtype=object)
+            weights["layers"][name]["vars"].attrs.create("name", texts, dtype=h5py.string_dtype())
+        data = content.getvalue()
+        length, next_length = struct.pack("<I", 2**20), struct.pack("<I", 1)  # a reference: length, address, index
+        start = next(
+            match.start()
+            for match in re.finditer(re.escape(length), data)
+            if data[match.start() + 16 : match.start() + 20] == next_length
+        )
+        data = data[:start] + data[start : start + 16] * references + data[start + 16 * references :]
+        return keras_file({**whole, "model.weights.h5": data})
+
     def virtual(group):
         layout = h5py.VirtualLayout((784, 10), "f4")
         layout[:] = h5py.VirtualSource("/etc/passwd", "x", (784, 10))
@@ -183,6 +201,7 @@ def _runs(canary):
         "external-data": with_kernel(lambda g: g.create_dataset("0", (784, 10), "f4", external="/etc/passwd")),
         "external-link": with_kernel(lambda g: g.__setitem__("0", h5py.ExternalLink("/etc/passwd", "x"))),
         "soft-link": with_kernel(lambda g: g.__setitem__("0", h5py.SoftLink(f"/{kernel}"))),
+        "attribute-bomb": attribute_bomb(),
         "virtual-data": with_kernel(virtual),
         "shape-bomb": with_kernel(
             lambda g: g.create_dataset("0", (10**6, 10**6), "f4", chunks=(64, 64), compression=9)
