@@ -8,6 +8,7 @@ import sys
 
 import keras
 import numpy as np
+import onnx
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -15,7 +16,7 @@ from PIL import Image
 from kerasref.build import load_run_data
 from kerasref.errors import RunError, UserError
 from kerasref.export import exporting
-from kerasref.export.exporting import export
+from kerasref.export.exporting import ExportFailed, export
 from kerasref.export.inspection import inspect_model
 from kerasref.export.predictors import load
 from kerasref.export.sources import open_source
@@ -25,6 +26,7 @@ from kerasref.runs import RunFiles
 from kerasref.training import train
 
 FILES = ("model.onnx", "model.tflite", "saved_model")
+INT8 = onnx.TensorProto.INT8
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +148,18 @@ def test_what_a_converter_cannot_do_is_said_in_a_few_lines(source, tmp_path, mon
     assert visible(tmp_path) == []
 
 
+def test_each_format_stands_for_itself(source, tmp_path, monkeypatch):
+    def fail(*args):
+        raise ValueError("no such operation")
+
+    monkeypatch.setattr(exporting, "write_onnx", fail)
+    with pytest.raises(ExportFailed, match=r"model\.onnx cannot be written: no such operation") as caught:
+        export(source, ("onnx", "litert", "saved_model"), tmp_path, examples=50)
+    assert list(caught.value.written) == ["model.tflite", "saved_model"]
+    assert list(json.loads((tmp_path / "verification.json").read_text())) == ["model.tflite", "saved_model"]
+    assert load(tmp_path / "model.tflite").contract == source.contract and not (tmp_path / "model.onnx").exists()
+
+
 @pytest.mark.parametrize("format", ["onnx", "litert"])
 def test_a_file_cut_short_cannot_be_read_back(format, source, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, f"write_{format}", lambda *args: args[2].write_bytes(b"TFL3" * 100))
@@ -170,6 +184,13 @@ def test_smaller_numbers_keep_the_accuracy(quantize, source, tmp_path):
     for name in (f"model_{quantize}.onnx", f"model_{quantize}.tflite"):
         assert entries[name]["bytes"] < share * source.model.count_params() * 4
         assert entries[name]["accuracy_exported"] >= entries[name]["accuracy_keras"] - 0.005
+        assert entries[name]["classes_equal"] >= 0.97
+    if quantize == "int8":
+        model = onnx.load(tmp_path / "model_int8.onnx")
+        weights = [onnx.numpy_helper.to_array(one) for one in model.graph.initializer if one.data_type == INT8]
+        assert max(np.abs(weight.astype(int)).max() for weight in weights if weight.ndim > 1) * 255 * 2 < 2**15
+        (softmax,) = (node for node in model.graph.node if node.op_type == "Softmax")
+        assert softmax.output[0] == "probabilities"  # float: not on a grid of 1/256
 
 
 def test_int8_on_real_mnist_loses_at_most_half_a_point(mnist_data_dir, tmp_path):

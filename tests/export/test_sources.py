@@ -162,6 +162,42 @@ def test_answers_that_are_no_numbers_are_refused_in_any_arithmetic(numbers, tmp_
         verification.verify(tmp_path / "model.onnx", expected, numbers, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "labels", "changed", "difference", "kept"),
+    [
+        ("int8", True, 0, 0.05, True),
+        ("int8", True, 30, 0.05, True),
+        ("int8", True, 31, 0.05, False),  # as many wrong as right: the accuracy is equal
+        ("int8", True, 0, 0.35, False),
+        ("float16", True, 0, 0.04, True),
+        ("float16", True, 0, 0.06, False),
+        ("int8", False, 5, 0.05, True),
+        ("int8", False, 6, 0.05, False),
+        (None, True, 0, 1e-6, True),
+        (None, True, 0, 1e-4, False),
+    ],
+)
+def test_equal_accuracy_is_not_enough(numbers, labels, changed, difference, kept, tmp_path, monkeypatch):
+    """Of 1,000 images of two classes, a changed class is wrong in Keras as often as in the exported file."""
+    expected = np.tile([0.6, 0.4], (1000, 1))
+    answers = expected.copy()
+    answers[:changed] = [0.4, 0.6]
+    answers[-1] += [difference, -difference]
+    truth = np.zeros(1000, int)
+    truth[: changed // 2] = 1
+    read = {"probabilities": answers, "class_id": answers.argmax(1), "logits": np.log(expected), "seconds": 1.0}
+    read["label"] = np.array(["a", "b"])[read["class_id"]]
+    monkeypatch.setattr(verification, "read_back", lambda *_: read)
+    known = truth if labels else None
+    wanted = verification.Expected("images", ("a", "b"), np.zeros((1000, 1)), known, np.log(expected), expected)
+    if kept:
+        entry = verification.verify(tmp_path / "model.onnx", wanted, numbers, tmp_path)
+        assert entry["classes_equal"] == 1 - changed / 1000
+    else:
+        with pytest.raises(RunError, match="is not the network"):
+            verification.verify(tmp_path / "model.onnx", wanted, numbers, tmp_path)
+
+
 def _bytes(picture, format="PNG"):
     file = io.BytesIO()
     picture.save(file, format)
