@@ -237,6 +237,37 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/pytorch/test_pairs.py::test_whole_trainings_are_judged_where_a_test_can",
         ),
     ),
+    50: (
+        "exports, contracts and runs that are damaged",
+        (
+            "tests/export/test_damaged.py::test_a_damaged_contract",
+            "tests/export/test_damaged.py::test_a_damaged_export",
+            "tests/export/test_damaged.py::test_a_damaged_run",
+        ),
+    ),
+    51: (
+        "a SavedModel, ONNX or LiteRT file of a stranger",
+        (
+            "tests/export/test_strangers.py::test_an_export_needs_trust_unless_verification_json_knows_its_checksum",
+            "tests/export/test_strangers.py::test_a_saved_model_that_writes_a_file_does_nothing_without_trust",
+        ),
+    ),
+    52: (
+        "control characters and markup in names: terminal, labels.txt, model_card.md",
+        (
+            "tests/test_text.py::test_no_terminal_obeys_a_name",
+            "tests/export/test_strangers.py::test_names_in_labels_txt_and_in_the_card",
+            "tests/export/test_strangers.py::test_names_on_a_terminal",
+        ),
+    ),
+    53: (
+        "one format of an export fails, int8 loses classes",
+        (
+            "tests/export/test_export.py::test_each_format_stands_for_itself",
+            "tests/export/test_export.py::test_smaller_numbers_keep_the_accuracy",
+            "tests/export/test_sources.py::test_equal_accuracy_is_not_enough",
+        ),
+    ),
 }
 
 if __name__ == "__main__":
