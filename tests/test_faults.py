@@ -12,7 +12,7 @@ LAST_ROW = 29
 
 
 def test_every_row_of_the_table_is_there():
-    assert list(FAULTS) == list(range(1, LAST_ROW + 1))
+    assert list(FAULTS) == sorted(FAULTS) and set(FAULTS) >= set(range(1, LAST_ROW + 1))  # later numbers may have gaps
 
 
 @pytest.mark.parametrize("row", FAULTS)
