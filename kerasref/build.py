@@ -7,6 +7,7 @@ import keras
 
 from kerasref import provenance
 from kerasref.data import Augmentation, ImageDataset, Preprocessing, load_dataset
+from kerasref.data.content import content_difference
 from kerasref.errors import UserError
 from kerasref.models import build_model, options_of
 from kerasref.models.weight_files import load_weights, weights_sha256
@@ -98,7 +99,12 @@ def describe_dataset(dataset: ImageDataset) -> dict:
         "image_shape": list(dataset.image_shape),
         "picture": dataset.picture,
         **{f"num_{name}": split.num_examples if split else 0 for name, split in splits.items()},
+        **({"path": _absolute(dataset.name), "content": dataset.content} if dataset.content else {}),
     }
+
+
+def _absolute(folder: str) -> str:
+    return str(Path(folder).expanduser().resolve())
 
 
 def describe_settings(recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing, **more) -> dict:
@@ -143,16 +149,29 @@ def is_evaluated(run: RunFiles) -> bool:
     return there and bool(run.metrics_of(weights_sha256(load_trained_model(run))))
 
 
-def load_run_data(run: RunFiles, data_dir: str | None = None) -> ImageDataset:
-    """The run's dataset; raises UserError where it is no longer what the run was trained on."""
+def load_run_data(run: RunFiles, data_dir: str | None = None, dataset: str | None = None) -> ImageDataset:
+    """The run's dataset; raises UserError where it is no longer what the run was trained on.
+
+    dataset: where the image folder is now, if it has moved. Without it the folder is looked for where it was, by the
+    absolute path that recipe.json records, so that the working directory does not matter.
+    """
     recipe, before = run.recipe(), run.settings()["dataset"]
-    dataset = load_data(recipe, data_dir)
-    if before.get("name") != dataset.name:
-        return dataset  # `train` was given a part of it, under a name of its own
-    for field, now in describe_dataset(dataset).items():
-        if before.get(field, now) != now:
+    content, is_part = before.get("content"), before.get("name") != recipe.dataset  # `train` was given a part of it
+    if dataset is not None and not content:
+        raise UserError(f"--dataset {dataset}: {run.path} was not trained on an image folder; leave --dataset out")
+    place = dataset or (before.get("path") if content else None) or recipe.dataset
+    if content and not Path(place).expanduser().is_dir():
+        raise UserError(f"{place}, the image folder of {run.path}, is not there; give its place now with --dataset")
+    loaded = load_data(dataclasses.replace(recipe, dataset=str(place)), data_dir)
+    if content and (difference := content_difference(content, loaded.content or {})):
+        raise UserError(
+            f"{place} is not the folder that {run.path} was trained on: {difference}; "
+            "give its place with --dataset, bring it back to what it was, or train again"
+        )
+    for field, now in {} if is_part else describe_dataset(loaded).items():
+        if field not in ("name", "path", "content") and before.get(field, now) != now:
             raise UserError(
                 f"{run.path} was trained with dataset's {field} {before[field]!r}, found {now!r}; "
-                f"bring {dataset.name} back to what it was, or train again"
+                f"bring {loaded.name} back to what it was, or train again"
             )
-    return dataset
+    return loaded

@@ -16,12 +16,14 @@ def command() -> str:
 
 
 def mask_secrets(text: str) -> str:
-    """Replaces passwords in URLs (`//me:PASSWORD@`) and in options (`password=`, `token=`) by ***.
+    """Replace passwords in URLs (`//me:PASSWORD@`) and in options (`password=`, `token=`) by ***.
 
-    A password may contain any character, so what stands between `//me:` and the last @ of a line is replaced.
+    A password may contain any character, so what stands between `//me:` and the last @ of a line is replaced; of a
+    value in quotes, all of it.
     """
-    text = re.sub(r"(\w://[^\s:/@]*):.*@", r"\1:***@", text)
-    return re.sub(r"(?i)(\b\w*(?:password|passwd|pwd|secret|token)=)[^&\s]*", r"\1***", text)
+    text = re.sub(r"(\w://[^\s:]*):.*@", r"\1:***@", text)
+    option = r"(?i)(\b\w*(?:password|passwd|pwd|secret|token|api_?key)\s*=\s*)"
+    return re.sub(option + r"""('[^']*'|"[^"]*"|[^&\s]*)""", r"\1***", text)
 
 
 def versions() -> dict[str, str]:

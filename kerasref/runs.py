@@ -86,9 +86,12 @@ class RunFiles:
 
     def preprocessing(self) -> Preprocessing:
         try:
-            return Preprocessing.from_json(self.settings()["preprocessing"])
+            preprocessing = Preprocessing.from_json(self.settings()["preprocessing"])
         except UserError as error:
             raise self.named(error) from None
+        if preprocessing.pad > MAX_SIDE:
+            raise UserError(f"{self.recipe_file}: pad is {preprocessing.pad}, expected at most {MAX_SIDE} pixels")
+        return preprocessing
 
     def class_names(self) -> tuple[str, ...]:
         return tuple(self.settings()["dataset"]["class_names"])

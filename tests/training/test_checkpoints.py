@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,22 @@ def test_what_is_saved_after_damaged_ones_stays(folder):
     assert checkpoints.load_latest(folder)[1]["step"] == 5
     assert checkpoints.load_best(folder)[1]["step"] == 5
     assert len(list(folder.iterdir())) == 2  # the damaged ones would be in the way of all that follow
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_fifo_in_the_place_of_a_file_does_not_hang(folder, suffix):
+    newest = max(folder.glob("*.npz")).with_suffix(suffix)
+    newest.unlink()
+    os.mkfifo(newest)
+    _, progress, damaged = checkpoints.load_latest(folder)
+    assert progress["epoch"] == 2 and newest.stem in damaged[0]
+
+
+def test_the_best_score_is_that_of_the_manifests(tmp_path):
+    """The arrays are not read: they may be gone, or gigabytes."""
+    for epoch, score in ((1, 0.5), (2, 0.9), (3, 0.7)):
+        checkpoints.save(tmp_path, {"a": np.zeros(1)}, {"epoch": epoch, "step": 0, "score": score}, keep=3)
+    for file in tmp_path.glob("*.npz"):
+        file.unlink()
+    assert checkpoints.best_score(tmp_path) == 0.9
+    assert checkpoints.best_score(tmp_path / "none") == -np.inf

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import os
 import shutil
 import signal
@@ -255,3 +256,85 @@ def test_a_second_signal_stops_at_once():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (143, "2\n")
+
+
+class Counting(keras.callbacks.Callback):
+    """Counts epochs in an attribute, and says nothing of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.count += 1
+
+
+class Remembering(Counting):
+    def get_state(self):
+        return {"count": self.count, "kernel": [self.model.layers[-1].kernel.numpy()]}
+
+    def set_state(self, state):
+        self.count, self.restored = state["count"], state["kernel"]
+
+
+def test_a_callback_that_does_not_say_what_it_remembers_is_refused_at_a_resume(tmp_path):
+    recipe = dataclasses.replace(RECIPE, model="softmax_regression", units=None, keep_prob=None)
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "run", tensorboard=False, callbacks=[Counting(), StopAt(1, 11)])
+    before = _files(RunFiles(tmp_path / "run"))
+    with pytest.raises(UserError, match="callback Counting does not say what it remembers"):
+        train(recipe, tmp_path / "run", resume=True, callbacks=[Counting(), StopAt()])
+    assert _files(RunFiles(tmp_path / "run")) == before
+
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "other", tensorboard=False, callbacks=[Remembering(), StopAt(1, 11)])
+    callback = Remembering()
+    train(recipe, tmp_path / "other", resume=True, tensorboard=False, callbacks=[callback, StopAt()])
+    assert callback.count == 3 and callback.restored[0].shape == (784, 10)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, code):
+    def flock(descriptor, operation):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("kerasref.atomic.fcntl.flock", flock)
+    with pytest.raises(RunError, match=r"cannot be locked .* has no flock"):
+        train(RECIPE, tmp_path / "run")
+    assert [file.name for file in (tmp_path / "run").iterdir()] == [".lock"]
+
+
+def test_a_resume_under_other_versions_is_said_and_both_are_on_record(whole, tmp_path, capsys):
+    shutil.copytree(whole.path, tmp_path / "run")
+    run = RunFiles(tmp_path / "run")
+    settings = run.settings()
+    settings["versions"]["keras"] = "3.0.0"
+    run.write_settings(settings)
+    run.model_file.unlink()
+    train(RECIPE, run.path, resume=True)
+    assert f"began with keras 3.0.0, continues with {keras.__version__}" in capsys.readouterr().out
+    assert run.settings()["versions"]["keras"] == keras.__version__
+    assert [record["versions"]["keras"] for record in run.settings()["previous"]] == ["3.0.0"]
+
+
+def test_the_saved_network_loads_without_kerasref(tmp_path):
+    """Plain Keras, uncompiled: a fresh process that has never imported kerasref predicts with it."""
+    recipe = Recipe(
+        **{"model": "fashion_cnn", "dataset": "digits", "train_examples": 100, "validation": 0.1, "epochs": 1},
+        **{"optimizer": "momentum", "weight_decay": 0.05, "keep_prob": 0.8, "label_smoothing": 0.1},
+    )
+    run = train(recipe, tmp_path / "run", tensorboard=False)
+    images = np.zeros((2, *run.image_shape()), np.uint8)
+    expected = load_trained_model(run).predict(np.asarray(run.preprocessing()(images)), verbose=0)
+    np.save(tmp_path / "images.npy", np.asarray(run.preprocessing()(images)))
+    code = f"""if True:
+        import sys, keras, numpy as np
+        for file in ("model.keras", "best.keras"):
+            model = keras.models.load_model({str(run.path)!r} + "/" + file)
+            assert not model.compiled and not any(name.startswith("kerasref") for name in sys.modules)
+            assert {{type(layer).__module__.split(".")[0] for layer in model.layers}} == {{"keras"}}
+            outputs = model.predict(np.load({str(tmp_path / "images.npy")!r}), verbose=0)
+        np.save({str(tmp_path / "logits.npy")!r}, outputs)"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, rtol=1e-5, atol=1e-6)
+    assert run.model_file.stat().st_size < 1.2 * 4 * sum(w.numpy().size for w in load_trained_model(run).weights) + 1e5
