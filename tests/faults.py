@@ -268,6 +268,52 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/export/test_sources.py::test_equal_accuracy_is_not_enough",
         ),
     ),
+    54: (
+        "the learning rate within a call, in a second fit, with initial_epoch, next to ReduceLROnPlateau",
+        (
+            "tests/training/test_schedules.py::test_the_rate_is_right_at_every_step",
+            "tests/training/test_schedules.py::test_a_cosine_ends_near_0_within_one_epoch_and_initial_epoch_counts",
+            "tests/training/test_schedules.py::test_reduce_on_plateau_scales_the_rest_of_the_schedule",
+            "tests/training/test_schedules.py::test_a_warm_up_is_pytorchs_linear_lr",
+        ),
+    ),
+    55: (
+        "a finished run is extended, and stopped or the disk is full; fewer epochs than were trained",
+        (
+            "tests/training/test_extension.py::test_an_extended_run_keeps_its_results_until_the_new_ones_are_there",
+            "tests/training/test_extension.py::test_a_disk_that_is_full_at_the_end_of_an_extension_leaves_what_was_there",
+            "tests/training/test_extension.py::test_extending_under_a_cosine_reports_the_jump_of_the_learning_rate",
+            "tests/training/test_extension.py::test_fewer_epochs_than_were_begun_are_refused_and_leave_the_run_as_it_is",
+        ),
+    ),
+    56: (
+        "an image folder that moved, another working directory, images that changed",
+        (
+            "tests/training/test_moved_folder.py::test_another_working_directory",
+            "tests/training/test_moved_folder.py::test_a_folder_that_moved_and_one_that_is_another",
+            "tests/training/test_moved_folder.py::test_every_file_that_was_left_out_is_listed",
+        ),
+    ),
+    57: (
+        "a secret in a recorded command",
+        ("tests/test_provenance.py::test_secrets_are_masked_and_nothing_else",),
+    ),
+    58: (
+        "no flock; a resume under other versions; a FIFO as a checkpoint",
+        (
+            "tests/training/test_training.py::test_a_file_system_without_locks_is_said",
+            "tests/training/test_training.py::test_a_resume_under_other_versions_is_said_and_both_are_on_record",
+            "tests/training/test_checkpoints.py::test_a_fifo_in_the_place_of_a_file_does_not_hang",
+        ),
+    ),
+    59: (
+        "a callback that does not say what it remembers; a run directory of an earlier version",
+        (
+            "tests/training/test_training.py::test_a_callback_that_does_not_say_what_it_remembers_is_refused_at_a_resume",
+            "tests/training/test_old_runs.py::test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped",
+            "tests/training/test_old_runs.py::test_a_finished_run_is_evaluated_and_exported",
+        ),
+    ),
 }
 
 if __name__ == "__main__":
