@@ -17,6 +17,7 @@ from kerasref.lab.parity.recording import (
     TORCH_DROPOUT,
     all_layers,
     as_keras,
+    as_torch,
     find_layer,
     find_module,
     keras_outputs,
@@ -25,7 +26,7 @@ from kerasref.lab.parity.recording import (
     train_mode,
 )
 from kerasref.lab.parity.steps import Step, keras_steps, same, torch_steps
-from kerasref.pytorch.installed import nn
+from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.weights import shortened, slots, weighted_layers
 
 # What Keras' biased rule may take from a running variance and still count as equal in float32: n of a hundred.
@@ -55,7 +56,7 @@ def different_settings(model: keras.Model, module: nn.Module, names: dict, image
         n = examples * values[name] if name in values else None
         for quantity, row, reason in _different_norm(layer, find_module(module, other), n):
             found.append(_setting(name, quantity, row, reason))
-    return found + _dropouts(model, module, images[:2]) + _random(model, module, images)
+    return found + _dropouts(model, module, images[:2]) + _random(model, module, images[:2])
 
 
 def has_biased_norm(model: keras.Model) -> bool:
@@ -200,31 +201,44 @@ def _described(step: Step) -> str:
 
 def _random(model: keras.Model, module: nn.Module, images: np.ndarray) -> list[dict]:
     """Other layers that draw at random in training."""
-    with preserved(model, module):
+    with preserved(model, module), torch.no_grad():
         train_mode(module)
-        sides = {
-            "Keras": lambda: keras_steps(model, images, True),
-            "PyTorch": lambda: torch_steps(module, images, True),
+        drawn = {
+            "Keras": _drawn(
+                all_layers(model), lambda: keras_steps(model, images, True), lambda: _logits(model, images)
+            ),
+            "PyTorch": _drawn(
+                [part for part in module.modules() if not list(part.children())],
+                lambda: torch_steps(module, images, True),
+                lambda: module(as_torch(module, images)).numpy(force=True),
+            ),
         }
-        drawn = {side: _drawn(run) for side, run in sides.items()}
     if not any(drawn.values()):
         return []
-    told = ", ".join(f"{side} {step.text} ({step.layer})" for side, step in drawn.items() if step)
+    told = ", ".join(f"{side} {layer}" for side, layer in drawn.items() if layer)
     reason = (
         f"in training a layer draws at random: {told}; "
         + ("the steps cannot switch it off" if all(drawn.values()) else "the other side draws nothing there")
         + ", so that the trainings differ"
     )
-    return [_setting(next(step.layer for step in drawn.values() if step), "random", None, reason)]
+    return [_setting(next(filter(None, drawn.values())), "random", None, reason)]
 
 
-def _drawn(run) -> Step | None:
-    """The first step that is known to draw, or whose output changes from run to run."""
-    first, *others = (run() for _ in range(DRAWS))
-    if known := next((step for step in first if RANDOM.search(step.text.partition("(")[0])), None):
-        return known
-    for steps in others:
-        for a, b in zip(first, steps, strict=False):
-            if a.output is not None and b.output is not None and not same(a.output, b.output):
-                return a
-    return None
+def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(as_keras(model, images), training=True))
+
+
+def _drawn(layers, steps, logits) -> str | None:
+    """The first layer that is known to draw or, where the logits change from run to run, whose output changes."""
+    for layer in layers:
+        if RANDOM.search(type(layer).__name__):
+            return str(layer) if isinstance(layer, nn.Module) else f"{type(layer).__name__} ({layer.name})"
+    first = logits()
+    if all(np.allclose(first, logits(), rtol=1e-3, atol=1e-3 * first.std()) for _ in range(DRAWS)):
+        return None
+    runs = [steps() for _ in range(DRAWS)]
+    for same_step in zip(*runs, strict=False):
+        first, *others = (step.output for step in same_step)
+        if first and not all(same(first, other) for other in others):
+            return f"{same_step[0].text} ({same_step[0].layer})"
+    return "a function"
