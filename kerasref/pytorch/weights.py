@@ -92,13 +92,13 @@ def hwc_order(map_shape: tuple[int, ...]) -> np.ndarray:
 
 def weighted_layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
     """Every layer that holds weights of its own, by name; layers of a model within the model as outer/inner."""
-    found = {}
+    layers = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            found |= weighted_layers(layer, f"{prefix}{layer.name}/")
+            layers |= weighted_layers(layer, f"{prefix}{layer.name}/")
         elif layer.weights and any(not _is_seed(weight) for weight in layer.weights):
-            found[prefix + layer.name] = layer
-    return found
+            layers[prefix + layer.name] = layer
+    return layers
 
 
 def _all_names(model: keras.Model, prefix: str = "") -> set[str]:
@@ -158,10 +158,10 @@ def _follow_maps(model: keras.Model, flat: dict[int, tuple | str | None], maps: 
         elif _flattens(operation, inputs, output):
             if id(inputs) not in flat:
                 maps[id(operation)] = flat[id(output)] = tuple(inputs.shape[1:])
-        elif found := flat.get(id(inputs)):
-            maps[id(operation)] = found
+        elif shape := flat.get(id(inputs)):
+            maps[id(operation)] = shape
             if not isinstance(operation, keras.layers.Dense) and output.shape == inputs.shape:
-                flat[id(output)] = found
+                flat[id(output)] = shape
 
 
 def _follow_inner(model: keras.Model, inputs, output, flat, maps) -> None:
@@ -262,9 +262,9 @@ def from_state_dict(model: keras.Model, state: dict[str, torch.Tensor], names: d
     if wrong:
         raise UserError(f"the weights do not match {model.name}: {shortened(wrong, '; ')}")
     for slot in wanted:
-        found, expected = state[slot.tensor].dtype, getattr(torch, slot.variable.dtype)
-        if not found.is_floating_point or torch.promote_types(found, expected) != expected:
-            raise UserError(f"{slot.tensor} is {found}, which {expected} cannot hold exactly; convert the file first")
+        dtype, expected = state[slot.tensor].dtype, getattr(torch, slot.variable.dtype)
+        if not dtype.is_floating_point or torch.promote_types(dtype, expected) != expected:
+            raise UserError(f"{slot.tensor} is {dtype}, which {expected} cannot hold exactly; convert the file first")
     refuse_not_finite({slot.tensor: state[slot.tensor] for slot in wanted})
     for slot in wanted:
         tensor = state[slot.tensor].detach().cpu().to(getattr(torch, slot.variable.dtype))

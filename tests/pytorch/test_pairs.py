@@ -6,13 +6,14 @@ import keras
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from kerasref.errors import UserError
 from kerasref.lab.parity import compare
 from kerasref.lab.parity.comparison import randomize_weights
-from kerasref.lab.parity.page import _as_json
-from kerasref.lab.parity.side_by_side import summarize
+from kerasref.lab.parity.page import _as_json, sentence
+from kerasref.lab.parity.side_by_side import summarize, two_sample
 from kerasref.lab.parity.trajectories import RULES, _beyond, _largest
 from kerasref.pytorch import from_state_dict, to_state_dict
 from kerasref.pytorch.models import build_twin
@@ -149,7 +150,25 @@ def test_whole_trainings_are_judged_where_a_test_can(keras_side, torch_side, equ
         {"keras_accuracy": a, "torch_accuracy": b, "keras_seconds": [1.0], "torch_seconds": [1.0]}
         for a, b in zip(keras_side, torch_side, strict=True)
     ]
-    assert summarize(rows, Recipe(), MOMENTUM[0], Data)["equal"] is equal
+    part = summarize(
+        [{**row, "keras_losses": [1.0], "torch_losses": [1.0]} for row in rows], Recipe(), MOMENTUM[0], Data
+    )
+    assert part["equal"] is equal
+    if len(rows) >= 4:
+        text = {None: "not told apart", False: "tells them apart", True: "equivalent within ±0.5 points"}[equal]
+        assert text in sentence(part)
+        assert ("smallest difference that the test would have seen is" in sentence(part)) == (equal is None)
+
+
+def test_the_smallest_difference_is_seen_in_four_of_five_cases():
+    """By simulation: normal samples whose means are that far apart, judged by Welch's test."""
+    random = np.random.default_rng(0)
+    ours = np.array([-1.0, -0.3, 0.1, 0.4, 0.8])
+    spread, count = ours.std(ddof=1), 4000
+    detectable = two_sample(list(ours), list(ours[::-1] * -1))["detectable"]
+    a, b = random.normal(0, spread, (count, 5)), random.normal(detectable, spread, (count, 5))
+    seen = (stats.ttest_ind(a, b, axis=1, equal_var=False).pvalue < 0.05).mean()
+    assert 0.74 < seen < 0.86
 
 
 def test_an_activation_that_the_twin_lacks_is_said():

@@ -23,8 +23,8 @@ def likely_cause(model: keras.Model, module: nn.Module, names: dict, first: dict
     inputs: a few are enough.
     """
     layer = first["layer"]
-    if layer in names and (found := different_weights(model, module, names, layer)):
-        return found
+    if layer in names and (reason := different_weights(model, module, names, layer)):
+        return reason
     ours, theirs = keras_steps(model, inputs), torch_steps(module, inputs)
     if layer in names:
         ours = _up_to(ours, layer.rpartition("/")[2])
@@ -67,8 +67,8 @@ def _different_step(ours: list[Step], theirs: list[Step]) -> dict | None:
         for a, b in zip(mine, others, strict=False):
             for setting in sorted(set(a.settings) & set(b.settings)):
                 if not _equal(a.settings[setting], b.settings[setting]):
-                    told = f"{setting} is {a.settings[setting]} in Keras, {b.settings[setting]} in PyTorch"
-                    return cause(_row(setting, a, b), f"{told} ({a.layer} and {b.layer})")
+                    message = f"{setting} is {a.settings[setting]} in Keras, {b.settings[setting]} in PyTorch"
+                    return cause(_row(setting, a, b), f"{message} ({a.layer} and {b.layer})")
         if len(mine) != len(others):
             more, side = (mine, "Keras") if len(mine) > len(others) else (others, "PyTorch")
             step = more[min(len(mine), len(others))]

@@ -138,20 +138,20 @@ def sentence(part: dict) -> str:
             return f"equal within tolerance; {_limits(part)}."
         return f"equal within tolerance; at most {sci(part['worst'])} (tolerance {sci(part['tolerance'])})."
     where = part["first"]["layer"] + (f", {part['first']['quantity']}" if "quantity" in part["first"] else "")
-    told = f"they differ, first at {where}."
+    message = f"they differ, first at {where}."
     if part.get("likely_item"):
-        told += f" Likely row of the table of differences: {part['likely_item']}."
-    return f"{told} {part['reason'][:1].upper()}{part['reason'][1:]}." if "reason" in part else told
+        message += f" Likely row of the table of differences: {part['likely_item']}."
+    return f"{message} {part['reason'][:1].upper()}{part['reason'][1:]}." if "reason" in part else message
 
 
 def _limits(part: dict) -> str:
     judged = [(key, limit) for key, limit in part["tolerances"].items() if limit is not None]
-    told = ", ".join(f"{key} {sci(max(row[key] for row in part['rows']))} (tolerance {sci(t)})" for key, t in judged)
+    message = ", ".join(f"{key} {sci(max(row[key] for row in part['rows']))} (tolerance {sci(t)})" for key, t in judged)
     repeated = [row["float64"] for row in part["rows"] if "float64" in row]
     if not repeated:
-        return told
+        return message
     return (
-        f"{told}. Where float32's rounding turned a ReLU or a maximum the other way and the paths part "
+        f"{message}. Where float32's rounding turned a ReLU or a maximum the other way and the paths part "
         f"({len(repeated)} of {len(part['rows'])} rules), the same steps in float64 agree to "
         f"{sci(max(row['weights'] for row in repeated))} in every weight"
     )
@@ -165,13 +165,13 @@ def _training_sentence(part: dict) -> str:
     if test is None or seeds < LEAST_SEEDS:
         return f"{start}too few seeds for a test, give at least {LEAST_SEEDS} with --seeds."
     low, high = test["interval"]
-    told = f"p = {test['permutation_p']:.2g}; 95 % interval of the difference {points(low)} to {points(high)} points"
+    message = f"p = {test['permutation_p']:.2g}; 95 % interval of the difference {points(low)} to {points(high)} points"
     if part["equal"] is False:
-        return f"{start}a permutation test tells them apart ({told})."
+        return f"{start}a permutation test tells them apart ({message})."
     if part["equal"] and "margin" in part:
-        return f"{start}equivalent within ±{100 * part['margin']:g} points by two one-sided tests ({told})."
+        return f"{start}equivalent within ±{100 * part['margin']:g} points by two one-sided tests ({message})."
     seen = f"; the smallest difference that the test would have seen is {100 * test['detectable']:.2f} points"
-    return f"{start}not told apart ({told}){seen if 'detectable' in test else ''}."
+    return f"{start}not told apart ({message}){seen if 'detectable' in test else ''}."
 
 
 def _mean_and_spread(accuracy: dict) -> str:

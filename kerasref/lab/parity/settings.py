@@ -46,17 +46,17 @@ def different_settings(model: keras.Model, module: nn.Module, names: dict, image
     it. Call it outside of `preserved`, which takes the dropout away.
     """
     values = values_per_channel(model, images[:1])
-    found = _penalty(model)  # after a call, which adds what depends on inputs
+    differing = _penalty(model)  # after a call, which adds what depends on inputs
     refuse_single_values(
         values, examples, "choose --examples and --step-batch (step_batch) so that the last batch has more than one"
     )
-    found += _constraints(model) + _frozen(model, module, names)
+    differing += _constraints(model) + _frozen(model, module, names)
     for name, other in names.items():
         layer = find_layer(model, name)
         n = examples * values[name] if name in values else None
         for quantity, row, reason in _different_norm(layer, find_module(module, other), n):
-            found.append(_setting(name, quantity, row, reason))
-    return found + _dropouts(model, module, images[:2]) + _random(model, module, images[:2])
+            differing.append(_setting(name, quantity, row, reason))
+    return differing + _dropouts(model, module, images[:2]) + _random(model, module, images[:2])
 
 
 def has_biased_norm(model: keras.Model) -> bool:
@@ -113,9 +113,9 @@ def _constraints(model: keras.Model) -> list[dict]:
     bound = [weight for weight in model.trainable_weights if getattr(weight, "constraint", None)]
     if not bound:
         return []
-    told = shortened([f"{weight.path}: {type(weight.constraint).__name__}" for weight in bound])
+    message = shortened([f"{weight.path}: {type(weight.constraint).__name__}" for weight in bound])
     return [
-        _setting(model.name, "constraint", None, f"Keras constrains weights ({told}), which no PyTorch module does")
+        _setting(model.name, "constraint", None, f"Keras constrains weights ({message}), which no PyTorch module does")
     ]
 
 
@@ -144,14 +144,14 @@ def _different_norm(layer, part, n: int | None) -> Iterator[tuple[str, str | Non
     if not isinstance(layer, BatchNormalization) or not layer.trainable or not hasattr(part, "momentum"):
         return
     if part.momentum is None:
-        told = "momentum is None in PyTorch, an average over all batches alike, which Keras has not"
-        yield "momentum", "batch_norm_constants", told
+        message = "momentum is None in PyTorch, an average over all batches alike, which Keras has not"
+        yield "momentum", "batch_norm_constants", message
     elif not math.isclose(1 - layer.momentum, part.momentum, abs_tol=1e-9):
-        told = f"momentum is {layer.momentum:g} in Keras, which is {1 - layer.momentum:g} in PyTorch, not"
-        yield "momentum", "batch_norm_constants", f"{told} {part.momentum:g}"
+        message = f"momentum is {layer.momentum:g} in Keras, which is {1 - layer.momentum:g} in PyTorch, not"
+        yield "momentum", "batch_norm_constants", f"{message} {part.momentum:g}"
     if n is not None and _is_biased(layer) and 1 / n > BIASED:
-        told = f"of {n} values per channel in a batch Keras keeps the biased variance, PyTorch n/(n−1) times it"
-        yield "running variance", "batch_norm_unbiased", f"{told}; TorchBatchNormalization does as PyTorch"
+        message = f"of {n} values per channel in a batch Keras keeps the biased variance, PyTorch n/(n−1) times it"
+        yield "running variance", "batch_norm_unbiased", f"{message}; TorchBatchNormalization does as PyTorch"
 
 
 def _dropouts(model: keras.Model, module: nn.Module, images: np.ndarray) -> list[dict]:
@@ -215,9 +215,9 @@ def _random(model: keras.Model, module: nn.Module, images: np.ndarray) -> list[d
         }
     if not any(drawn.values()):
         return []
-    told = ", ".join(f"{side} {layer}" for side, layer in drawn.items() if layer)
+    message = ", ".join(f"{side} {layer}" for side, layer in drawn.items() if layer)
     reason = (
-        f"in training a layer draws at random: {told}; "
+        f"in training a layer draws at random: {message}; "
         + ("the steps cannot switch it off" if all(drawn.values()) else "the other side draws nothing there")
         + ", so that the trainings differ"
     )

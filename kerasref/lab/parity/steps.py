@@ -118,7 +118,7 @@ def torch_steps(module: nn.Module, inputs: np.ndarray, training: bool = False) -
                 given = SimpleNamespace(**dict(zip(order, args, strict=False)), **(kwargs or {}))
                 family, settings = _torch_settings(name, given)
                 if family:
-                    steps.append(Step(name, f"{name}{_told(settings)}", family, settings, _values(output)))
+                    steps.append(Step(name, f"{name}{_settings_text(settings)}", family, settings, _values(output)))
             return output
 
     before = [part.register_forward_pre_hook(enter) for part in names]
@@ -163,7 +163,7 @@ def _values(output) -> Values:
     return Values(array.size, array[places].astype("float64"))
 
 
-def _told(settings: dict) -> str:
+def _settings_text(settings: dict) -> str:
     return f"({', '.join(f'{key}={value}' for key, value in settings.items())})" if settings else ""
 
 
