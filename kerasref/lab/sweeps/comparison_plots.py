@@ -86,20 +86,24 @@ class _Scale:
             self.values = sorted(set(values))
             self.low, self.high = self._position(min(values)), self._position(max(values))
         else:
-            self.values = sorted(set(map(shown, values)))
+            self.values = sorted(set(map(text, values)))
 
     def __call__(self, value) -> float:
         if self.numeric:
             return (self._position(value) - self.low) / (self.high - self.low)
-        return self.values.index(shown(value)) / (len(self.values) - 1) if len(self.values) > 1 else 0.5
+        return self.values.index(self.text(value)) / (len(self.values) - 1) if len(self.values) > 1 else 0.5
 
     def ticks(self) -> list[tuple[float, str]]:
         """Returns (height, text) of every value, or of five evenly spaced ones if there are many."""
-        if self.numeric and len(self.values) > 6:
-            values = np.linspace(self.low, self.high, 5)
-            values = 10**values if self.logarithmic else values
-            return [(height, f"{value:.3g}") for height, value in zip(np.linspace(0, 1, 5), values, strict=True)]
-        return [(self(value), self.text(value)) for value in self.values]
+        if not self.numeric:
+            heights = np.linspace(0, 1, len(self.values)) if len(self.values) > 1 else [0.5]
+            return list(zip(heights, self.values, strict=True))
+        if len(self.values) <= 6:
+            return [(self(value), self.text(value)) for value in self.values]
+        values = np.linspace(self.low, self.high, 5)
+        values = 10**values if self.logarithmic else values
+        digits = next((n for n in (3, 4, 6) if len({f"{value:.{n}g}" for value in values}) == 5), 9)  # all different
+        return [(height, f"{value:.{digits}g}") for height, value in zip(np.linspace(0, 1, 5), values, strict=True)]
 
     def _position(self, value) -> float:
         return float(np.log10(value)) if self.logarithmic else float(value)
