@@ -87,7 +87,7 @@ def train_and_evaluate(
     if files.settings()["dataset"]["num_test"] == 0:
         print("there is no test split, so nothing was evaluated")
     else:
-        metrics = evaluate_run(files, data_dir)
+        metrics = evaluate_run(files, data_dir, recipe.dataset if execution.get("resume") else None)
         print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples")
         print(printable(f"report: {files.report_file}"))
     return Run(files.path), True
@@ -145,8 +145,12 @@ class Run:
 
         return load_trained_model(self.files)
 
-    def evaluate(self, *, data_dir: str | None = None) -> dict[str, Any]:
+    def evaluate(self, *, data_dir: str | None = None, dataset: str | None = None) -> dict[str, Any]:
         """Evaluate the network on the test set; write metrics.json and report.html.
+
+        Arguments:
+            data_dir: directory of TensorFlow Datasets.
+            dataset: where the image folder of the training is now, if it was moved.
 
         Returns:
             A dict with `accuracy`, `macro_f1`, `confusion_matrix`, `n`, …
@@ -154,7 +158,7 @@ class Run:
         import_tensorflow()
         from kerasref.evaluation.evaluate import evaluate_run
 
-        return evaluate_run(self.files, data_dir)
+        return evaluate_run(self.files, data_dir, dataset)
 
     def predict(self, path: str | Path | Iterable[str | Path], *, top: int = 3) -> Any:
         """Classify an image file, or several.
@@ -185,7 +189,7 @@ class Run:
 
         Arguments:
             *formats: saved_model, onnx, litert; saved_model by default.
-            **options: `quantize`, `force`, `data_dir`, `examples` and `licence` as of `kerasref export`.
+            **options: `quantize`, `force`, `data_dir`, `dataset`, `examples` and `licence` as of `kerasref export`.
 
         Returns:
             The path of each export, by format.

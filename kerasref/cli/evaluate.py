@@ -10,12 +10,15 @@ from kerasref.errors import UserError
 from kerasref.text import printable
 
 
-def evaluate(run_dir: Annotated[Path, tyro.conf.Positional], data_dir: str | None = None) -> None:
+def evaluate(
+    run_dir: Annotated[Path, tyro.conf.Positional], data_dir: str | None = None, dataset: str | None = None
+) -> None:
     """Evaluate a trained run on its test set; write metrics.json and report.html.
 
     Args:
         run_dir: run directory of `kerasref train`
         data_dir: directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own
+        dataset: where the image folder of the training is now, if it was moved; its content must be the same
     """
     if not run_dir.is_dir():
         raise UserError(f"{run_dir} is no folder; expected a run directory of train.py")
@@ -25,7 +28,7 @@ def evaluate(run_dir: Annotated[Path, tyro.conf.Positional], data_dir: str | Non
     from kerasref.runs import RunFiles
 
     run = RunFiles(run_dir)
-    metrics = evaluate_run(run, data_dir)
+    metrics = evaluate_run(run, data_dir, dataset)
     selection = metrics["selection_metric"]
     print(
         f"accuracy {metrics['accuracy']:.4f}  {selection['name']} {selection['value']:.4f}  "

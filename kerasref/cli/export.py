@@ -17,6 +17,7 @@ def export(
     out: Path | None = None,
     force: bool = False,
     data_dir: str | None = None,
+    dataset: str | None = None,
     examples: int | None = None,
     licence: str | None = None,
     trust: bool = False,
@@ -35,6 +36,7 @@ def export(
         out: folder to write into; exports/ of the run directory, or next to the file, by default
         force: replace what is there
         data_dir: directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own
+        dataset: where the image folder of the training is now, if it was moved; its content must be the same
         examples: images to compare on; by default the test set, or at least 1,000 of it for a large network
         licence: what model_card.md says of the weights
         trust: open a .keras file that is not of a run; its code runs

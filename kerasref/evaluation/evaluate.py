@@ -22,15 +22,16 @@ def predict_logits(model, split, preprocessing):
     return model.predict(split.batches(BATCH_SIZE, preprocessing=preprocessing), verbose=0)
 
 
-def evaluate_run(run: RunFiles, data_dir: str | None = None) -> dict:
+def evaluate_run(run: RunFiles, data_dir: str | None = None, dataset: str | None = None) -> dict:
     """Predicts the run's test set and writes metrics.json and report.html; returns the metrics.
 
+    `dataset` is the place that an image folder was moved to since the training.
     Where there is a validation split its metrics go to validation.json: runs are chosen by those.
 
     Raises UserError where the run has no trained model or its data set has no test split.
     """
     settings = run.settings()
-    dataset = load_run_data(run, data_dir)
+    dataset = load_run_data(run, data_dir, dataset)
     if dataset.test is None:
         raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
     model = load_trained_model(run)

@@ -38,6 +38,7 @@ def export(
     quantize: str | None = None,
     force: bool = False,
     data_dir: str | None = None,
+    dataset: str | None = None,
     examples: int | None = None,
     licence: str | None = None,
 ) -> dict[str, dict]:
@@ -60,13 +61,13 @@ def export(
                 restore(target)
                 if target.exists() and not force:
                     raise UserError(f"{target} exists; --force replaces it, --out writes elsewhere")
-            return _export(source, targets, folder, quantize, data_dir, examples, licence)
+            return _export(source, targets, folder, quantize, (data_dir, dataset), examples, licence)
     except Timeout:
         raise RunError(f"another export is writing into {folder}; wait for it, or give another --out") from None
 
 
-def _export(source, targets, folder, quantize, data_dir, examples, licence) -> dict[str, dict]:
-    dataset = source.run and load_run_data(source.run, data_dir)
+def _export(source, targets, folder, quantize, place, examples, licence) -> dict[str, dict]:
+    dataset = source.run and load_run_data(source.run, *place)
     if quantize == "int8" and dataset is None:
         raise UserError("int8 is calibrated on training images, and a file from elsewhere names none; use float16")
     calibration = sample(dataset.train, CALIBRATION)[0] if quantize == "int8" else ()
