@@ -57,7 +57,9 @@ def export(
     if source.run and (labels or (mean, std) != ((0.0,), (1.0,))):
         raise UserError(f"--labels, --mean and --std are for files from elsewhere; {source.run.path} has its own")
     folder = out or (model if model.is_dir() else model.parent) / "exports"
-    options = dict(quantize=quantize, force=force, data_dir=data_dir, examples=examples, licence=licence)
+    options = dict(
+        quantize=quantize, force=force, data_dir=data_dir, dataset=dataset, examples=examples, licence=licence
+    )
     try:
         with quiet_start():  # LiteRT's converter writes its settings
             written = export_source(source, format, folder, **options)

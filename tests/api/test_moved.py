@@ -30,15 +30,8 @@ def test_a_run_whose_folder_has_moved(tmp_path, monkeypatch, capsys):
     evaluate.main([str(run_dir), "--dataset", "moved"])
     assert f"accuracy {accuracy:.4f}" in capsys.readouterr().out
     export.main([str(run_dir), "--dataset", str(tmp_path / "moved")])
-    longer = kerasref.train(
-        "softmax_regression",
-        dataset="moved",
-        epochs=2,
-        run_dir=run_dir,
-        resume=True,
-        lr=trained.recipe.learning_rate,
-        **options,
-    )
+    options |= {"run_dir": run_dir, "resume": True, "lr": trained.recipe.learning_rate}
+    longer = kerasref.train("softmax_regression", dataset="moved", epochs=2, **options)
     assert longer.history["epoch"].tolist() == [1, 2]
 
     changed = tmp_path / "moved" / "dark" / "3.png"

@@ -41,8 +41,8 @@ def environment(tmp_path_factory):
     venv.create(folder / "venv", with_pip=False)
     site = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
     (wheel,) = folder.glob("*.whl")
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--prefix", folder / "venv"]
-    subprocess.run([*install, "--ignore-installed", wheel], check=True, timeout=200)
+    install = [sys.executable, "-m", "pip", "--python", folder / "venv" / "bin" / "python", "install", "--quiet"]
+    subprocess.run([*install, "--no-deps", wheel], check=True, timeout=200)
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")  # its own .pth files are not read
     return folder / "venv" / "bin"
 
@@ -58,6 +58,8 @@ def test_the_command_and_the_api(environment, tmp_path):
     before = {file: file.stat().st_mtime_ns for file in package.rglob("*") if "__pycache__" not in str(file)}
     assert {"py.typed", "report.html"} <= {file.name for file in before}
 
+    where = call(environment, "python", "-c", "import kerasref; print(kerasref.__file__)", cwd=tmp_path)
+    assert Path(where.stdout.strip()).parent == package and str(environment) in (environment / "kerasref").read_text()
     listed = call(environment, "kerasref", cwd=tmp_path)
     assert listed.returncode == 0 and "show-data" in listed.stdout, listed.stderr
     train = ("train", "mnist_cnn", "--dataset", "digits", "--epochs", "1")
