@@ -1,5 +1,6 @@
 """What `import kerasref` gives: train a recipe, and use the run that it leaves."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from kerasref.command_line import SHORT_NAMES, import_tensorflow, named_extras
 from kerasref.errors import UserError, unknown
 from kerasref.recipe import Recipe, from_dict
 from kerasref.recipes import RECIPES, NamedRecipe, named_recipe
-from kerasref.runs import RunFiles
+from kerasref.runs import RunFiles, new_run_dir
 from kerasref.text import printable
 from kerasref.training.options import TrainOptions
 
@@ -81,7 +82,16 @@ def train_and_evaluate(
 
     check_selection_metric(recipe.selection_metric)
     strategy, data_dir = execution.get("strategy", "none"), execution.get("data_dir")
-    files = training.train(recipe, run_dir, name=name, **execution)
+    if run_dir is None and strategy == "multi_worker":
+        raise UserError("multi_worker without --run-dir; expected a directory that all workers see")
+    path = Path(run_dir or new_run_dir(name or recipe.model))
+    try:
+        files = training.train(recipe, path, name=name, **execution)
+    except BaseException:
+        if run_dir is None:
+            with contextlib.suppress(OSError):  # there is something in it
+                path.rmdir()
+        raise
     if not training.is_chief(strategy) or is_evaluated(files) or not files.model_file.exists():
         return Run(files.path), False
     if files.settings()["dataset"]["num_test"] == 0:

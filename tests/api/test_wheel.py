@@ -42,15 +42,19 @@ def environment(tmp_path_factory):
     site = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
     (wheel,) = folder.glob("*.whl")
     install = [sys.executable, "-m", "pip", "--python", folder / "venv" / "bin" / "python", "install", "--quiet"]
-    subprocess.run([*install, "--no-deps", wheel], check=True, timeout=200)
+    subprocess.run([*install, "--no-deps", wheel], check=True, timeout=200, env=clean_environment())
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")  # its own .pth files are not read
     return folder / "venv" / "bin"
 
 
+def clean_environment():
+    """Without the variables that show the checkout to Python or pip."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+
 def call(environment, *command, cwd):
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     command = [str(environment / command[0]), *map(str, command[1:])]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=clean, timeout=280)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=clean_environment(), timeout=280)
 
 
 def test_the_command_and_the_api(environment, tmp_path):
