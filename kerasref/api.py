@@ -2,7 +2,10 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
+import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +14,7 @@ from kerasref.command_line import SHORT_NAMES, import_tensorflow, named_extras
 from kerasref.errors import UserError, unknown
 from kerasref.recipe import Recipe, from_dict
 from kerasref.recipes import RECIPES, NamedRecipe, named_recipe
-from kerasref.runs import RunFiles, new_run_dir
+from kerasref.runs import RunFiles, check_folder
 from kerasref.text import printable
 from kerasref.training.options import TrainOptions
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     import keras
     import pandas
 
+RUNS = Path("runs")
 # Arguments of `train` that say how to run a recipe, not what to train.
 EXECUTION = (*(field.name for field in dataclasses.fields(TrainOptions)), "callbacks")
 
@@ -84,13 +88,12 @@ def train_and_evaluate(
     strategy, data_dir = execution.get("strategy", "none"), execution.get("data_dir")
     if run_dir is None and strategy == "multi_worker":
         raise UserError("multi_worker without --run-dir; expected a directory that all workers see")
-    path = Path(run_dir or new_run_dir(name or recipe.model))
+    path = Path(run_dir) if run_dir is not None else new_run_dir(name or recipe.model)
     try:
         files = training.train(recipe, path, name=name, **execution)
     except BaseException:
-        if run_dir is None:
-            with contextlib.suppress(OSError):  # there is something in it
-                path.rmdir()
+        if run_dir is None and not (path / "recipe.json").exists():
+            shutil.rmtree(path, ignore_errors=True)  # nothing but a lock is in it
         raise
     if not training.is_chief(strategy) or is_evaluated(files) or not files.model_file.exists():
         return Run(files.path), False
@@ -101,6 +104,18 @@ def train_and_evaluate(
         print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples")
         print(printable(f"report: {files.report_file}"))
     return Run(files.path), True
+
+
+def new_run_dir(name: str, runs: Path = RUNS) -> Path:
+    """Create RUNS/NAME-DATE-TIME; of two processes in the same second the second gets a number behind it."""
+    first = runs / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    check_folder(first)
+    for number in itertools.count(1):
+        path = first if number == 1 else first.with_name(f"{first.name}-{number}")
+        with contextlib.suppress(FileExistsError):  # another process was first
+            path.mkdir(parents=True)
+            break
+    return path
 
 
 class Run:

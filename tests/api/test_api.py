@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,13 +82,24 @@ def test_errors_are_exceptions_with_the_text_of_the_command(call, says, tmp_path
     monkeypatch.chdir(tmp_path)
     with pytest.raises((UserError, AttributeError), match=says):
         call()
-    assert list(tmp_path.rglob("recipe.json")) == []
+    assert list(tmp_path.iterdir()) == [] or [path.name for path in tmp_path.rglob("*")] == ["runs"]
 
 
 def test_fields_are_changed_by_their_name_or_its_short_form(tmp_path):
     changed = api.change(Recipe(), {"lr": 0.5, "bs": 7, "units": [3, 4], "dataset": tmp_path, "validation": "6:2:2"})
     expected = dict(learning_rate=0.5, batch_size=7, units=(3, 4), dataset=str(tmp_path), validation="6:2:2")
     assert changed == dataclasses.replace(Recipe(), **expected)
+
+
+def test_runs_of_one_second_get_directories_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda _: "20260102-030405")
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: api.new_run_dir("lenet5", tmp_path / "runs"), range(8)))
+    assert len(set(paths)) == 8 == len(list((tmp_path / "runs").iterdir()))
+    assert {path.name for path in paths} >= {"lenet5-20260102-030405", "lenet5-20260102-030405-8"}
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is a file, expected a folder"):
+        api.new_run_dir("lenet5", tmp_path / "file")
 
 
 def test_a_recipe_that_is_no_named_one(tmp_path, capsys):
