@@ -101,7 +101,7 @@ def train_and_evaluate(
     if files.settings()["dataset"]["num_test"] == 0:
         print("there is no test split, so nothing was evaluated")
     else:
-        metrics = evaluate_run(files, data_dir, recipe.dataset if execution.get("resume") else None)
+        metrics = evaluate_run(files, data_dir)
         print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples")
         print(printable(f"report: {files.report_file}"))
     return Run(files.path), True
