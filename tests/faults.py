@@ -314,6 +314,28 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/training/test_old_runs.py::test_a_finished_run_is_evaluated_and_exported",
         ),
     ),
+    70: (
+        "control characters in names; a terminal of Latin-1",
+        (
+            "tests/scripts/test_command.py::test_a_name_that_commands_the_terminal_does_not_reach_it",
+            "tests/scripts/test_command.py::test_json_is_of_ascii_where_the_terminal_needs_it",
+            "tests/scripts/test_command.py::test_a_latin_1_terminal_gets_escapes_in_place_of_an_exception",
+        ),
+    ),
+    71: (
+        "two runs started in the same second; a run directory that a shell would split",
+        (
+            "tests/api/test_api.py::test_runs_of_one_second_get_directories_of_their_own",
+            "tests/scripts/test_scripts.py::test_run_and_exported_model_predict_alike_and_right",
+        ),
+    ),
+    72: (
+        "an extra that is missing; a Python without TensorFlow",
+        (
+            "tests/api/test_api.py::test_a_missing_extra_is_one_line_that_says_what_to_install",
+            "tests/scripts/test_command.py::test_make_refuses_a_python_that_tensorflow_has_no_wheel_for",
+        ),
+    ),
 }
 
 if __name__ == "__main__":
