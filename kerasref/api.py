@@ -85,7 +85,10 @@ def train_and_evaluate(
     from kerasref.evaluation.metrics import check_selection_metric
 
     check_selection_metric(recipe.selection_metric)
-    TrainOptions(run_dir=run_dir, **{option: value for option, value in execution.items() if option != "callbacks"})
+    TrainOptions(
+        run_dir=Path(run_dir) if run_dir is not None else None,
+        **{option: value for option, value in execution.items() if option != "callbacks"},
+    )
     strategy, data_dir = execution.get("strategy", "none"), execution.get("data_dir")
     if run_dir is None and strategy == "multi_worker":
         raise UserError("multi_worker without --run-dir; expected a directory that all workers see")
