@@ -125,6 +125,8 @@ def watch(file: Path, at) -> None:
     from kerasref.training.distribution import Replicas
 
     class Watch(keras.callbacks.Callback):
+        stateless = True
+
         def on_epoch_begin(self, epoch, logs=None):
             self.epoch = epoch
 
