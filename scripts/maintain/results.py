@@ -125,10 +125,10 @@ def table(rows: list[dict], parameters: dict[str, int]) -> str:
                     summary or entry.result,
                     _duration(summary.seconds) if summary else "",
                     "" if i else entry.expected,  # of the recipe's own dataset, which comes first
-                    f"`python scripts/train.py {name}{'' if dataset == own else f' --dataset {dataset}'}`",
+                    f"`kerasref train {name}{'' if dataset == own else f' --dataset {dataset}'}`",
                 )
             )
-    columns = ("recipe", "network", "parameters", "reached here", "time", "what others report", "command")
+    columns = ("recipe", "network", "parameters", "test accuracy", "time", "reported elsewhere", "command")
     return markdown_table(columns, rows_of_table, "llrlrll")
 
 
@@ -152,14 +152,15 @@ def add(run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
 
 
 def update_table() -> None:
-    """Generates README's table of recipes from results/runs.csv."""
+    """Generates the table of recipes in both READMEs from results/runs.csv."""
     import_tensorflow()
     from kerasref.models import build_model
     from kerasref.models.description import count_weights
 
     networks = {entry.recipe.model for entry in RECIPES.values()}
     parameters = {name: count_weights(build_model(name).trainable_weights) for name in networks}
-    update_page(ROOT / "README.md", {"results": table(read_csv(RESULTS_FILE), parameters)})
+    for page in ("README.md", "README.zh-CN.md"):
+        update_page(ROOT / page, {"results": table(read_csv(RESULTS_FILE), parameters)})
 
 
 def main(args: list[str]) -> None:

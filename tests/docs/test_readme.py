@@ -85,6 +85,8 @@ def test_both_readmes_have_the_same_content():
     assert "](README.zh-CN.md)" in english and "](README.md)" in chinese
     assert commands(english) == commands(chinese)
     assert english.count("\n## ") == chinese.count("\n## ")
+    tables = [page.split("<!-- results -->")[1].split("<!-- /results -->")[0] for page in (english, chinese)]
+    assert tables[0] == tables[1]
     assert "混淆矩阵" in chinese and "混乱矩阵" not in chinese
 
 
