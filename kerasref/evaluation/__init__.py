@@ -1,4 +1,4 @@
-"""What a trained network is worth: numbers, figures and one HTML report.
+"""Metrics, plots and one HTML report of a trained network.
 
-`evaluate` reads a run directory; the rest take arrays and know neither Keras nor data sets.
+`evaluate` reads a run directory; the other modules take arrays and need neither Keras nor datasets.
 """

@@ -1,4 +1,4 @@
-"""One number to choose a run by (the notes, 准确率与召回率): a metric or a weighted sum of some, subject to limits."""
+"""Choose a run by one number (the notes, 准确率与召回率): a metric, or a weighted sum of metrics, subject to limits."""
 
 import json
 import math
@@ -10,30 +10,28 @@ from kerasref.errors import UserError, unknown
 from kerasref.evaluation.metrics import SELECTION_METRICS
 from kerasref.runs import RunFiles
 
-# Figures of which less is better: they count against a run in the sum.
+# Metrics of which less is better: they count negatively in the sum.
 COSTS = {*(name for name, more in SELECTION_METRICS.items() if not more), "latency_ms", "seconds"}
 EXAMPLE = "'accuracy', '0.7 accuracy + 0.3 macro_f1' or 'accuracy subject to latency_ms < 5'"
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """The higher the score the better; a run that breaks a limit is not chosen, whatever its score.
+    """The higher the score the better; a run that exceeds a limit ranks after all that do not.
 
-    weights: of figures by name; limits: (figure, "<" or ">", bound), a bound itself is within the limit.
+    weights: by metric; limits: (metric, "<" or ">", bound), where the bound itself is within the limit.
     """
 
     weights: dict[str, float]
     limits: tuple[tuple[str, str, float], ...] = ()
 
-    def score(self, figures: Mapping[str, float]) -> float:
-        """The weighted sum; figures of which less is better count against it. Raises UserError for one not there."""
-        return sum(
-            weight * _figure(figures, name) * (-1 if name in COSTS else 1) for name, weight in self.weights.items()
-        )
+    def score(self, metrics: Mapping[str, float]) -> float:
+        """The weighted sum, where metrics of which less is better are negative. Raises UserError for a missing one."""
+        return sum(w * _value(metrics, name) * (-1 if name in COSTS else 1) for name, w in self.weights.items())
 
-    def broken(self, figures: Mapping[str, float]) -> list[str]:
-        """The limits that these figures break, as sentences: `latency_ms 7.2 is not < 5`."""
-        values = [(name, sign, bound, _figure(figures, name)) for name, sign, bound in self.limits]
+    def broken(self, metrics: Mapping[str, float]) -> list[str]:
+        """The limits that these metrics exceed, as sentences: `latency_ms 7.2 is not < 5`."""
+        values = [(name, sign, bound, _value(metrics, name)) for name, sign, bound in self.limits]
         return [
             f"{name} {value:.6g} is not {sign} {bound:g}"
             for name, sign, bound, value in values
@@ -41,14 +39,13 @@ class Criterion:
         ]
 
     def rank(self, candidates: Sequence[Mapping[str, float]]) -> list[int]:
-        """Indices of the candidates, best first; those that break a limit come last."""
-        return sorted(
-            range(len(candidates)), key=lambda i: (bool(self.broken(candidates[i])), -self.score(candidates[i]))
-        )
+        """Indices of the candidates, best first; those that exceed a limit come last."""
+        keys = [(bool(self.broken(metrics)), -self.score(metrics)) for metrics in candidates]
+        return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 def parse_criterion(text: str) -> Criterion:
-    """`accuracy subject to latency_ms < 5, log_loss < 0.1`, `0.7 accuracy + 0.3 macro_f1` as a Criterion.
+    """Parse `accuracy subject to latency_ms < 5, log_loss < 0.1` or `0.7 accuracy + 0.3 macro_f1`.
 
     A comma may stand before `subject to`. Raises UserError for anything else.
     """
@@ -64,28 +61,29 @@ def parse_criterion(text: str) -> Criterion:
     return Criterion(weights, tuple(parsed))
 
 
-def figures_of(run: RunFiles, on_validation: bool = True) -> dict[str, float]:
-    """What a run can be chosen by: all numbers of its metrics, averages as macro_f1 …, on the validation split, or on
-    the test set; `seconds` of training; and `latency_ms` of one picture, where it was exported (scripts/export.py): of
-    its fastest export. Raises UserError where the run has no metrics of that split."""
-    figures = {}
-    metrics = run.metrics(run.validation_file if on_validation else None)
-    for name, value in metrics.items():
+def metrics_of_run(run: RunFiles, on_validation: bool = True) -> dict[str, float]:
+    """The numbers that a run can be chosen by: its metrics on the validation split or on the test set, averages as
+    macro_f1 …; `seconds` of training; and, where it was exported, `latency_ms` of one image in its fastest export.
+
+    Raises UserError where the run has no metrics of that split.
+    """
+    numbers = {}
+    for name, value in run.metrics(run.validation_file if on_validation else None).items():
         if isinstance(value, (int, float)):
-            figures[name] = value
+            numbers[name] = value
         elif name in ("macro", "weighted"):
-            figures |= {f"{name}_{score}": number for score, number in value.items()}
+            numbers |= {f"{name}_{score}": number for score, number in value.items()}
     history = run.history()
     if history and history[-1].get("run_duration") is not None:
-        figures["seconds"] = history[-1]["run_duration"]
+        numbers["seconds"] = history[-1]["run_duration"]
     verified = run.exports / "verification.json"
     if verified.is_file():
         try:
             entries = json.loads(verified.read_text(encoding="utf-8"))
-            figures["latency_ms"] = min(float(entry["latency_ms"]) for entry in entries.values())
+            numbers["latency_ms"] = min(float(entry["latency_ms"]) for entry in entries.values())
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(f"{verified}: not what scripts/export.py writes; export the run again") from None
-    return figures
+    return numbers
 
 
 def _number(text: str | None, whole: str) -> float:
@@ -98,9 +96,9 @@ def _number(text: str | None, whole: str) -> float:
     return value
 
 
-def _figure(figures: Mapping[str, float], name: str) -> float:
-    if name not in figures and name == "latency_ms":
+def _value(metrics: Mapping[str, float], name: str) -> float:
+    if name not in metrics and name == "latency_ms":
         raise UserError("it has no latency_ms yet; measure it with python scripts/export.py RUN_DIR")
-    if name not in figures:
-        raise unknown("figure", name, figures)
-    return figures[name]
+    if name not in metrics:
+        raise unknown("metric", name, metrics)
+    return metrics[name]

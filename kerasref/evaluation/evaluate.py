@@ -1,4 +1,4 @@
-"""A run directory in; its metrics.json and report.html out, or its validation.json."""
+"""Evaluate a run directory: write its metrics.json and report.html, or its validation.json."""
 
 import dataclasses
 from functools import partial
@@ -18,15 +18,15 @@ BATCH_SIZE = 500
 
 
 def predict_logits(model, split, preprocessing):
-    """Logits of every picture of a split, float [n, classes], in stored order; the last, smaller batch included."""
+    """Logits of every image of a split, float [n, classes], in stored order."""
     return model.predict(split.batches(BATCH_SIZE, preprocessing=preprocessing), verbose=0)
 
 
 def evaluate_run(run: RunFiles, data_dir: str | None = None, dataset: str | None = None) -> dict:
-    """Predicts the run's test set and writes metrics.json and report.html; returns the metrics.
+    """Predict the run's test set, write metrics.json and report.html, and return the metrics.
 
-    `dataset` is the place that an image folder was moved to since the training.
-    Where there is a validation split its metrics go to validation.json: runs are chosen by those.
+    The metrics of a validation split, by which runs are chosen, go to validation.json.
+    `dataset` is where an image folder is now, if it was moved after training.
 
     Raises UserError where the run has no trained model or its data set has no test split.
     """
@@ -37,8 +37,8 @@ def evaluate_run(run: RunFiles, data_dir: str | None = None, dataset: str | None
     model = load_trained_model(run)
     labels, predicted, metrics = _measure(run, model, dataset, dataset.test)
     if dataset.validation is not None:
-        *judged, on_validation = _measure(run, model, dataset, dataset.validation)
-        metrics["confidence_threshold"] = confidence_threshold(*judged)
+        *predicted_validation, on_validation = _measure(run, model, dataset, dataset.validation)
+        metrics["confidence_threshold"] = confidence_threshold(*predicted_validation)
         run.write_metrics(on_validation, run.validation_file)
     run.write_metrics(metrics)
     write_report(
@@ -46,7 +46,7 @@ def evaluate_run(run: RunFiles, data_dir: str | None = None, dataset: str | None
         recipe=settings,
         history=run.history(),
         metrics=metrics,
-        images=partial(_pictures, dataset.test),
+        images=partial(_images, dataset.test),
         labels=labels,
         probabilities=predicted,
         class_names=dataset.class_names,
@@ -56,7 +56,7 @@ def evaluate_run(run: RunFiles, data_dir: str | None = None, dataset: str | None
 
 
 def measure_validation(run: RunFiles, dataset: ImageDataset) -> dict:
-    """Writes validation.json, the metrics of the run's validation split, by which runs are chosen; returns them."""
+    """Write validation.json, the metrics of the run's validation split, by which runs are chosen, and return them."""
     metrics = _measure(run, load_trained_model(run), dataset, dataset.validation)[2]
     run.write_metrics(metrics, run.validation_file)
     return metrics
@@ -71,14 +71,14 @@ def _measure(run: RunFiles, model, dataset: ImageDataset, split) -> tuple[np.nda
 
 
 def labels_of(split) -> np.ndarray:
-    """int64 [n]; of a streamed split they are read along the way."""
+    """int64 [n]; those of a streamed split are read batch by batch."""
     if split.labels is not None:
         return split.labels
     return np.concatenate([labels for _, labels in split.batches(BATCH_SIZE).as_numpy_iterator()])
 
 
-def _pictures(split, indices) -> np.ndarray:
-    """The raw pictures at increasing `indices`, uint8 [len(indices), H, W, C]; a streamed split is read through."""
+def _images(split, indices) -> np.ndarray:
+    """The raw images at increasing `indices`, uint8 [len(indices), H, W, C]; a streamed split is read through."""
     if split.labels is not None:
         return split.examples(indices)
     batches = split.raw_batches(BATCH_SIZE, None, 0, 0).as_numpy_iterator()

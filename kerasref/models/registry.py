@@ -1,6 +1,7 @@
 """Every network by its name."""
 
 import inspect
+from functools import partial
 
 from kerasref.errors import UserError, unknown
 from kerasref.models.alexnet import alexnet, alexnet_owt
@@ -9,32 +10,32 @@ from kerasref.models.lenet5 import lenet5
 from kerasref.models.linear import logistic_regression, mlp, softmax_regression
 from kerasref.models.mnist_cnn import mnist_cnn, notes_network
 from kerasref.models.resnet import (
-    plain20,
-    plain56,
-    resnet18,
+    CIFAR_RESNETS,
+    PLAIN_NETWORKS,
+    RESNETS,
+    cifar_resnet,
+    plain_network,
+    resnet,
     resnet18_cifar,
-    resnet20,
-    resnet32,
-    resnet34,
-    resnet44,
-    resnet50,
-    resnet56,
-    resnet101,
-    resnet110,
-    resnet152,
 )
-from kerasref.models.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+from kerasref.models.vgg import VGGS, vgg
 
 BUILDERS = {
     builder.__name__: builder
     for builder in (
         *(logistic_regression, softmax_regression, mlp, notes_network, mnist_cnn, fashion_cnn, lenet5),
-        *(alexnet, alexnet_owt),
-        *(vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn),
-        *(resnet18, resnet34, resnet50, resnet101, resnet152),
-        *(resnet18_cifar, resnet20, resnet32, resnet44, resnet56, resnet110, plain20, plain56),
+        *(alexnet, alexnet_owt, resnet18_cifar),
     )
 }
+for _family, _table, _title in (
+    (vgg, VGGS, "VGG"),
+    (resnet, RESNETS, "ResNet"),
+    (cifar_resnet, CIFAR_RESNETS, "CIFAR ResNet"),
+    (plain_network, PLAIN_NETWORKS, "CIFAR ResNet without shortcuts"),
+):
+    for _name, (*_, _parameters) in _table.items():
+        BUILDERS[_name] = partial(_family, _name)
+        BUILDERS[_name].__doc__ = f"{_title}; {_parameters:,} parameters."
 
 
 def model_names():
@@ -43,7 +44,7 @@ def model_names():
 
 
 def options_of(name):
-    """Names of the options that network `name` takes beside input_shape and num_classes; UserError if unknown."""
+    """Names of the options that network `name` takes next to input_shape and num_classes; UserError if unknown."""
     return tuple(option for option in _parameters(name) if option not in ("input_shape", "num_classes"))
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerasref.errors import UserError
-from kerasref.evaluation.choice import Criterion, figures_of, parse_criterion
+from kerasref.evaluation.choice import Criterion, metrics_of_run, parse_criterion
 from kerasref.evaluation.metrics import compute_metrics
 from kerasref.runs import RunFiles
 
@@ -55,8 +55,8 @@ def test_a_criterion_that_is_none(text):
         parse_criterion(text)
 
 
-def test_a_figure_that_is_not_there_lists_those_that_are():
-    with pytest.raises(UserError, match="unknown figure 'speed'; choose from accuracy, latency_ms"):
+def test_a_metric_that_is_missing_lists_those_that_are():
+    with pytest.raises(UserError, match="unknown metric 'speed'; choose from accuracy, latency_ms"):
         parse_criterion("speed").rank([FAST])
 
 
@@ -68,16 +68,16 @@ def test_any_text_is_a_criterion_or_a_user_error(text):
         assert len(str(error)) < 400
 
 
-def test_the_figures_of_a_run(tmp_path):
+def test_the_metrics_of_a_run(tmp_path):
     run = RunFiles(tmp_path)
     metrics = compute_metrics([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], ("a", "b"))
     run.write_metrics(metrics)
     with pytest.raises(UserError, match=r"validation\.json is not there"):
-        figures_of(run)
-    figures = figures_of(run, on_validation=False)
+        metrics_of_run(run)
+    figures = metrics_of_run(run, on_validation=False)
     assert figures["accuracy"] == metrics["accuracy"] and figures["macro_f1"] == metrics["macro"]["f1"]
     assert "latency_ms" not in figures and "seconds" not in figures
     run.write_history([{"epoch": 1, "run_duration": 3.5}])
     run.exports.mkdir()
     (run.exports / "verification.json").write_text(json.dumps({"a": {"latency_ms": 0.5}, "b": {"latency_ms": 0.2}}))
-    assert {"seconds": 3.5, "latency_ms": 0.2}.items() <= figures_of(run, on_validation=False).items()
+    assert {"seconds": 3.5, "latency_ms": 0.2}.items() <= metrics_of_run(run, on_validation=False).items()

@@ -24,8 +24,8 @@ def test_a_streamed_split_gives_the_labels_and_pictures_of_one_in_memory(monkeyp
     whole, streamed = MemorySplit.of(images, labels), Streamed(images, labels, np.arange(30))
     np.testing.assert_array_equal(evaluate.labels_of(streamed), evaluate.labels_of(whole))
     indices = np.array([0, 6, 7, 20, 29])
-    np.testing.assert_array_equal(evaluate._pictures(streamed, indices), images[indices], strict=True)
-    np.testing.assert_array_equal(evaluate._pictures(whole, indices), images[indices], strict=True)
+    np.testing.assert_array_equal(evaluate._images(streamed, indices), images[indices], strict=True)
+    np.testing.assert_array_equal(evaluate._images(whole, indices), images[indices], strict=True)
 
 
 def test_a_folder_that_changed_since_is_not_measured(tmp_path):

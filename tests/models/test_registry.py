@@ -1,7 +1,9 @@
 import pytest
 
 from kerasref.errors import UserError
-from kerasref.models import build_model, model_names, options_of
+from kerasref.models import build_model, options_of
+from kerasref.models.registry import BUILDERS
+from tests.networks import NETWORKS
 
 
 def test_an_unknown_name_lists_the_choices():
@@ -64,7 +66,6 @@ def test_what_is_none_is_as_in_the_paper():
     assert build_model("lenet5", None, None, pooling=None).output_shape == (None, 10)
 
 
-def test_names_are_builders():
-    import kerasref.models.registry as registry
-
-    assert all(getattr(registry, name).__doc__ for name in model_names())
+def test_every_builder_says_how_many_parameters_it_has():
+    for name, _, trainable, _ in NETWORKS:
+        assert f"{trainable:,} parameters" in " ".join(BUILDERS[name].__doc__.split()), name

@@ -12,7 +12,7 @@ import pytest
 from keras import ops
 from sklearn import metrics as sk
 
-from kerasref.models.vgg import VGG16
+from kerasref.models.vgg import VGGS
 from kerasref.notes import (
     averages,
     batch_normalisation,
@@ -316,8 +316,9 @@ def test_the_identity_needs_an_input_without_negatives():
 
 def test_vgg16_has_13_convolutions_and_an_output_layer():
     """The notes' line has one arrow "Covn" for each of five blocks, and ends at 4096."""
-    assert sum(repeats for _, repeats in VGG16) + 3 == 16
-    assert len(VGG16) == 5
+    convolutions, *_ = VGGS["vgg16"]
+    assert sum(convolutions) + 3 == 16
+    assert len(convolutions) == 5
 
 
 def test_the_notes_accuracy_is_precision():

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import optuna
 
 from kerasref.errors import UserError
-from kerasref.evaluation.choice import Criterion, figures_of, parse_criterion
+from kerasref.evaluation.choice import Criterion, metrics_of_run, parse_criterion
 from kerasref.evaluation.metrics import SELECTION_METRICS
 from kerasref.lab.sweeps.results_table import read_rows
 from kerasref.lab.sweeps.values import is_logarithmic, is_number, shown
@@ -111,7 +111,7 @@ def _read_sweep(path: Path) -> list[Entry]:
 def _scored(entry: Entry, criterion: Criterion, on_validation: bool) -> Entry:
     """Returns the entry with the criterion's score as its only one."""
     try:
-        metrics = figures_of(RunFiles(entry.path), on_validation)
+        metrics = metrics_of_run(RunFiles(entry.path), on_validation)
         value, reason = criterion.score(metrics), "; ".join(criterion.broken(metrics))
     except UserError as error:  # such as no latency_ms before an export
         return replace(entry, reason=str(error).replace("\n", "; "))
