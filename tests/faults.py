@@ -313,6 +313,28 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/training/test_old_runs.py::test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped",
             "tests/training/test_old_runs.py::test_a_finished_run_is_evaluated_and_exported",
         ),
+    60: (
+        "numbers and Chinese names cut or missing in plots; the plot's style on another function",
+        (
+            "tests/evaluation/test_figures.py::test_numbers_in_an_svg_are_whole_and_its_coordinates_short",
+            "tests/evaluation/test_figures.py::test_chinese_names_are_drawn_in_a_font_that_has_them",
+            "tests/evaluation/test_figures.py::test_every_function_that_plots_has_the_style",
+        ),
+    ),
+    61: (
+        "a confidence threshold from a handful of validation images",
+        (
+            "tests/evaluation/test_metrics.py::test_eight_examples_give_no_threshold_and_299_without_a_mistake_are_needed",
+            "tests/evaluation/test_metrics.py::test_thresholds_of_old_files_are_read_but_not_those_of_too_few_examples",
+        ),
+    ),
+    62: (
+        "thousands of classes",
+        ("tests/evaluation/test_report.py::test_ten_thousand_classes",),
+    ),
+    63: (
+        "a weight file that refers to one text thousands of times",
+        ("tests/models/test_weight_files.py::test_a_text_that_is_referred_to_many_times_is_not_read",),
     ),
     70: (
         "control characters in names; a terminal of Latin-1",
