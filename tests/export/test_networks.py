@@ -27,9 +27,7 @@ PREPROCESSING = {1: Preprocessing(1, (0.13,), (0.31,)), 3: Preprocessing(0, (0.4
 
 @pytest.fixture
 def narrow(monkeypatch):
-    for table in ("VGG11", "VGG13", "VGG16", "VGG19"):
-        blocks = [(filters // 16, convolutions) for filters, convolutions in getattr(vgg, table)]
-        monkeypatch.setattr(vgg, table, blocks)
+    monkeypatch.setattr(vgg, "FILTERS", tuple(filters // 16 for filters in vgg.FILTERS))
     monkeypatch.setattr(resnet, "FILTERS", (4, 8, 16, 32))
     stages = resnet._stages
     monkeypatch.setattr(
