@@ -313,6 +313,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/training/test_old_runs.py::test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped",
             "tests/training/test_old_runs.py::test_a_finished_run_is_evaluated_and_exported",
         ),
+    ),
     60: (
         "numbers and Chinese names cut or missing in plots; the plot's style on another function",
         (
