@@ -26,18 +26,20 @@ _HOMES = {
     "build_model": "models",
     "compare": "lab.parity",
     "load_dataset": "data",
+    "recipes": "named_recipes",
     "train": "api",
 }
-# Loaded when they are first named, too. `recipes` is a module that can be called.
-_MODULES = ("data", "evaluation", "export", "lab", "models", "notes", "pytorch", "recipes", "training")
+# Loaded when they are first named, too.
+_MODULES = ("data", "evaluation", "export", "lab", "models", "notes", "pytorch", "training")
 __all__ = ["Recipe", "Run", "RunError", "UserError", "build_model", "compare", "load_dataset", "recipes", "train"]
 
 if TYPE_CHECKING:
-    from kerasref.api import Run, recipes, train
+    from kerasref.api import Run, train
     from kerasref.data import load_dataset
     from kerasref.errors import RunError, UserError
     from kerasref.lab.parity.comparison import compare
     from kerasref.models import build_model
+    from kerasref.named_recipes import recipes
     from kerasref.recipe import Recipe
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from kerasref.command_line import SHORT_NAMES, import_tensorflow, named_extras
 from kerasref.errors import UserError, unknown
+from kerasref.named_recipes import named_recipe
 from kerasref.recipe import Recipe, from_dict
-from kerasref.recipes import RECIPES, NamedRecipe, named_recipe
 from kerasref.runs import RunFiles, check_folder
 from kerasref.text import printable
 from kerasref.training.options import TrainOptions
@@ -52,16 +52,6 @@ def train(recipe_name: str | Recipe, *, run_dir: str | Path | None = None, **rec
     name = None if isinstance(recipe_name, Recipe) else recipe_name
     recipe = recipe_name if isinstance(recipe_name, Recipe) else named_recipe(recipe_name).recipe
     return train_and_evaluate(change(recipe, recipe_fields), name, run_dir=run_dir, **execution)[0]
-
-
-def recipes() -> dict[str, NamedRecipe]:
-    """The named recipes, by name, with their source and result.
-
-    Example:
-
-        kerasref.recipes()["lenet5"].recipe.epochs
-    """
-    return dict(RECIPES)
 
 
 def change(recipe: Recipe, fields: dict[str, Any]) -> Recipe:

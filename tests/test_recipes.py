@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from kerasref.errors import UserError
 from kerasref.models import model_names, options_of
+from kerasref.named_recipes import RECIPES, named_recipe
 from kerasref.recipe import Recipe, from_dict
-from kerasref.recipes import RECIPES, named_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -81,5 +81,7 @@ def test_any_json_value_gives_a_recipe_or_a_user_error(fields):
 
 
 def test_importing_the_package_and_its_recipes_loads_neither_keras_nor_tensorflow():
-    code = "import sys, kerasref, kerasref.recipes; assert not {'keras', 'tensorflow', 'torch'} & set(sys.modules)"
+    code = (
+        "import sys, kerasref, kerasref.named_recipes; assert not {'keras', 'tensorflow', 'torch'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

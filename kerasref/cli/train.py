@@ -9,8 +9,8 @@ import tyro
 
 from kerasref.command_line import import_tensorflow, invocation, parse
 from kerasref.errors import UserError
+from kerasref.named_recipes import RECIPES, named_recipe
 from kerasref.recipe import GROUPS, Recipe
-from kerasref.recipes import RECIPES, named_recipe
 from kerasref.text import printable
 from kerasref.training.options import TrainOptions
 

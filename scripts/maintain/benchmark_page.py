@@ -4,7 +4,7 @@ from statistics import median
 
 from kerasref.lab.benchmark.workloads import PASSES, WORKLOADS
 from kerasref.markdown import markdown_table
-from kerasref.recipes import named_recipe
+from kerasref.named_recipes import named_recipe
 
 # Training throughput against PyTorch's best in float32; bfloat16 against our own float32; time of the MNIST program as
 # a share of the notes' program's; resident bytes of a training on MNIST.

@@ -2,7 +2,7 @@
 
 from kerasref.command_line import import_tensorflow
 from kerasref.markdown import markdown_table
-from kerasref.recipes import RECIPES
+from kerasref.named_recipes import RECIPES
 from maintain.pages import DOCS, update_page
 
 BATCH_SIZES = (1, 8, 32, 64, 128, 256)

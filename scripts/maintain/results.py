@@ -13,8 +13,8 @@ import tyro
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
 from kerasref.markdown import markdown_table
+from kerasref.named_recipes import RECIPES, named_recipe
 from kerasref.provenance import mask_secrets
-from kerasref.recipes import RECIPES, named_recipe
 from maintain.pages import RESULTS, ROOT, read_csv, update_page
 
 RESULTS_FILE = RESULTS / "runs.csv"
@@ -105,7 +105,7 @@ def reached(rows: list[dict], name: str) -> dict[str, Summary]:
 
 
 def result_text(rows: list[dict], name: str) -> str:
-    """Returns the text of `result` in recipes.py; a dataset other than the recipe's own is named."""
+    """Returns the text of `result` in named_recipes.py; a dataset other than the recipe's own is named."""
     own = named_recipe(name).recipe.dataset
     texts = [f"{s}" if dataset == own else f"{s} on {dataset}" for dataset, s in reached(rows, name).items()]
     return ", ".join(texts) or "never run to the end"

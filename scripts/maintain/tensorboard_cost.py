@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
-from kerasref.recipes import named_recipe
+from kerasref.named_recipes import named_recipe
 
 EPOCHS = 7  # the first traces, the last has no successor; the five between write one confusion matrix
 

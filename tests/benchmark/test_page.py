@@ -7,8 +7,8 @@ from maintain import benchmark_page as page
 
 from kerasref.errors import UserError
 from kerasref.lab.benchmark.estimate import images_per_second, memory_of
+from kerasref.named_recipes import named_recipe
 from kerasref.recipe import Recipe
-from kerasref.recipes import named_recipe
 
 
 def steps(workload="lenet5", precision="float32", mode="train", backend="tensorflow", ours=(200.0, 300.0, 250.0)):

@@ -24,7 +24,7 @@ def train_once(dataset: str, data_dir: str | None, deterministic: bool) -> dict:
     import_tensorflow()
     from dataclasses import replace
 
-    from kerasref.recipes import named_recipe
+    from kerasref.named_recipes import named_recipe
     from kerasref.training import train
     from kerasref.training.checkpointing import Checkpointer
 

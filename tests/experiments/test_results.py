@@ -1,4 +1,4 @@
-"""No figure without its run: recipes.py and README say what results/runs.csv says."""
+"""No figure without its run: named_recipes.py and README say what results/runs.csv says."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from maintain.pages import read_csv, replace_between
 from maintain.results import RESULTS_FILE, reached, result_text, summarize
 
 from kerasref.errors import UserError
-from kerasref.recipes import RECIPES
+from kerasref.named_recipes import RECIPES
 
 README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text(encoding="utf-8")
 TABLE = README.split("<!-- results -->")[1].split("<!-- /results -->")[0].splitlines()

@@ -13,7 +13,7 @@ from kerasref.cli import main
 from kerasref.cli.describe import aligned
 from kerasref.command_line import explain, invocation, parse, run, to_json
 from kerasref.errors import UserError
-from kerasref.recipes import RECIPES
+from kerasref.named_recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 VERBS = {verb: where for group in main.VERBS.values() for verb, (where, _) in group.items()}

@@ -13,8 +13,8 @@ import tyro
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError, unknown
 from kerasref.lab.benchmark.workloads import PASSES
+from kerasref.named_recipes import RECIPES, named_recipe
 from kerasref.recipe import Recipe
-from kerasref.recipes import RECIPES, named_recipe
 
 # Training examples, classes and images, so that nothing has to be downloaded; ImageNet's are of the recipe's size.
 DATASETS = {

@@ -11,7 +11,7 @@ from kerasref.data import Preprocessing
 from kerasref.data.dataset import without_autotune
 from kerasref.lab.benchmark.workloads import WORKLOADS
 from kerasref.models.description import multiply_adds
-from kerasref.recipes import named_recipe
+from kerasref.named_recipes import named_recipe
 from kerasref.training import execution, fused
 from kerasref.training.losses import classification_accuracy, classification_loss
 from kerasref.training.optimizers import add_l2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kerasref.errors import RunError
 from kerasref.lab.benchmark.turns import Worker, alternate, report
-from kerasref.recipes import named_recipe
+from kerasref.named_recipes import named_recipe
 
 TARGET = 0.99  # of MNIST's test set
 NOTES_EVERY = 2  # the notes' program runs for every second seed only; it takes minutes

@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import replace
 
-from kerasref.recipes import named_recipe
+from kerasref.named_recipes import named_recipe
 
 
 def main(name: str, seed: str, run_dir: str, data_dir: str | None = None) -> None:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from kerasref.named_recipes import named_recipe
 from kerasref.recipe import Recipe
-from kerasref.recipes import named_recipe
 
 PRECISIONS = ("float32", "bfloat16")
 MODES = ("train", "infer")

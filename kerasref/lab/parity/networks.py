@@ -18,9 +18,9 @@ from kerasref.lab.parity.network_command import NetworkComparison
 from kerasref.lab.parity.settings import refuse_single_values, values_per_channel
 from kerasref.lab.parity.side_by_side import train_part
 from kerasref.lab.parity.trajectories import Rule
+from kerasref.named_recipes import RECIPES
 from kerasref.pytorch.installed import torch
 from kerasref.recipe import Recipe
-from kerasref.recipes import RECIPES
 from kerasref.training.optimizers import MOMENTUM
 
 LAYER_EXAMPLES = 8  # inputs for forward pass and gradients

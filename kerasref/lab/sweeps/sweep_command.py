@@ -19,7 +19,7 @@ import tyro
 
 from kerasref.command_line import import_tensorflow, invocation, parse
 from kerasref.errors import RunError, UserError
-from kerasref.recipes import named_recipe
+from kerasref.named_recipes import named_recipe
 
 VALIDATION = 0.1  # of train, for recipes without a validation split
 

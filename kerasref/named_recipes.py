@@ -1,7 +1,5 @@
 """The named recipes: each is the default plus what differs, a comment gives the reason for each deviation."""
 
-import sys
-import types
 from dataclasses import dataclass, replace
 
 from kerasref.errors import unknown
@@ -248,11 +246,11 @@ def named_recipe(name: str) -> NamedRecipe:
     return RECIPES[name]
 
 
-class _CallableModule(types.ModuleType):
-    """`kerasref.recipes` is this module, and also the function `kerasref.api.recipes` of the public API."""
+def recipes() -> dict[str, NamedRecipe]:
+    """The named recipes, by name, with their source and result.
 
-    def __call__(self) -> dict[str, NamedRecipe]:
-        return dict(RECIPES)
+    Example:
 
-
-sys.modules[__name__].__class__ = _CallableModule
+        kerasref.recipes()["lenet5"].recipe.epochs
+    """
+    return dict(RECIPES)
