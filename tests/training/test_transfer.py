@@ -109,13 +109,13 @@ def test_a_file_that_is_broken_or_missing_is_named(source, tmp_path, content):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        (dict(freeze="fc1"), "init_from is not set"),
-        (dict(init_until="fc1"), "init_from is not set"),
-        (dict(init_from="x", frozen_epochs=1), "freeze is not set"),
+        (dict(freeze="fc1"), "has no effect without init_from"),
+        (dict(init_until="fc1"), "has no effect without init_from"),
+        (dict(init_from="x", frozen_epochs=1), "has no effect without freeze"),
         (dict(init_from="x", freeze="flatten", frozen_epochs=0), "frozen_epochs is 0"),
     ],
 )
-def test_fields_that_mean_nothing_alone(changes, says):
+def test_fields_that_have_no_effect_alone(changes, says):
     with pytest.raises(UserError, match=says):
         Recipe(**changes)
 
