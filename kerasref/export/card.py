@@ -9,11 +9,13 @@ from kerasref.evaluation.diagnosis import diagnose
 from kerasref.evaluation.metrics import costliest_confusions
 from kerasref.export.predictors import first_line
 from kerasref.export.sources import Source
+from kerasref.markdown import markdown_table
 from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
 from kerasref.text import printable
 
 SHOWN_CLASSES = 20
+FILE_COLUMNS = ("file", "numbers", "bytes", "largest difference of a probability to Keras", "same class", "accuracy")
 INPUTS = {
     "digit": "one handwritten digit, light on black, laid out as MNIST's (20x20 in 28x28, centred by mass)",
     "garment": "one piece of clothing, light on black, laid out as Fashion-MNIST's",
@@ -40,9 +42,7 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
         "",
         "## Files",
         "",
-        "| file | numbers | bytes | largest difference of a probability to Keras | same class | accuracy |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-        *(_file_row(name, entry) for name, entry in files.items()),
+        markdown_table(FILE_COLUMNS, (_file_row(name, entry) for name, entry in files.items()), "llrrrr"),
         "",
         *(f"Compared on {_plain(entry['compared_on'])}." for entry in list(files.values())[:1]),
         "",
@@ -55,10 +55,10 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
     return "\n".join(lines)
 
 
-def _file_row(name, entry) -> str:
+def _file_row(name, entry) -> tuple:
     accuracy = "" if entry["accuracy_exported"] is None else f"{entry['accuracy_exported']:.2%}"
     difference, same = f"{entry['max_probability_difference']:.1e}", f"{entry['classes_equal']:.2%}"
-    return f"| `{name}` | {entry['numbers']} | {entry['bytes']:,} | {difference} | {same} | {accuracy} |"
+    return f"`{name}`", entry["numbers"], f"{entry['bytes']:,}", difference, same, accuracy
 
 
 def _training(run) -> list[str]:

@@ -327,7 +327,7 @@ def _run(experiment: Experiment, options: Options) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         runpy.run_path(str(FOLDER / experiment.script))["measure"](out, options.data_dir, options.dataset)
         return out / "results.csv"
-    from kerasref.lab.sweeps.command import main as sweep
+    from kerasref.lab.sweeps.sweep_command import main as sweep
 
     given = {"--dataset": options.dataset, "--data-dir": options.data_dir, "--jobs": str(options.jobs)}
     words = shlex.split(experiment.sweep)

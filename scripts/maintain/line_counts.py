@@ -4,8 +4,10 @@ import ast
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "reading.md"
+from pages import DOCS, ROOT, update_page  # this file is run from its own folder
+
+from kerasref.markdown import markdown_table
+
 PATH = {  # chapter: files below kerasref/, in reading order
     "Networks": "models/registry.py models/inputs.py models/lenet5.py models/mnist_cnn.py models/residual.py "
     "models/resnet.py",
@@ -63,24 +65,17 @@ def long_functions() -> list[str]:
     ]
 
 
-def tables() -> dict[str, str]:
-    """Marker of docs/reading.md: its table."""
-    path = ["| chapter | files | lines |", "| --- | --- | ---: |"]
+def write() -> None:
+    path = []
     for chapter in PATH:
         links = " ".join(f"[{f.name}](../{f.relative_to(ROOT)})" for f in files_of(chapter))
-        path.append(f"| {chapter} | {links} | {lines(files_of(chapter)):,} |")
-    targets = ["| part | lines | target |", "| --- | ---: | ---: |"]
-    targets += [f"| {part} | {count:,} | {TARGETS[part]:,} |" for part, count in counts().items()]
-    return {"path": "\n".join(path), "targets": "\n".join(targets)}
-
-
-def write() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    for marker, table in tables().items():
-        before, rest = text.split(f"<!-- {marker} -->\n", 1)
-        after = rest.split(f"<!-- /{marker} -->", 1)[1]
-        text = f"{before}<!-- {marker} -->\n{table}\n<!-- /{marker} -->{after}"
-    PAGE.write_text(text, encoding="utf-8")
+        path.append((chapter, links, f"{lines(files_of(chapter)):,}"))
+    targets = [(part, f"{count:,}", f"{TARGETS[part]:,}") for part, count in counts().items()]
+    tables = {
+        "path": markdown_table(("chapter", "files", "lines"), path, "llr"),
+        "targets": markdown_table(("part", "lines", "target"), targets, "lrr"),
+    }
+    update_page(DOCS / "reading.md", tables)
 
 
 def check() -> int:

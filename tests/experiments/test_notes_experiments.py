@@ -151,6 +151,16 @@ def test_the_page_names_the_data_set_that_was_given(tmp_path, monkeypatch):
     assert "/data" not in json.loads(experiment.results.with_suffix(".json").read_text())["command"]
 
 
+def test_a_sweep_is_started_with_the_words_of_its_file(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(sweep, "main", started.append)
+    experiment = Experiment("test", "", y=("loss",), sweep="lenet5 --grid lr=0.1,0.01 dataset=mnist")
+    options = notes_experiments.Options("test", dataset="digits", out=tmp_path)
+    assert notes_experiments._run(experiment, options) == tmp_path / "results.csv"
+    words = ["lenet5", "--grid", "lr=0.1,0.01", "--dataset", "digits", "--jobs", "1", "--out"]
+    assert started == [[*words, str(tmp_path)]]
+
+
 @pytest.mark.parametrize("dataset", [[], ["--dataset", "cifar10"]])
 def test_what_reads_files_says_that_it_needs_a_folder(dataset):
     with pytest.raises(UserError, match="needs an image folder of CIFAR-10, found no folder cifar10"):

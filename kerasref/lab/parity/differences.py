@@ -19,8 +19,3 @@ class Difference(NamedTuple):
 LINES = (Path(__file__).parent / "differences.md").read_text(encoding="utf-8").splitlines()
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in LINES]
 DIFFERENCES = {key: Difference(*cells, test.strip("`")) for key, *cells, test in ROWS[2:]}
-
-
-def markdown_table() -> str:
-    """The table as docs/pytorch.md has it, without the keys."""
-    return "".join(f"| {' | '.join(cells)} |\n" for _, *cells in ROWS)

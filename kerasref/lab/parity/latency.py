@@ -10,6 +10,7 @@ from kerasref.errors import UserError
 from kerasref.export.predictors import load
 from kerasref.export.sources import open_source
 from kerasref.lab.parity.recording import as_torch
+from kerasref.markdown import markdown_table
 from kerasref.pytorch.installed import torch
 from kerasref.pytorch.models import build_twin
 from kerasref.pytorch.names import name_map
@@ -46,15 +47,13 @@ def measure(run_dir: Path, exports: Path, rounds: int = 30, calls: int = 20) -> 
 
 def table(seconds: dict[str, float]) -> str:
     """Markdown: milliseconds a call, and how many times faster than Keras' predict and than PyTorch."""
-    lines = [
-        "| | ms a call | faster than `model.predict` | faster than PyTorch eager |",
-        "| --- | ---: | ---: | ---: |",
-    ]
+    rows = []
     for name, taken in seconds.items():
         ratios = (seconds[other] / taken for other in (PREDICT, TORCH))
         factors = (f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}" for ratio in ratios)
-        lines.append(f"| {name} | {taken * 1e3:.3f} | {' | '.join(factors)} |")
-    return "\n".join(lines)
+        rows.append([name, f"{taken * 1e3:.3f}", *factors])
+    columns = ("", "ms a call", "faster than `model.predict`", "faster than PyTorch eager")
+    return markdown_table(columns, rows, "lrrr")
 
 
 def _files(exports: Path) -> list[Path]:
