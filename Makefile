@@ -72,6 +72,7 @@ lint: $(VENV)/.test-ready  ## ruff (lint and format), the import contracts, the 
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
+	$(RUN) -m pytest tests/docs/test_words.py
 	$(VENV)/bin/mypy
 
 format: $(VENV)/.test-ready  ## let ruff mend what it can

@@ -13,14 +13,14 @@ TEMPORARY = ".tmp-"  # what the names of unfinished files begin with; a killed p
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Whole or not at all: written beside, flushed to the disk, renamed. A failed write leaves no temporary file."""
-    with written_beside(path) as temporary, open(temporary, "wb") as file:
+    """Write a file whole or not at all: to a temporary file, flushed to disk, renamed. A failure leaves none."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, with its suffix; the file left there is flushed to the disk and takes its place.
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to `path`, with its suffix; the file written there is flushed to disk and renamed.
 
     Raises WriteError that names `path`, and leaves what was there before, when the writing or any of this fails.
     """
@@ -74,7 +74,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def move_into_place(made: Path, target: Path) -> None:
-    """Renames a finished file or folder to `target`, in the place of what is there.
+    """Rename a finished file or folder to `target`, replacing what is there.
 
     A folder cannot be replaced in one step: for a moment the old one has another name, and a process that dies in it
     leaves no `target`; `restore` brings the old one back.

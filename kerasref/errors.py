@@ -4,7 +4,7 @@ import difflib
 
 
 class UserError(ValueError):
-    """What the user gave is wrong: an argument, a file, a data set. Exit code 2.
+    """What the user gave is wrong: an argument, a file, a dataset. Exit code 2.
 
     The message says what was found, what was expected and what to do next.
     """

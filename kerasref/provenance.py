@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout this package lies in, with `+changes` where it was edited; None outside of one."""
+    """Return the commit of this package's checkout, with `+changes` where it was edited; None outside one."""
     root = Path(__file__).resolve().parent.parent
     try:
         git = ["git", "-C", str(root)]

@@ -1,7 +1,7 @@
 """What is trained, and how: every field is an option of `kerasref train` and a column of a sweep.
 
-The fields stand in groups, each a dataclass that checks its own; `Recipe` joins them, so that every field keeps one
-flat name: `recipe.crop_padding`, `--crop-padding`, "crop_padding" in recipe.json.
+The fields are grouped, each group a dataclass that checks its own fields; `Recipe` joins the groups, so that every
+field keeps one flat name: `recipe.crop_padding`, `--crop-padding`, "crop_padding" in recipe.json.
 """
 
 import dataclasses

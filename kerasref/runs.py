@@ -97,7 +97,7 @@ class RunFiles:
         return tuple(self.settings()["dataset"]["class_names"])
 
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of a raw picture, before padding."""
+        """(height, width, channels) of a raw image, before padding."""
         return tuple(self.settings()["dataset"]["image_shape"])
 
     # what came of it
@@ -110,7 +110,7 @@ class RunFiles:
         write_atomically(self.history_file, text.getvalue())
 
     def history(self) -> list[dict]:
-        """A row an epoch, numbers as floats, empty cells as None."""
+        """Return one row per epoch, numbers as floats, empty cells as None."""
         if not self.history_file.is_file():
             return []
         try:
@@ -134,7 +134,7 @@ class RunFiles:
         return error if str(self.recipe_file) in str(error) else UserError(f"{self.recipe_file}: {error}")
 
     def _read_json(self, path: Path, remedy: str) -> dict:
-        if not path.is_file():  # nor a FIFO, which would wait for ever
+        if not path.is_file():  # nor a FIFO, which would block forever
             raise UserError(f"{path} is not there; {remedy}")
         try:
             if path.stat().st_size > MAX_JSON:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasref.atomic import written_beside
+from kerasref.atomic import replacing
 from kerasref.errors import WriteError
 
 
@@ -18,5 +18,5 @@ def test_a_read_only_file_system_does_not_hide_the_target(tmp_path, monkeypatch)
 
     monkeypatch.setattr(Path, "unlink", read_only)
     message = r"x\.json could not be written: Read-only file system"
-    with pytest.raises(WriteError, match=message), written_beside(tmp_path / "x.json"):
+    with pytest.raises(WriteError, match=message), replacing(tmp_path / "x.json"):
         read_only()

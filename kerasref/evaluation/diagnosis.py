@@ -16,15 +16,15 @@ def diagnose(history) -> str:
     Variance is what is lost from training to validation. Both may be high at once, as the notes say.
     """
     if not history:
-        return "There is no training history, so bias and variance cannot be told apart."
+        return "There is no training history, so bias and variance cannot be distinguished."
     train, validation = column(history, "accuracy")[-1], column(history, "val_accuracy")[-1]
     epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
     if math.isnan(train):
-        return "The history holds no training accuracy, so bias and variance cannot be told apart."
+        return "The history has no training accuracy, so bias and variance cannot be distinguished."
     if math.isnan(validation):
         return (
-            f"After {epochs} training accuracy is {_percent(train)}; there was no validation split, so this shows the "
-            "bias alone, and how much is lost on unseen images (the variance) cannot be told."
+            f"After {epochs} training accuracy is {_percent(train)}; there was no validation split, so this shows "
+            "only the bias; how much is lost on unseen images (the variance) is not known."
         )
     bias, variance = 1 - max(train, validation), max(0.0, train - validation)
     verdict = _VERDICTS[bias > HIGH, variance > HIGH].format(larger="variance" if variance > bias else "bias")

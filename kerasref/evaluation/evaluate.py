@@ -28,7 +28,7 @@ def evaluate_run(run: RunFiles, data_dir: str | None = None, dataset: str | None
     The metrics of a validation split, by which runs are chosen, go to validation.json.
     `dataset` is where an image folder is now, if it was moved after training.
 
-    Raises UserError where the run has no trained model or its data set has no test split.
+    Raises UserError where the run has no trained model or its dataset has no test split.
     """
     settings = run.settings()
     dataset = load_run_data(run, data_dir, dataset)

@@ -181,7 +181,7 @@ def wilson_interval(correct, n, z=1.96) -> list[float]:
 
 
 def confident_mistakes(labels, probabilities, count=36) -> np.ndarray:
-    """Indices of wrong predictions, the surest first: where to look for wrong labels (the notes, 标注错误)."""
+    """Indices of wrong predictions, the most confident first: where to look for wrong labels (the notes, 标注错误)."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
 
@@ -225,7 +225,7 @@ def costliest_confusions(matrix, count=8) -> list[tuple[int, int, int]]:
 def error_analysis(labels, probabilities, count=8) -> list[dict]:
     """What each of the costliest confusions costs, most examples first: which error to work on.
 
-    - `true`, `predicted`: the classes; `indices`: the examples, the surest mistake first;
+    - `true`, `predicted`: the classes; `indices`: the examples, the most confident mistake first;
     - `of_class`, `of_mistakes`: their share of the true class and of all mistakes;
     - `of_loss`: their share of the log loss; `accuracy`: what it would be without this confusion.
     """

@@ -1,4 +1,4 @@
-"""Plots as Matplotlib figures, without pyplot: nothing is shown, nothing global is kept.
+"""Plots with Matplotlib, without pyplot: nothing is shown, nothing global is kept.
 
 `figure.savefig(path)` writes one, `svg(figure)` puts it into an HTML page. STYLE is the style of every plot of
 kerasref: decorate a function that draws with `@matplotlib.rc_context(STYLE)`.
@@ -188,7 +188,7 @@ def plot_curves(history, *, columns=3) -> Figure:
         if title == "Learning rate" and _spans_decades(column(rows, "learning_rate")):
             axes.set_yscale("log")
         elif title == "Learning rate":
-            axes.set_ylim(bottom=0)  # a constant one gets ticks that can be told apart
+            axes.set_ylim(bottom=0)  # a constant one gets distinct tick labels
     return figure
 
 
@@ -224,9 +224,9 @@ def plot_calibration(count, confidence, accuracy) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def image_grid(images, captions=None, *, columns=None, title=None) -> Figure:
-    """Pictures uint8 [n, height, width, 1 or 3 channels] in rows of `columns` (default: about square), each captioned.
+    """Draw images uint8 [n, height, width, 1 or 3 channels] in rows of `columns` (default: about square), captioned.
 
-    Raises UserError for another shape or type, and unless there is a caption for each picture.
+    Raises UserError for another shape or type, and unless there is a caption for each image.
     """
     images = checked_images(images)
     captions = [""] * len(images) if captions is None else captions
@@ -261,7 +261,7 @@ def checked_images(images) -> np.ndarray:
 def svg(figure) -> dict:
     """A figure as a data URI with its width in CSS pixels; text stays text, in the reader's own fonts."""
     file = io.StringIO()
-    stable = {"svg.fonttype": "none", "svg.hashsalt": "kerasref"}  # the same figure, the same bytes
+    stable = {"svg.fonttype": "none", "svg.hashsalt": "kerasref"}  # the same plot gives the same bytes
     with matplotlib.rc_context(stable), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts may well have it
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

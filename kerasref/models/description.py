@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-# These use each number of their kernels once for every pixel that they put out; the transposed ones, that they take in.
+# These use each number of their kernels once for every pixel of their output; the transposed ones, of their input.
 PER_OUTPUT_PIXEL = (
     *(layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D),
     *(layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.SeparableConv1D, layers.SeparableConv2D),
@@ -32,7 +32,7 @@ class Row:
 
 
 def describe(model):
-    """The rows of a functional or sequential `model`; a shared layer has a row a call, its parameters on the first.
+    """Return the rows of a functional or sequential `model`; a shared layer has one row per call.
 
     Multiply-adds are those of convolutions and dense layers, as papers and torchvision count; biases, batch norm,
     activations, pooling and additions are left out.

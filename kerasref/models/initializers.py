@@ -65,7 +65,7 @@ SCHEMES = {
 
 
 def initialize(model, name, seed):
-    """Draws kernel and bias of every Dense, Conv1D, Conv2D and Conv3D of a built `model` anew; leaves batch norm alone.
+    """Draw kernel and bias of every Dense, Conv1D, Conv2D and Conv3D of a built `model` again; batch norm is unchanged.
 
     `name`: "keras" (nothing is changed), "zeros" (all units alike: the notes' example of what cannot learn),
     "small_normal", "xavier", "he", "pytorch" (its layers' defaults, also torchvision's AlexNet), "torchvision" (its

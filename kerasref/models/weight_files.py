@@ -125,7 +125,7 @@ def _keys(group: h5py.Group) -> list[str]:
         nonlocal room
         room -= len(name)
         names.append(name.decode())
-        return True if room < 0 else None  # None goes on
+        return True if room < 0 else None  # None continues the visit
 
     group.id.links.iterate(add, order=h5py.h5.ITER_NATIVE)
     if room < 0:
@@ -155,7 +155,7 @@ def _child(group: h5py.Group, key: str):
     child = group[key]
     if isinstance(child, h5py.Dataset):
         if child.external or child.is_virtual:
-            raise ValueError(f"{child.name} lies in another file")
+            raise ValueError(f"{child.name} is in another file")
         if child.compression or child.chunks:
             raise ValueError(f"{child.name} is packed")  # a few bytes could stand for gigabytes
         if child.dtype.kind not in "fiub":

@@ -15,7 +15,7 @@ KERNELS = {
 def edge_kernel(name, angle=0.0):
     """K cos θ + Kᵀ sin θ [3, 3], the derivative along θ: 0 degrees finds vertical edges, 90 horizontal ones.
 
-    θ turns the direction in which the picture darkens from rightwards to downwards. Keras: none; the Sobel kernels at
+    θ turns the direction in which the image darkens from rightwards to downwards. Keras: none; the Sobel kernels at
     0 and 90 degrees are those of tf.image.sobel_edges with the sign turned.
     """
     kernel, theta = KERNELS[name], np.deg2rad(angle)

@@ -1,7 +1,7 @@
 """Initial weights W [n_l, n_l−1] (the notes, 随机初始化 and 梯度消失与梯度爆炸).
 
-The draws are NumPy's, so that what agrees with Keras are mean and standard deviation, not the numbers. As Keras
-initialisers the same three stand in kerasref/models/initializers.py.
+NumPy draws the numbers, so mean and standard deviation agree with Keras, not the numbers themselves. The same three
+as Keras initializers: kerasref/models/initializers.py.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Momentum, RMSprop and Adam (the notes, 梯度下降中的摆动).
 
 Each step takes weights and gradient, arrays of one shape, and returns new weights and the new averages, which start
-at 0. Where Keras' rules differ, the figures are those of tests/notes/test_optimizers.py: 100 steps at α = 0.01 of a
+at 0. Where Keras' rules differ, the values are those of tests/notes/test_optimizers.py: 100 steps at α = 0.01 of a
 softmax regression on scikit-learn's digits, in float64. There Keras casts SGD's β and Adam's βᵗ through float32: equal
 within 1e-10 for β that float32 holds; 0.9 and 0.999 bring 2e-7 (momentum) and 6e-6 (Adam) of the way that the weights
 went. kerasref/lab/parity/optimizers.py has PyTorch's rules.
@@ -24,7 +24,7 @@ def rmsprop(w, dw, s, learning_rate, beta=0.9, epsilon=0.0):
     """S = βS + (1 − β) dw²; w −= α dw / √(S + ε). Returns (w, S).
 
     Keras: RMSprop(α, rho=β, epsilon=ε), ε inside the root as here. The notes have no ε: a weight whose gradient was 0
-    from the start, such as that of a pixel at the rim of a picture, becomes 0/0.
+    from the start, such as that of a pixel at the border of an image, becomes 0/0.
     """
     s = beta * s + (1 - beta) * dw**2
     return w - learning_rate * dw / np.sqrt(s + epsilon), s

@@ -9,7 +9,7 @@ import stat
 import warnings
 from pathlib import Path
 
-from kerasref.atomic import written_beside
+from kerasref.atomic import replacing
 from kerasref.errors import UserError
 from kerasref.pytorch.installed import torch
 
@@ -65,7 +65,7 @@ def write_state_dict(path: str | Path, state: dict[str, torch.Tensor], *, force:
         raise UserError(f"{path}: suffix {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
     if path.exists() and not force:
         raise UserError(f"{path} exists; give another name, or --force to replace it")
-    with written_beside(path) as temporary:
+    with replacing(path) as temporary:
         if path.suffix == ".safetensors":
             _safetensors().save_file(state, temporary)
         else:

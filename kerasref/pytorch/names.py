@@ -43,7 +43,7 @@ def name_map(name: str, model: keras.Model) -> dict[str, str]:
 
 
 def last_module(name: str) -> str:
-    """The PyTorch module that puts out the logits."""
+    """The PyTorch module that outputs the logits."""
     if name.startswith(("alexnet_owt", "vgg")):
         return VGG_CLASSIFIER["fc8"]
     return SAME.get(name, "fc")

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kerasref.atomic import written_beside
+from kerasref.atomic import replacing
 from kerasref.errors import UserError
 from kerasref.models import build_model
 from kerasref.models.weight_files import load_weights, read_member_json
@@ -91,7 +91,7 @@ def port(
     if kinds[0]:
         write_state_dict(target, state, force=force)
     else:
-        with written_beside(target) as temporary:
+        with replacing(target) as temporary:
             model.save(temporary)
     done = f"{target}: {name}, {len(state)} tensors, {model.count_params():,} parameters and statistics"
     return "\n".join([done, *notes])

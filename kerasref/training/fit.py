@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from kerasref.atomic import remove_unfinished, write_atomically, written_beside
+from kerasref.atomic import remove_unfinished, replacing, write_atomically
 from kerasref.build import describe_settings, load_data, make_augmentation, make_preprocessing, make_schedule
 from kerasref.data import ImageDataset, Preprocessing
 from kerasref.errors import RunError, Stopped
@@ -219,7 +219,7 @@ def save_networks(network: keras.Model, model: keras.Model, run: RunFiles) -> No
 
 def save_model(model: keras.Model, file: Path) -> None:
     """Save `model` whole or not at all; raises RunError that names the file."""
-    with written_beside(file) as temporary:
+    with replacing(file) as temporary:
         model.save(temporary)
 
 

@@ -120,7 +120,7 @@ def test_cut_anywhere_it_is_found(tmp_path, which):
 
 def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path):
     def write():
-        with atomic.written_beside(tmp_path / "file") as temporary:
+        with atomic.replacing(tmp_path / "file") as temporary:
             temporary.write_text("half")
             raise RuntimeError("no room")  # as h5py says it
 

@@ -98,7 +98,7 @@ def plant_errors(labels: np.ndarray, num_classes: int, share: float, kind: str, 
         raise unknown("kind of planted errors", kind, PLANTS)
     rng, planted, count = np.random.default_rng(seed), labels.copy(), round(share * len(labels))
     if count < 1:
-        raise UserError(f"share {share:g} of {len(labels)} labels is none, expected at least one")
+        raise UserError(f"share {share:g} of {len(labels)} labels is no label, expected at least one")
     if kind == "random":
         rows = rng.choice(len(labels), count, replace=False)
         planted[rows] = (labels[rows] + rng.integers(1, num_classes, count)) % num_classes
