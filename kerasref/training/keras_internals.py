@@ -1,4 +1,4 @@
-"""The private names of Keras that training uses; tests/training/test_keras_internals.py fails when one is gone."""
+"""The private names of Keras that optimizers use; tests/training/test_keras_internals.py fails when one is gone."""
 
 import keras
 
@@ -10,3 +10,12 @@ def variable_index(optimizer: keras.Optimizer, variable) -> int:
     finds it by `_get_variable_index`; there is no public name for it (Keras 3.15).
     """
     return optimizer._get_variable_index(variable)
+
+
+def applies_weight_decay(optimizer: keras.Optimizer, variable) -> bool:
+    """Return whether weight decay applies to a variable, which `exclude_from_weight_decay` may have excluded.
+
+    Keras asks `_use_weight_decay` in the decoupled decay of its base class, and has no public name for the answer
+    (Keras 3.15), which coupled weight decay needs as well.
+    """
+    return optimizer._use_weight_decay(variable)

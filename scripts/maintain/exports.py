@@ -155,7 +155,7 @@ def latency(run_dir: Annotated[Path, tyro.conf.Positional], exports: Path | None
     """
     import_tensorflow()
     with quiet_start():
-        from kerasref.lab.parity.latency import measure, table
+        from kerasref.lab.benchmark.latency import measure, table
 
         seconds = measure(run_dir, exports or run_dir / "exports")
     print(table(seconds))

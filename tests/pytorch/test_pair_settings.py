@@ -253,6 +253,33 @@ def test_weights_may_be_excluded_from_the_decay():
     np.testing.assert_allclose([kept, decayed], [[1, 1], [0.9, 0.9]])
 
 
+class Block(keras.Model):
+    """A subclassed model, whose layers are in no graph."""
+
+    def __init__(self):
+        super().__init__(name="block")
+        self.a, self.drop = layers.Dense(7, "relu", name="a"), layers.Dropout(0.5)
+
+    def call(self, x, training=False):
+        return self.drop(self.a(x), training=training)
+
+
+def test_layers_of_a_subclassed_model_within_the_model_are_observed():
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, layers.Dense(5, name="b")(Block()(inputs)))
+    randomize_weights(model, seed=0)
+    modules = dict(a=nn.Linear(6, 7), drop=nn.Dropout(0.5), b=nn.Linear(7, 5))
+    module = Torch(lambda net, x: net.b(net.drop(torch.relu(net.a(x)))), **modules)
+    names = {"block/a": "a", "b": "b"}
+    module.load_state_dict(to_state_dict(model, names))
+    comparison = compare(model, module, VECTORS, names, **QUICK)
+    assert comparison.equal, comparison.summary()
+    assert [row["layer"] for row in comparison["forward"]["rows"]] == ["block/a", "b", "logits"]
+    assert model.get_layer("block").a.activity_regularizer is None
+    module.drop.p = 0.1
+    assert "Keras has Dropout 0.5, PyTorch Dropout 0.1" in compare(model, module, VECTORS, names, **QUICK).summary()
+
+
 class Mine(layers.Dropout):
     pass
 

@@ -14,6 +14,13 @@ def test_optimizers_find_the_index_of_a_variable():
     assert [keras_internals.variable_index(optimizer, variable.value) for variable in variables] == [0, 1]
 
 
+def test_optimizers_tell_which_variables_decay():
+    kept, decayed = keras.Variable([1.0], name="bias"), keras.Variable([2.0], name="kernel")
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    assert [keras_internals.applies_weight_decay(optimizer, variable) for variable in (kept, decayed)] == [False, True]
+
+
 def test_no_other_module_of_training_has_private_names_of_keras():
     import importlib
     import pkgutil

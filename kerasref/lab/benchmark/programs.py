@@ -56,7 +56,7 @@ def measure_mnist(recipe_name: str, seeds: int, data_dir: str | None) -> list[di
         _run("kerasref.lab.benchmark.data_files", "mnist", folder, data_dir)
         for seed in range(seeds):
             if seed % NOTES_EVERY == 0:
-                seconds, events = _follow("kerasref.lab.parity.notes_program", folder, str(seed))
+                seconds, events = _follow("kerasref.lab.benchmark.notes_program", folder, str(seed))
                 notes.append({"seed": seed, "seconds": seconds, "accuracy": events[-1]["accuracy"]})
                 report(f"the notes' program: {notes[-1]}")
             run_dir = str(Path(folder) / f"run-{seed}")
@@ -97,7 +97,7 @@ def measure_startup(scripts: Path, rounds: int, data_dir: str | None) -> list[di
                     "kerasref.lab.benchmark.training_program",
                     *("mnist_cnn", "0", str(Path(folder) / f"run-{turn}"), data_dir),
                 ),
-                "first step on MNIST, the notes' program": ("kerasref.lab.parity.notes_program", folder, "0"),
+                "first step on MNIST, the notes' program": ("kerasref.lab.benchmark.notes_program", folder, "0"),
             }
             for name, program in programs.items():
                 seconds[name] = _follow(*program, until=lambda event: event["event"] == "first_step")[0]
@@ -120,7 +120,7 @@ def measure_memory(scripts: Path, data_dir: str | None) -> list[dict]:
             ]
             for recipe in ("mnist_cnn", "mnist_cnn_fast", "lenet5")
         }
-        programs["the notes' program"] = ["-m", "kerasref.lab.parity.notes_program", folder, "0", "1"]
+        programs["the notes' program"] = ["-m", "kerasref.lab.benchmark.notes_program", folder, "0", "1"]
         for name, arguments in programs.items():
             process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
             _, status, usage = os.wait4(process.pid, 0)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from kerasref.errors import UserError
-from kerasref.lab.parity.recording import as_keras, as_torch, hooked, inference, keras_outputs, torch_outputs
+from kerasref.lab.parity.recording import as_torch, hooked, inference, keras_outputs, torch_outputs
 from kerasref.pytorch.installed import nn
 from kerasref.pytorch.weights import slots, weighted_layers
 
@@ -19,9 +19,7 @@ def match_layers(model: keras.Model, module: nn.Module, inputs: np.ndarray) -> d
     free = _called_modules(module, inputs)
     state = {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
     by_layer = _slots_by_layer(model)
-    with keras_outputs(model, by_layer) as ours, torch_outputs(module, free) as theirs, inference(module):
-        model(as_keras(model, inputs[:1]), training=False)
-        module(as_torch(module, inputs[:1]))
+    ours, theirs = keras_outputs(model, by_layer, inputs[:1]), torch_outputs(module, free, inputs[:1])
     names, left = {}, []
     for layer, of_layer in by_layer.items():
         is_depthwise = [slot.variable.name == "depthwise_kernel" for slot in of_layer]

@@ -35,10 +35,10 @@ def forward_part(model: keras.Model, module: nn.Module, inputs: np.ndarray, name
     A Keras layer with an activation of its own is compared with that activation of the PyTorch module's output.
     Layers called several times or never are left out. Raises UserError for outputs that are probabilities.
     """
-    with keras_outputs(model, names) as ours, torch_outputs(module, names.values()) as theirs:
-        keras_logits = keras.ops.convert_to_numpy(model(as_keras(model, inputs), training=False))
-        with inference(module):
-            torch_logits = run_module(module, as_torch(module, inputs)).cpu().numpy()
+    keras_logits = keras.ops.convert_to_numpy(model(as_keras(model, inputs), training=False))
+    with inference(module):
+        torch_logits = run_module(module, as_torch(module, inputs)).cpu().numpy()
+    ours, theirs = keras_outputs(model, names, inputs), torch_outputs(module, names.values(), inputs)
     _refuse_probabilities(model, module, inputs, keras_logits, torch_logits)
     rows = [
         {"layer": layer, "module": output_name(names[layer]), **_difference(output, reference)}
@@ -168,9 +168,7 @@ def gradient_part(model, module, inputs, labels, names: dict[str, str], toleranc
 def _flipped_signs(model, module, inputs, names) -> np.ndarray:
     """Per example: whether the input or output of an activation has another sign on the other side, at inference."""
     judged = {layer: part for layer, part in names.items() if _feeds_or_is_activation(find_layer(model, layer))}
-    with keras_outputs(model, judged) as ours, torch_outputs(module, judged.values()) as theirs, inference(module):
-        model(as_keras(model, inputs), training=False)
-        module(as_torch(module, inputs))
+    ours, theirs = keras_outputs(model, judged, inputs), torch_outputs(module, judged.values(), inputs)
     flipped = np.zeros(len(inputs), bool)
     for _, output, reference in _outputs_of_both(model, ours, theirs, judged):
         if output.shape == reference.shape:

@@ -15,6 +15,8 @@ import math
 import keras
 from keras import ops
 
+from kerasref.training.keras_internals import applies_weight_decay, variable_index
+
 
 class _TorchOptimizer(keras.optimizers.Optimizer):
     """What the three share: coupled weight decay, for every weight that is not excluded, biases and batch norm too."""
@@ -28,9 +30,9 @@ class _TorchOptimizer(keras.optimizers.Optimizer):
             return ops.convert_to_tensor(x, dtype=variable.dtype)
 
         gradient = ops.cast(gradient, variable.dtype)
-        if self.coupled_weight_decay and self._use_weight_decay(variable):  # see exclude_from_weight_decay
+        if self.coupled_weight_decay and applies_weight_decay(self, variable):
             gradient = gradient + constant(self.coupled_weight_decay) * variable
-        step = self.direction(gradient, self._get_variable_index(variable), constant)
+        step = self.direction(gradient, variable_index(self, variable), constant)
         self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)
 
     def get_config(self):

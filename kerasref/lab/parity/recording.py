@@ -76,36 +76,66 @@ def output_name(name: str | tuple[str, ...]) -> str:
     return name if isinstance(name, str) else name[-1]
 
 
-@contextlib.contextmanager
-def watched(layers, note):
-    """Calls note(layer, inputs, output) after each call of the Keras layers inside the block. Eager calls only.
+class _Observed(keras.Operation):
+    """Calls `inner`, which computes what `operation` does, and then note(operation, output)."""
 
-    Keras has no forward hooks, and a model of the layers' outputs cannot be made of layers within a model or called
-    several times: each layer's `call` is wrapped for the while. This is the only place that does so.
+    def __init__(self, operation, inner, note):
+        super().__init__(name=operation.name)
+        self.operation, self.inner, self.note = operation, inner, note
+
+    def call(self, *args, **kwargs):
+        output = self.inner(*args, **kwargs)
+        self.note(self.operation, output)
+        return output
+
+    def compute_output_spec(self, *args, **kwargs):
+        return self.inner.compute_output_spec(*args, **kwargs)
+
+
+def observe_keras(model: keras.Model, inputs: np.ndarray, note, training: bool = False) -> None:
+    """Runs the model and calls note(layer, output) after each call of a layer or operation.
+
+    Keras has no forward hooks: a copy of the graph calls the model's own layers. The layers of a subclassed model
+    within the model, which has no graph, are observed by an activity regularizer.
     """
-    layers = list({id(layer): layer for layer in layers}.values())
+    subclassed = []
 
-    def wrap(layer, call):
-        def wrapper(*args, **kwargs):
-            result = call(*args, **kwargs)
-            note(layer, args[0] if args else None, result)
-            return result
+    def copy_of(graph):
+        if isinstance(graph, keras.Sequential):  # whose copy could hold layers only
+            graph = keras.Model(graph.inputs[0], graph.outputs[0])
+        return keras.models.clone_model(graph, clone_function=observed)
 
-        return wrapper
+    def observed(operation):
+        if not isinstance(operation, keras.Model):
+            return _Observed(operation, operation, note)
+        if getattr(operation, "inputs", None):
+            return _Observed(operation, copy_of(operation), note)
+        subclassed.extend(all_layers(operation))
+        return _Observed(operation, operation, note)
 
-    for layer in layers:
-        layer.call = wrap(layer, layer.call)
+    copied = copy_of(model)
+    regularizers = [layer.activity_regularizer for layer in subclassed]
     try:
-        yield
+        for layer, regularizer in zip(subclassed, regularizers, strict=True):
+            layer.activity_regularizer = _noting(layer, regularizer, note)
+        copied(as_keras(model, inputs), training=training)
     finally:
-        for layer in layers:
-            del layer.call  # the class's own is seen again
+        for layer, regularizer in zip(subclassed, regularizers, strict=True):
+            layer.activity_regularizer = regularizer
+
+
+def _noting(layer, regularizer, note):
+    def penalty(output):
+        note(layer, output)
+        return regularizer(output) if regularizer else keras.ops.zeros((), output.dtype)
+
+    return penalty
 
 
 @contextlib.contextmanager
 def hooked(parts, note):
-    """The same for PyTorch's modules."""
-    hooks = [part.register_forward_hook(lambda part, inputs, output: note(part, inputs, output)) for part in parts]
+    """Calls note(part, output) after each call of these modules of PyTorch inside the block."""
+    hooks = [part.register_forward_hook(lambda part, _inputs, output: note(part, output)) for part in parts]
     try:
         yield
     finally:
@@ -113,34 +143,33 @@ def hooked(parts, note):
             hook.remove()
 
 
-@contextlib.contextmanager
-def keras_outputs(model: keras.Model, names):
-    """Layer name -> its output in the call inside the block, as an array, in the order of execution; None for a layer
-    that is called several times, and nothing for one that is not."""
+def keras_outputs(model: keras.Model, names, inputs: np.ndarray) -> dict[str, np.ndarray | None]:
+    """Layer name -> its output at inference, in the order of execution; None for a layer that is called several
+    times, and nothing for one that is not."""
     outputs, layers = {}, {id(find_layer(model, name)): name for name in names}
 
-    def note(layer, _inputs, output):
-        name = layers[id(layer)]
-        outputs[name] = None if name in outputs else keras.ops.convert_to_numpy(output)
+    def note(layer, output):
+        if name := layers.get(id(layer)):
+            outputs[name] = None if name in outputs else keras.ops.convert_to_numpy(output)
 
-    with watched([find_layer(model, name) for name in names], note):
-        yield outputs
+    observe_keras(model, inputs, note)
+    return outputs
 
 
-@contextlib.contextmanager
-def torch_outputs(module: nn.Module, names):
+def torch_outputs(module: nn.Module, names, inputs: np.ndarray) -> dict[str, np.ndarray | None]:
     """The same by module name, in Keras' order of axes. Copied, since an in-place ReLU may follow."""
     outputs, sequences = {}, takes_sequences(module)
     parts = {find_module(module, name): output_name(name) for name in names}
 
-    def note(part, _inputs, output):
+    def note(part, output):
         if isinstance(output, torch.Tensor):  # others have no counterpart here
             name, array = parts[part], output.detach().clone().cpu().numpy()
             ordered = array if _channels_last(part) else to_nhwc(array, sequences)
             outputs[name] = None if name in outputs else ordered
 
-    with hooked(parts, note):
-        yield outputs
+    with hooked(parts, note), inference(module):
+        module(as_torch(module, inputs))
+    return outputs
 
 
 def _channels_last(part: nn.Module) -> bool:

@@ -46,11 +46,10 @@ def different_settings(model: keras.Model, module: nn.Module, names: dict, image
     it. Call it outside of `preserved`, which takes the dropout away.
     """
     values = values_per_channel(model, images[:1])
-    differing = _penalty(model)  # after a call, which adds what depends on inputs
     refuse_single_values(
         values, examples, "choose --examples and --step-batch (step_batch) so that the last batch has more than one"
     )
-    differing += _constraints(model) + _frozen(model, module, names)
+    differing = _penalty(model, images[:1]) + _constraints(model) + _frozen(model, module, names)
     for name, other in names.items():
         layer = find_layer(model, name)
         n = examples * values[name] if name in values else None
@@ -79,11 +78,9 @@ def values_per_channel(model: keras.Model, images) -> dict[str, int]:
     """
     layers = weighted_layers(model)
     norms = [name for name in layers if isinstance(layers[name], BatchNormalization) and layers[name].trainable]
-    with keras_outputs(model, norms) as outputs:
-        model(as_keras(model, images), training=False)
     return {
         name: output.size // len(output) // output.shape[layers[name].axis]
-        for name, output in outputs.items()
+        for name, output in keras_outputs(model, norms, images).items()
         if output is not None
     }
 
@@ -97,7 +94,8 @@ def refuse_single_values(values: dict[str, int], examples: int, advice: str) -> 
         )
 
 
-def _penalty(model: keras.Model) -> list[dict]:
+def _penalty(model: keras.Model, images) -> list[dict]:
+    model(as_keras(model, images), training=False)  # which adds the losses that depend on inputs
     if not any(keras.ops.any(loss != 0) for loss in model.losses):
         return []
     weights = [weight.path for weight in model.trainable_weights if getattr(weight, "regularizer", None)]
@@ -155,8 +153,8 @@ def _different_norm(layer, part, n: int | None) -> Iterator[tuple[str, str | Non
 
 
 def _dropouts(model: keras.Model, module: nn.Module, images: np.ndarray) -> list[dict]:
-    """Dropout and noise by kind, rate and input: at inference both sides' layers in one place get the same numbers,
-    and parallel branches may be run in another order."""
+    """Dropout and noise by kind, rate and input, which at inference is the output: both sides' layers in one place get
+    the same numbers, and parallel branches may be run in another order."""
     ours = [step for step in keras_steps(model, images) if _drops(step, KERAS_DROPOUT)]
     theirs = [step for step in torch_steps(module, images) if _drops(step, TORCH_DROPOUT)]
     kinds = [sorted(_described(step) for step in side) for side in (ours, theirs)]
@@ -168,7 +166,7 @@ def _dropouts(model: keras.Model, module: nn.Module, images: np.ndarray) -> list
         return [_setting(model.name, "dropout", None, reason)]
     for step in ours:
         like = [
-            other for other in theirs if _described(other) == _described(step) and same(step.given, other.given, 1e-3)
+            other for other in theirs if _described(other) == _described(step) and same(step.output, other.output, 1e-3)
         ]
         if not like:
             names = ", ".join(f"{_described(other)} ({other.layer})" for other in theirs)

@@ -12,14 +12,10 @@ import numpy as np
 from torch.overrides import TorchFunctionMode
 
 from kerasref.lab.parity.recording import (
-    KERAS_DROPOUT,
-    TORCH_DROPOUT,
-    all_layers,
-    as_keras,
     as_torch,
     hooked,
     inference,
-    watched,
+    observe_keras,
 )
 from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.weights import CONVOLUTIONS
@@ -68,28 +64,24 @@ class Step:
     settings: dict = field(default_factory=dict)
     output: Values | None = None
     source: object = None
-    given: Values | None = None  # the input of dropout
 
 
 def keras_steps(model: keras.Model, inputs: np.ndarray, training: bool = False) -> list[Step]:
     """A layer with an activation of its own is two steps, of which the first has no output."""
     steps = []
 
-    def note(layer, given, output):
-        if isinstance(layer, keras.layers.InputLayer) or isinstance(output, (list, tuple, dict)):
+    def note(layer, output):
+        if isinstance(layer, keras.Model) or isinstance(output, (list, tuple, dict)):
             return
         family, settings = _keras_settings(layer)
-        step = Step(layer.name, type(layer).__name__, family, settings, source=layer)
-        step.given = _values(given) if isinstance(layer, KERAS_DROPOUT) else None
-        steps.append(step)
+        steps.append(Step(layer.name, type(layer).__name__, family, settings, source=layer))
         activation = getattr(layer, "activation", None)
         if family != "activation" and callable(activation) and activation is not keras.activations.linear:
             steps.append(Step(layer.name, "", "activation", _activation(activation), source=layer))
             steps[-1].text = steps[-1].settings["activation"]
         steps[-1].output = _values(output)
 
-    with watched(all_layers(model), note):
-        model(as_keras(model, inputs), training=training)
+    observe_keras(model, inputs, note, training)
     return steps
 
 
@@ -101,13 +93,11 @@ def torch_steps(module: nn.Module, inputs: np.ndarray, training: bool = False) -
     def enter(part, _inputs):
         inside.append(part)
 
-    def note(part, given, output):
+    def note(part, output):
         inside.pop()
         if isinstance(output, torch.Tensor):
             family, settings = _torch_settings(type(part).__name__, part)
-            step = Step(names[part], str(part), family, settings, _values(output), part)
-            step.given = _values(given[0]) if isinstance(part, TORCH_DROPOUT) else None
-            steps.append(step)
+            steps.append(Step(names[part], str(part), family, settings, _values(output), part))
 
     class Functions(TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
@@ -122,14 +112,10 @@ def torch_steps(module: nn.Module, inputs: np.ndarray, training: bool = False) -
             return output
 
     before = [part.register_forward_pre_hook(enter) for part in names]
-    x = as_torch(module, inputs)
+    mode = torch.no_grad() if training else inference(module)
     try:
-        with hooked(names, note), Functions(), torch.no_grad():
-            if training:
-                module(x)
-            else:
-                with inference(module):
-                    module(x)
+        with hooked(names, note), mode, Functions():
+            module(as_torch(module, inputs))
     finally:
         for hook in before:
             hook.remove()

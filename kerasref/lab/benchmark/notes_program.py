@@ -1,6 +1,6 @@
 """The notes' own PyTorch program (chapter 手写数字识别模型), in our words.
 
-python -m kerasref.lab.parity.notes_program ROOT SEED [EPOCHS]
+python -m kerasref.lab.benchmark.notes_program ROOT SEED [EPOCHS]
 
 Their network, batch 64, Adam 1e-3, 10 epochs, torchvision's MNIST read through a DataLoader in this very process, the
 loss read after each step, the test set at the end. ROOT/MNIST/raw holds the four IDX files. Prints a line of JSON when

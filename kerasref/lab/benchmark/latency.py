@@ -1,4 +1,4 @@
-"""One picture at a time: how long a prediction takes in Keras, in PyTorch and from the exported files."""
+"""How long the prediction of one image takes in Keras, in PyTorch and from the exported files."""
 
 import time
 from pathlib import Path
@@ -23,16 +23,16 @@ def measure(run_dir: Path, exports: Path, rounds: int = 30, calls: int = 20) -> 
     """Seconds a call by contender: the median over all calls of `rounds`, in each of which every contender has its turn
     of `calls`, so that what else the machine does meets all of them.
 
-    Keras and PyTorch get the picture normalised already; the files normalise it, and name the class besides.
+    Keras and PyTorch get the normalised image; the files normalise it, and name the class as well.
     """
     source = open_source(run_dir)
-    picture = np.random.default_rng(0).integers(0, 256, (1, *source.contract.image_shape), dtype=np.uint8)
-    normalised = np.asarray(source.preprocessing(picture))
+    image = np.random.default_rng(0).integers(0, 256, (1, *source.contract.image_shape), dtype=np.uint8)
+    normalised = np.asarray(source.preprocessing(image))
     contenders = {
         PREDICT: lambda: source.model.predict(normalised, verbose=0),
         "`model.predict_on_batch`": lambda: source.model.predict_on_batch(normalised),
         TORCH: _torch_call(source, normalised),
-        **{f"`{file.name}`": _file_call(file, picture) for file in _files(exports)},
+        **{f"`{file.name}`": _file_call(file, image) for file in _files(exports)},
     }
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
@@ -63,9 +63,9 @@ def _files(exports: Path) -> list[Path]:
     return [*found, *(folder for folder in [exports / "saved_model"] if folder.is_dir())]
 
 
-def _file_call(file: Path, picture):
+def _file_call(file: Path, image):
     predictor = load(file)
-    return lambda: predictor(picture)
+    return lambda: predictor(image)
 
 
 def _torch_call(source, normalised):
