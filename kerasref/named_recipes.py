@@ -47,8 +47,8 @@ _IMAGENET = Recipe(  # torchvision's reference training
     dataset="imagenet2012",
     image_size=224,
     normalization="dataset",
-    validation=0.01,  # 12,800 pictures; the set's own validation split is the test set here
-    crop_padding=28,  # stands in for random resized crops
+    validation=0.01,  # 12,800 images; the dataset's own validation split is the test set here
+    crop_padding=28,  # a substitute for random resized crops
     flip=True,
     optimizer="momentum",
     batch_size=256,
@@ -65,17 +65,17 @@ RECIPES: dict[str, NamedRecipe] = {
         Recipe(
             initializer="pytorch",  # the notes' program starts from PyTorch's initial weights
         ),
-        source="the notes, 手写数字识别模型: the program as it stands there",
+        source="the notes, 手写数字识别模型: their program, unchanged",
         expected="98.77 to 98.91 % (the notes' own program, three seeds; docs/performance.md), "
         "on FashionMNIST 90 %+ (the notes)",
         result="98.81 ± 0.12 % (3 seeds), 91.33 ± 0.18 % (3 seeds) on fashion_mnist",
     ),
     "mnist_cnn_fast": NamedRecipe(
         Recipe(
-            crop_padding=1,  # shifts, against learning by heart; with 2 pixels three epochs are too few
+            crop_padding=1,  # random shifts, to reduce overfitting; with 2 pixels three epochs are too few
             batch_size=128,
             learning_rate=4e-3,
-            warmup_epochs=0.5,  # so high a rate needs it
+            warmup_epochs=0.5,  # needed at this rate
             schedule="cosine",  # ends at a rate of zero: worth more than twice as many epochs at a constant one
             epochs=3,
         ),
@@ -88,7 +88,7 @@ RECIPES: dict[str, NamedRecipe] = {
             model="lenet5",
             pad=2,  # 28 -> 32, as LeCun et al. 1998, II.B
             normalization="dataset",
-            crop_padding=1,  # the smallest of 1998's distortions; without it the training set is learned by heart
+            crop_padding=1,  # the smallest of 1998's distortions; without it the network overfits
             learning_rate=2e-3,  # Adam in place of 1998's stochastic Levenberg-Marquardt
             schedule="cosine",
             epochs=20,  # 1998: 20 passes
@@ -106,7 +106,7 @@ RECIPES: dict[str, NamedRecipe] = {
     "mlp": NamedRecipe(
         Recipe(
             model="mlp",
-            crop_padding=1,  # without shifts it learns the training set by heart
+            crop_padding=1,  # without random shifts it overfits
             schedule="cosine",
             epochs=20,
         ),
@@ -118,7 +118,7 @@ RECIPES: dict[str, NamedRecipe] = {
         replace(
             _SHORT_RESNET,
             dataset="mnist",
-            flip=False,  # a mirrored digit is none
+            flip=False,  # a mirrored digit is not a valid digit
             crop_padding=2,
             rotation=10.0,  # more of 1998's distortions
             epochs=12,
@@ -137,8 +137,8 @@ RECIPES: dict[str, NamedRecipe] = {
             learning_rate=0.01,
             epochs=5,
         ),
-        source="the notes, 训练过程: the loop that stands there, its pictures shuffled",
-        expected="the notes give no figure",
+        source="the notes, 训练过程: their loop, with shuffled images",
+        expected="the notes state no accuracy",
         result="87.80 ± 0.55 % (3 seeds), 98.06 ± 0.55 % (3 seeds) on mnist",
     ),
     "fashion_cnn": NamedRecipe(
@@ -155,7 +155,7 @@ RECIPES: dict[str, NamedRecipe] = {
             epochs=15,  # thirty with cutout 8 and shifts of 2 give 93.17 %, no more
         ),
         source="ours",
-        expected="92.5 % (two convolutions, under 100 K parameters; the data set's own table)",
+        expected="92.5 % (two convolutions, under 100 K parameters; the dataset's own table)",
         result="93.12 ± 0.12 % (3 seeds)",
     ),
     "resnet20_fashion": NamedRecipe(
@@ -166,7 +166,7 @@ RECIPES: dict[str, NamedRecipe] = {
             epochs=30,
         ),
         source="He et al. 2015's CIFAR network with a short schedule: ours",
-        expected="94.9 % (ResNet-18 with augmentation; the data set's own table)",
+        expected="94.9 % (ResNet-18 with augmentation; the dataset's own table)",
         result="94.63 % (1 seed)",
     ),
     "alexnet": NamedRecipe(
@@ -224,11 +224,11 @@ RECIPES: dict[str, NamedRecipe] = {
         replace(
             _SHORT_RESNET,
             model="resnet18_cifar",
-            batch_size=256,  # fills a GPU, which this network wants: fourteen times ResNet-20's work on a picture
+            batch_size=256,  # fills a GPU, which this network wants: 14 times the multiply-adds of ResNet-20
             learning_rate=0.2,  # as the batch: twice the paper's
             epochs=24,
         ),
-        source="the wide network of the paper's table 1 on small pictures, with a short schedule: ours",
+        source="the wide network of the paper's table 1 for small images, with a short schedule: ours",
         expected="our own goal: 94 % in two minutes on one GPU",
     ),
     "resnet56": NamedRecipe(
@@ -240,14 +240,14 @@ RECIPES: dict[str, NamedRecipe] = {
 
 
 def named_recipe(name: str) -> NamedRecipe:
-    """Looks a recipe up; raises UserError that lists the choices."""
+    """Return the recipe of that name; raise UserError that lists the choices."""
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     return RECIPES[name]
 
 
 def recipes() -> dict[str, NamedRecipe]:
-    """The named recipes, by name, with their source and result.
+    """Return the named recipes with their source and result.
 
     Example:
 

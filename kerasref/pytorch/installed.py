@@ -23,10 +23,11 @@ __all__ = ["import_torchvision", "nn", "torch"]
 
 @functools.cache
 def import_torchvision():
-    """torchvision, whether or not its extension loads beside this build of torch.
+    """Import torchvision, whether or not its extension loads with this build of torch.
 
-    Beside the CPU build it does not, and importing torchvision then fails for want of two operators: they are declared,
-    without code. Its models, transforms and data sets need no more. Raises UserError where torchvision is absent.
+    With the CPU build it does not, and the import then fails because two operators are missing: they are declared,
+    without code. The models, transforms and datasets of torchvision need no more. Raises UserError where torchvision is
+    absent.
     """
     try:
         return importlib.import_module("torchvision")

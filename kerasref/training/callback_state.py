@@ -1,4 +1,4 @@
-"""What a callback remembers from epoch to epoch, so that a resumed training goes on as if it had not been stopped.
+"""What a callback remembers from epoch to epoch, so that a resumed training continues as if it had not been stopped.
 
 A callback says so itself: `get_state()` returns a dict of JSON values and lists of arrays, `set_state(state)` takes it
 back; or it has `stateless = True`. Keras' own callbacks cannot: those below are known here.

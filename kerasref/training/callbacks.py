@@ -27,7 +27,7 @@ class StepRates(keras.Variable):
         self.num_steps = steps
 
     def __call__(self):
-        """Keras sets a callable in the place of its own variable; it assigns anything else to that."""
+        """Return the variable: Keras keeps a callable instead of copying its value into a variable of its own."""
         return self
 
     @property

@@ -72,7 +72,7 @@ def latest_place(folder: Path) -> tuple[int, int]:
 
 def read_manifest(file: Path) -> dict:
     """Raises ValueError or OSError unless every byte is as `save` wrote it."""
-    if not file.is_file():  # nor a FIFO, which would wait for ever
+    if not file.is_file():  # nor a FIFO, which would block forever
         raise ValueError("its manifest is not a regular file")
     with open(file, "rb") as stream:
         text = stream.read(MAX_MANIFEST)
@@ -139,10 +139,10 @@ def best_score(folder: Path) -> float:
 
 
 def _forget(folder: Path, keep: int, newest: str) -> None:
-    """Later ones than `newest`, just written, are damaged, or the training had gone on from them."""
+    """Later ones than `newest`, just written, are damaged, or the training has continued from them."""
     files = [file for file in _manifest_files(folder) if file.stem <= newest]
     kept = {file.stem for file in [*files[:keep], *[file for file in _by_score(folder) if file in files][:1]]}
-    for pattern in ("epoch-*.json", "epoch-*.npz"):  # manifests first: without its manifest a checkpoint is none
+    for pattern in ("epoch-*.json", "epoch-*.npz"):  # manifests first: a checkpoint without its manifest does not count
         for file in folder.glob(pattern):
             if file.stem not in kept:
                 file.unlink()

@@ -140,7 +140,7 @@ class Replicas:
 
     def _train_step(self, model, element_spec, images, labels) -> None:
         trained = tuple(weight.path for weight in model.trainable_variables)
-        if trained not in self.steps:  # the first time, and when frozen layers thaw
+        if trained not in self.steps:  # the first time, and when frozen layers are unfrozen
             self.steps[trained] = self._make_step(model, element_spec)
         with self._peers_needed():
             sums = self.steps[trained](images, labels, float(bool(self.signals.received))).numpy()
@@ -173,7 +173,7 @@ class Replicas:
                 images, labels = (tensor[number % local :: local] for tensor in (images, labels))
             own = tf.cast(tf.shape(labels)[0], tf.float32)
             examples = replica.all_reduce("SUM", own)
-            # The engine does not bear a replica without examples: it gets a black picture that counts nothing.
+            # tf.distribute rejects a replica without examples: pad with one black image of weight zero.
             missing = tf.cast(own == 0, tf.int32)
             images = tf.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
             labels = tf.pad(labels, [(0, missing)])
@@ -224,8 +224,8 @@ class Replicas:
             if self.workers > 2:
                 time.sleep(LINGER)
             raise RunError(
-                f"{self.cluster.describe(lost) or 'a worker'} is gone, and none can go on without it; see why there, "
-                "then start the same command with --resume on every machine"
+                f"{self.cluster.describe(lost) or 'a worker'} is gone, and the others cannot continue without it; "
+                "look for the reason there, then start the same command with --resume on every machine"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a run directory must be for a training to begin or to go on in it."""
+"""Check a run directory before a training begins or continues in it."""
 
 import contextlib
 import os

@@ -1,7 +1,7 @@
-"""What TensorBoard is shown of a training, as callbacks that stand alone: add any of them to your own `fit`.
+"""Callbacks that write what TensorBoard shows of a training; each also works in your own `fit`.
 
-Each takes as `log_dir` a folder or a writer made by `tf.summary.create_file_writer`, which several may share. Beside
-Keras' own TensorBoard callback give a folder of their own: TensorBoard may overlook a file that grows beside another.
+Each takes as `log_dir` a folder or a writer made by `tf.summary.create_file_writer`, which several may share. With
+Keras' own TensorBoard callback, use another folder: TensorBoard may overlook one of two files that grow in a folder.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ MOST_PICTURES = 64
 
 
 def image_grid(images, columns: int = 8, padding: int = 2) -> np.ndarray:
-    """Pictures [n, height, width, channels] as one, `columns` in a row; the grid of torchvision.utils.make_grid.
+    """Arrange images [n, height, width, channels] in one, `columns` in a row, as torchvision.utils.make_grid.
 
     `padding` pixels of 0 lie around and between them; one channel becomes three.
     """
@@ -125,7 +125,7 @@ class GradientHistograms(_Writing):
         self.gradients = {}
         self.recorder = GradientRecorder(self.model.optimizer, self._record)
         self.recorder.build(self.model.trainable_variables)
-        self.model.make_train_function(force=True)  # one traced before would go on without
+        self.model.make_train_function(force=True)  # one traced before does not record
 
     def _record(self, path: str, gradient: tf.Tensor) -> None:
         if path not in self.gradients:
@@ -158,7 +158,7 @@ def _write_histogram(tag: str, values, step: int) -> None:
 
 
 class ImageGrid(_Writing):
-    """The pictures that the network is given, as one picture: those of `images`, up to 64.
+    """Write the network's input images as one image: those of `images`, up to 64.
 
     images: uint8 or float [n, height, width, 1 or 3], or a tf.data.Dataset of (images, labels), of which the first
     batch is taken. Floats are stretched so that the batch's least value is black and its greatest white.
@@ -199,7 +199,7 @@ class ModelGraph(_Writing):
 
 
 class ConfusionMatrixImage(_Writing):
-    """The confusion matrix on `data`, a tf.data.Dataset of (images, labels), as a picture.
+    """Write the confusion matrix on `data`, a tf.data.Dataset of (images, labels), as an image.
 
     Written at the end of every `every`th epoch and of the training; None: of the training alone. A pass over `data`
     each time. Labels are numbers of classes or one-hot; a network with a single output is taken to give a logit.
@@ -257,7 +257,7 @@ def run_callbacks(
 ) -> list[keras.callbacks.Callback]:
     """All that a run shows: scalars in train/ and validation/ by Keras' callback, the rest above them.
 
-    The recipe's fields go to HParams, whose figures are the scalars of train/ and validation/. The confusion matrix is
+    The recipe's fields go to HParams, whose metrics are the scalars of train/ and validation/. The confusion matrix is
     that of `examples`, every fifth epoch and at the end. Without `gradients` no histograms of them.
     """
     from tensorboard.plugins.hparams import api as hparams

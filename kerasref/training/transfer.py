@@ -61,7 +61,7 @@ def freeze(model: keras.Model, until: str) -> None:
     """Freezes the layers of a compiled model from the input to `until`, batch norm's averages with them.
 
     The optimizer has to be built for all weights before, so that it, and a checkpoint of it, has the same shape when
-    they thaw. Raises UserError for an unknown layer and when nothing would be left to train.
+    they are unfrozen. Raises UserError for an unknown layer and when nothing would be left to train.
     """
     frozen = _as_far_as(model, until)
     for layer in frozen:
@@ -79,7 +79,7 @@ def _as_far_as(model: keras.Model, until: str) -> list[keras.Layer]:
 
 
 class Unfreeze(keras.callbacks.Callback):
-    """Trains all layers from the epoch `frozen_epochs` (counted from 0) on; the optimizer goes on as it is."""
+    """Train all layers from the epoch `frozen_epochs` (counted from 0) on; the optimizer keeps its state."""
 
     def __init__(self, frozen_epochs: int):
         super().__init__()
