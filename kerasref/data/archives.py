@@ -4,7 +4,6 @@ import bz2
 import contextlib
 import errno
 import gzip
-import io
 import lzma
 import stat
 import tarfile
@@ -22,6 +21,7 @@ MAX_MEMBERS = 150_000  # Tiny ImageNet has 120,206
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
 BAD_NAMES = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EILSEQ)  # not a full disk
 MAX_XZ_MEMORY = 128 * 2**20  # bytes
+COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by a file's first bytes
 MAX_HEADER = 2**20  # bytes of one read by tarfile; long names need a few hundred
 
 
@@ -70,12 +70,14 @@ def _unpack_zip(path, target, limit):
             raise _too_much(path, limit)
         encoding = _encoding_of(archive)
     with zipfile.ZipFile(path, metadata_encoding=encoding) as archive:
-        guard = _Guard(path, limit)
-        for member in archive.infolist():
+        kinds = 0, stat.S_IFREG, stat.S_IFDIR
+        members = archive.infolist()
+        for member in members:
             member.filename = member.filename.replace("\\", "/")
-            kind = stat.S_IFMT(member.external_attr >> 16)
-            guard.check(member.filename, member.file_size, kind in (0, stat.S_IFREG, stat.S_IFDIR))
-        for member in archive.infolist():
+        _check_members(
+            path, limit, ((m.filename, m.file_size, stat.S_IFMT(m.external_attr >> 16) in kinds) for m in members)
+        )
+        for member in members:
             archive.extract(member, target)  # raises for a member longer than it says, and for a wrong CRC
 
 
@@ -97,35 +99,35 @@ def _unpack_tar(path, target, limit):
         head = probe.read(1024)
     if head.startswith(b"\xfd7zXZ\x00"):  # `xz -9` needs 65 MiB
         lzma.LZMADecompressor(memlimit=MAX_XZ_MEMORY).decompress(head, max_length=1)
-    bounded = next((kind for magic, kind in BOUNDED.items() if head.startswith(magic)), _BoundedFile)
-    with bounded(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-        guard = _Guard(path, limit)
-        for member in archive:
-            member.name = member.name.replace("\\", "/")
-            guard.check(member.name, member.size, member.isfile() or member.isdir())
+    open_packed = next((opens for magic, opens in COMPRESSIONS.items() if head.startswith(magic)), open)
+    with open_packed(path, "rb") as file, tarfile.open(fileobj=_Bounded(file), mode="r:") as archive:
+        _check_members(path, limit, map(_read_member, archive))
         archive.extractall(target, filter="data")
 
 
-class _Guard:
-    """Adds up what an archive's members promise, and refuses the first that must not be written."""
+def _read_member(member):
+    member.name = member.name.replace("\\", "/")
+    return member.name, member.size, member.isfile() or member.isdir()
 
-    def __init__(self, path, limit):
-        self.path, self.limit, self.members, self.bytes = path, limit, 0, 0
 
-    def check(self, name: str, size: int, plain: bool):
-        self.members, self.bytes = self.members + 1, self.bytes + size
+def _check_members(path, limit, members) -> None:
+    """Adds up what an archive's members (name, size, whether a file or folder) promise, and raises UserError for the
+    first that must not be written."""
+    total = 0
+    for number, (name, size, plain) in enumerate(members, 1):
+        total += size
         windows = PureWindowsPath(name)
         if ".." in windows.parts or windows.drive or windows.root or "\0" in name:
-            raise UserError(f"{self.path}: member {name!r} would be written outside the folder; nothing was unpacked")
+            raise UserError(f"{path}: member {name!r} would be written outside the folder; nothing was unpacked")
         if len(windows.parts) > MAX_DEPTH:
             raise UserError(
-                f"{self.path}: member {name[:40]!r}… lies {len(windows.parts) - 1} folders deep, expected at most "
+                f"{path}: member {name[:40]!r}… lies {len(windows.parts) - 1} folders deep, expected at most "
                 f"{MAX_DEPTH - 1}; nothing was unpacked"
             )
         if not plain:
-            raise UserError(f"{self.path}: member {name!r} is a link or a device; nothing was unpacked")
-        if self.bytes > self.limit or self.members > MAX_MEMBERS:
-            raise _too_much(self.path, self.limit)
+            raise UserError(f"{path}: member {name!r} is a link or a device; nothing was unpacked")
+        if total > limit or number > MAX_MEMBERS:
+            raise _too_much(path, limit)
 
 
 def _too_much(path, limit) -> UserError:
@@ -138,26 +140,10 @@ def _too_much(path, limit) -> UserError:
 class _Bounded:
     """A file of which no single read is large: tarfile would take a header at its word and read gigabytes of "name"."""
 
+    def __init__(self, file):
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+
     def read(self, size=-1):
         if not 0 <= size <= MAX_HEADER:
             raise tarfile.ReadError(f"a header of {size} bytes")
-        return super().read(size)
-
-
-class _BoundedGzip(_Bounded, gzip.GzipFile):
-    pass
-
-
-class _BoundedBzip2(_Bounded, bz2.BZ2File):
-    pass
-
-
-class _BoundedXz(_Bounded, lzma.LZMAFile):
-    pass
-
-
-class _BoundedFile(_Bounded, io.FileIO):
-    pass
-
-
-BOUNDED = {b"\x1f\x8b": _BoundedGzip, b"BZh": _BoundedBzip2, b"\xfd7zXZ\x00": _BoundedXz}  # by a file's first bytes
+        return self.file.read(size)

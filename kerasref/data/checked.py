@@ -10,8 +10,8 @@ from pathlib import Path
 import PIL
 
 from kerasref.atomic import write_atomically
-from kerasref.data.images import PHOTO_FORMATS, read_image
-from kerasref.errors import UserError, WriteError
+from kerasref.data.images import why_unreadable
+from kerasref.errors import WriteError
 
 WORTH_A_LINE = 10_000  # images
 
@@ -35,23 +35,22 @@ class CheckedImages:
 
     def look_up(self, path: Path) -> tuple[tuple[int, int], str | None] | None:
         """((height, width), why it does not decode or None) of an image that was checked; else None."""
-        entry = self.index.get(self._name(path))
-        if not entry or entry[:2] != _state(path):
-            return None
-        return (entry[2], entry[3]), entry[4]
+        match self.index.get(self._name(path)):
+            case [*state, int(height), int(width), (str() | None) as reason] if state == _state(path):
+                return (height, width), reason
+        return None
 
     def failures(self, sizes: dict[Path, tuple[int, int]]) -> dict[Path, str]:
         """Decodes each image that was not checked before; returns why, of those that cannot be decoded.
 
         The index is written also when the check is interrupted, so that the next start continues.
         """
-        found = {path: self.look_up(path) for path in sizes}
-        new = [path for path in sizes if found[path] is None]
+        new = [path for path in sizes if self.look_up(path) is None]
         if len(new) >= WORTH_A_LINE:
             print(f"{self.root}: checking that {len(new):,} images decode (once)", file=sys.stderr)
 
         def check(path):
-            self.index[self._name(path)] = [*_state(path), *sizes[path], _failure(path)]
+            self.index[self._name(path)] = [*_state(path), *sizes[path], why_unreadable(path)]
 
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
@@ -67,32 +66,18 @@ class CheckedImages:
         return path.relative_to(self.root).as_posix()
 
 
-def _failure(path) -> str | None:
-    try:
-        read_image(path, PHOTO_FORMATS)
-    except UserError as error:
-        return str(error).removeprefix(f"{path}: ")
-    return None
-
-
 def _state(path) -> list[int]:
     status = os.stat(path)
     return [status.st_size, status.st_mtime_ns]
 
 
 def _read(file) -> dict:
-    """The index, or {} where there is none or it is not as `_write` leaves it."""
+    """{name: [bytes, modification time in ns, height, width, why the image does not decode or None]}, or {}."""
     try:
         index = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return index if isinstance(index, dict) and all(map(_is_entry, index.values())) else {}
-
-
-def _is_entry(entry) -> bool:
-    """[bytes, modification time in ns, height, width, why the image does not decode or None]."""
-    whole = isinstance(entry, list) and len(entry) == 5 and isinstance(entry[4], str | None)
-    return whole and all(isinstance(number, int) for number in entry[:4])
+    return index if isinstance(index, dict) else {}
 
 
 def _write(file, index) -> None:

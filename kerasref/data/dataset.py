@@ -149,9 +149,8 @@ class MemorySplit(Split):
 
 @dataclass(frozen=True, repr=False)
 class ImageDataset:
-    """A dataset ready for training.
+    """A dataset: as a source brings it, with splits of its own or without, or as `load_dataset` splits it.
 
-    image_shape: (height, width, channels) of the uint8 images before any `Preprocessing`
     validation, test: None where the split has no examples
     notes: sentences for the user, such as which folder was taken
     picture: how an image of the user's becomes an input: "digit", "garment" or "photo" (see `kerasref.data.images`)
@@ -161,7 +160,6 @@ class ImageDataset:
 
     name: str
     class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
     train: Split
     validation: Split | None
     test: Split | None
@@ -169,6 +167,11 @@ class ImageDataset:
     picture: str = "photo"
     left_out: tuple[str, ...] = ()
     content: dict | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the uint8 images before any `Preprocessing`."""
+        return self.train.image_shape
 
     def __repr__(self) -> str:
         splits = {"train": self.train, "validation": self.validation, "test": self.test}

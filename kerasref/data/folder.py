@@ -9,10 +9,10 @@ import numpy as np
 
 from kerasref.data.checked import CheckedImages
 from kerasref.data.content import content_summary
+from kerasref.data.dataset import ImageDataset
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
-from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, is_image, open_image, read_image
+from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, is_image, open_image, reason_of, why_unreadable
 from kerasref.data.layout import class_folders, files_under, find_splits, is_hidden
-from kerasref.data.splitting import Parts
 from kerasref.errors import UserError
 from kerasref.text import printable
 
@@ -91,7 +91,7 @@ def scan_folder(root) -> ImageFolder:
     return folder
 
 
-def load_folder(root, image_size: int | None, decode: bool = True) -> Parts:
+def load_folder(root, image_size: int | None, decode: bool = True) -> ImageDataset:
     """The folder's splits, in memory where they fit (`MEMORY_LIMIT`), else decoded batch by batch.
 
     image_size: images are scaled to it on the short side (antialiased) and cropped square from the centre; None keeps
@@ -117,7 +117,7 @@ def load_folder(root, image_size: int | None, decode: bool = True) -> Parts:
     if decode and small:
         for split, files in list(splits.items()):
             splits[split], failed = files.in_memory()
-            folder.drop({Path(path): _reason(path, error) for path, error in failed.items()})
+            folder.drop({path: reason_of(error, path) for path, error in failed.items()})
     splits = {split: images for split, images in splits.items() if images.num_examples}
     left_out = tuple(folder.left_out_lines())
     notes = [*folder.notes, *folder.unused(), *([_left_out_note(left_out)] if left_out else [])]
@@ -125,7 +125,7 @@ def load_folder(root, image_size: int | None, decode: bool = True) -> Parts:
         splits["test"] = splits.pop("validation")
         notes.append("no test folder: the validation folder serves as the test split, validation comes out of train")
     own = splits["train"], splits.get("validation"), splits.get("test")
-    return Parts(folder.class_names, *own, tuple(notes), "photo", left_out, content)
+    return ImageDataset(str(root), folder.class_names, *own, tuple(notes), "photo", left_out, content)
 
 
 def one_size_or_two(folder: ImageFolder) -> list[tuple[int, int]]:
@@ -136,7 +136,7 @@ def one_size_or_two(folder: ImageFolder) -> list[tuple[int, int]]:
         by_size.setdefault(size, []).append(path)
     if len(by_size) == 1:
         return list(by_size)
-    decoded = (size for size, paths in by_size.items() if any(map(_decodes, paths)))
+    decoded = (size for size, paths in by_size.items() if not all(map(why_unreadable, paths)))
     return list(itertools.islice(decoded, 2)) or list(by_size)[:1]
 
 
@@ -179,7 +179,7 @@ def _has_header(folder, path) -> bool:
             with open_image(path, PHOTO_FORMATS) as image:
                 folder.sizes[path] = _upright_size(image, path)
     except UserError as error:
-        folder.left_out[path] = _reason(path, error)
+        folder.left_out[path] = reason_of(error, path)
     return path in folder.sizes
 
 
@@ -194,7 +194,7 @@ def _upright_size(image, path) -> tuple[int, int]:
 
 def _file_split(files, size):
     paths, labels = zip(*files.values(), strict=True)
-    return FileSplit(np.array([str(path) for path in paths]), np.array(labels, np.int64), (*size, 3))
+    return FileSplit(np.array(paths), np.array(labels, np.int64), (*size, 3))
 
 
 def _check_classes(folder):
@@ -207,18 +207,6 @@ def _check_classes(folder):
     for label, name in enumerate(folder.class_names):
         if label not in labels:
             raise UserError(f"{folder.root}: train has no image of class {printable(name)}{leaving}")
-
-
-def _decodes(path) -> bool:
-    try:
-        read_image(path, PHOTO_FORMATS)
-    except UserError:
-        return False
-    return True
-
-
-def _reason(path, error) -> str:
-    return str(error).removeprefix(f"{path}: ")
 
 
 def _left_out_note(lines) -> str:

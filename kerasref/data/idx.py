@@ -3,6 +3,7 @@ each of them as a big-endian 32-bit number, then the numbers, big-endian."""
 
 import gzip
 import hashlib
+import itertools
 import math
 import os
 import re
@@ -81,31 +82,18 @@ def _read(file, path, dimensions, type_code, limit):
     return np.frombuffer(content, TYPES[type_code]).reshape(shape)
 
 
-def read_idx_set(folder, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """{"train", "test": (uint8 images [n, 28, 28, 1], int64 labels [n])} of MNIST's or Fashion-MNIST's four files.
-
-    Raises UserError unless they are whole and the ones that are known by this name: the MD5 of each unpacked file.
-    """
-    folder, splits = Path(folder), {}
-    paths = {stem: _find(folder, stem) for stem in MD5[name]}
-    for split, images, labels in (("train", *list(paths)[:2]), ("test", *list(paths)[2:])):
-        splits[split] = _read_pair(paths[images], paths[labels])
-        check_labels(splits[split][1], 10, paths[labels])
-        for stem, array in zip((images, labels), splits[split], strict=True):
-            _check_md5(paths[stem], array, stem, name)
-    return {split: (images[..., None], labels.astype(np.int64)) for split, (images, labels) in splits.items()}
-
-
-def read_own_idx_set(source) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], tuple[str, ...], list[str]]:
+def read_idx_set(source, known: str | None = None):
     """({"train", "test": (uint8 images [n, H, W, 1], int64 labels [n] from 0)}, the labels as names, notes).
 
     source: a folder with the files of one set, or a folder and the beginning of their names (FOLDER/emnist-letters).
         Of each split there is a file whose name has "images", and one with "labels"; "train" in both, or "t10k" or
         "test". A set without test files is one without a test split. Labels may start at 1, as EMNIST Letters' do.
+    known: "mnist" or "fashion_mnist" is recognised by the MD5 of each of its four files, unpacked
     EMNIST's images are stored with rows and columns exchanged: those in files named emnist… are turned upright.
-    Raises UserError: files missing or of several sets, counts or sizes that differ, a label without images in train.
+    Raises UserError: files missing or of several sets, counts or sizes that differ, a label without images in train,
+    files that are not those of the known set.
     """
-    files = _own_files(Path(source))
+    files = _files_of_splits(Path(source), known)
     pairs, notes = {split: _read_pair(*paths) for split, paths in files.items()}, []
     there = np.unique(pairs["train"][1])
     first, number = int(there[0]), len(there)
@@ -118,12 +106,13 @@ def read_own_idx_set(source) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], 
     for split, (images, labels) in pairs.items():
         if images.shape[1:] != pairs["train"][0].shape[1:]:
             raise UserError(f"{files[split][0]}: images of {images.shape[1:]}, train has {pairs['train'][0].shape[1:]}")
-        labels = labels.astype(np.int64) - first
-        check_labels(labels, number, files[split][1])
+        check_labels(labels - np.int64(first), number, files[split][1])
+        for path, array in zip(files[split], pairs[split], strict=True) if known else ():
+            _check_md5(path, array, known)
         if files[split][0].name.lower().startswith("emnist"):
             images = images.transpose(0, 2, 1)
             notes = ["EMNIST's files have rows and columns exchanged: the images were turned upright"]
-        splits[split] = np.ascontiguousarray(images)[..., None], labels
+        splits[split] = np.ascontiguousarray(images)[..., None], labels.astype(np.int64) - first
     return splits, tuple(str(first + label) for label in range(number)), notes
 
 
@@ -140,27 +129,34 @@ def _idx_files(source):
     return [file for file in files if file.is_file()]
 
 
-def _own_files(source) -> dict[str, tuple[Path, Path]]:
+def _stem(path) -> str:
+    """The name without .gz, and with a dash where some programs leave a dot before "idx"."""
+    return path.name.removesuffix(".gz").replace(".idx", "-idx")
+
+
+def _files_of_splits(source, known) -> dict[str, tuple[Path, Path]]:
     """{split: (file of the images, file of the labels)}."""
     found = {}
     for path in _idx_files(source):
+        if known and _stem(path) not in MD5[known]:
+            continue
+        kind = next((kind for kind in ("images", "labels") if kind in path.name.lower()), None)
         for word, split in SPLITS.items():
-            kind = next((kind for kind in ("images", "labels") if kind in path.name.lower()), None)
             if kind and re.search(rf"(^|[^a-z0-9]){word}[^a-z0-9]", path.name.lower()):
                 before = found.setdefault((split, kind), path)
-                if before.name.removesuffix(".gz") != path.name.removesuffix(".gz"):
+                if _stem(before) != _stem(path):
                     both = f"{before.name} and {path.name}"
                     raise UserError(
                         f"{source}: two files of {split} {kind}, {both}; give one set by the beginning of its names, "
                         f"such as --from {path.parent}/{path.name.split('-')[0]}-…"
                     )
-    splits = sorted({"train", *(split for split, _ in found)}, reverse=True)
-    for split in splits:
-        for kind in ("images", "labels"):
-            if (split, kind) not in found:
-                raise UserError(
-                    f"{source}: no IDX file of {split} {kind}; expected names such as train-images-idx3-ubyte"
-                )
+    splits = ("train", "test") if known or any(split == "test" for split, _ in found) else ("train",)
+    expected = (
+        f"the four IDX files {', '.join(MD5[known])}\n{OWN}" if known else "names such as train-images-idx3-ubyte"
+    )
+    for split, kind in itertools.product(splits, ("images", "labels")):
+        if (split, kind) not in found:
+            raise UserError(f"{source}: no IDX file of {split} {kind}; expected {expected}")
     return {split: (found[split, "images"], found[split, "labels"]) for split in splits}
 
 
@@ -180,20 +176,11 @@ def check_labels(labels: np.ndarray, num_classes: int, where) -> None:
         raise UserError(f"{where}: label {labels[wrong[0]]} at index {wrong[0]}, expected 0..{num_classes - 1}")
 
 
-def _find(folder, stem):
-    """The file with or without .gz, named with a dash or, as some programs leave it, a dot before "idx"."""
-    names = [name + end for name in (stem, stem.replace("-idx", ".idx")) for end in (".gz", "")]
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
-    if found is None:
-        expected = ", ".join(sorted(MD5["mnist"]))
-        raise UserError(f"{folder}: no {stem}.gz or {stem}; expected the four IDX files {expected}\n{OWN}")
-    return found
-
-
-def _check_md5(path, array, stem, name):
+def _check_md5(path, array, known):
     header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     found = hashlib.md5(header + array.tobytes(), usedforsecurity=False).hexdigest()
-    if found != MD5[name][stem]:
+    expected = MD5[known][_stem(path)]
+    if found != expected:
         raise UserError(
-            f"{path}: MD5 of the unpacked content {found}, that of {name} is {MD5[name][stem]}; get it again\n{OWN}"
+            f"{path}: MD5 of the unpacked content {found}, that of {known} is {expected}; get it again\n{OWN}"
         )

@@ -86,6 +86,20 @@ def open_image(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Imag
     return image
 
 
+def why_unreadable(path) -> str | None:
+    """Why an image file of a folder does not decode; None if it does."""
+    try:
+        read_image(path, PHOTO_FORMATS)
+    except UserError as error:
+        return reason_of(error, path)
+    return None
+
+
+def reason_of(error: UserError, path) -> str:
+    """The message of `read_image` without the path that it names."""
+    return str(error).removeprefix(f"{path}: ")
+
+
 def is_image(path) -> bool:
     """Whether the header of a file is an image's."""
     try:

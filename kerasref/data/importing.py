@@ -14,8 +14,8 @@ import numpy as np
 
 from kerasref.data.archives import unpack
 from kerasref.data.folder import ImageFolder, check_utf8, one_size_or_two, scan_folder
-from kerasref.data.idx import has_idx_files, read_idx_set, read_own_idx_set
-from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_image, read_image
+from kerasref.data.idx import has_idx_files, read_idx_set
+from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_image, read_image, reason_of
 from kerasref.data.tfds_sets import IDX_NAMES, KIND, data_root, quiet
 from kerasref.errors import RunError, UserError
 
@@ -27,7 +27,7 @@ def import_dataset(name: str, source, data_dir=None, class_names=None) -> tuple[
 
     name: "mnist" or "fashion_mnist", with `source` the folder of the four IDX files (`read_idx_set`), checked before
         use and stored with TFDS's own features; or a new name of lower-case letters, digits and _, with `source` an
-        image folder (`scan_folder`), an archive of one (`unpack`), or the IDX files of another set (`read_own_idx_set`)
+        image folder (`scan_folder`), an archive of one (`unpack`), or the IDX files of another set (`read_idx_set`)
     data_dir: as in `load_dataset`
     class_names: for such IDX files, a text file with a class name on each line; None takes the labels' numbers
     Raises UserError: what is wrong with the source or the name, or that a set of this name is prepared already (for
@@ -58,20 +58,22 @@ def _import_known_idx(name, source, data_dir):
         builder = known(data_dir=data_root(data_dir))
     if builder.is_prepared():
         return Path(builder.data_path), ("was prepared already; delete the folder to make it again",)
-    splits = read_idx_set(source, name)
-    return _prepare(name, data_dir, {split: _pairs(*arrays) for split, arrays in splits.items()}, known), ()
+    return _prepare_arrays(name, data_dir, read_idx_set(source, name)[0], known), ()
 
 
 def _import_own_idx(name, source, data_dir, class_names):
-    splits, numbers, notes = read_own_idx_set(source)
+    splits, numbers, notes = read_idx_set(source)
     names = list(numbers) if class_names is None else _names_in(Path(class_names).expanduser(), len(numbers))
     own = _own_builder(splits["train"][0].shape[1:], names, kind="digit")
-    return _prepare(name, data_dir, {split: _pairs(*arrays) for split, arrays in splits.items()}, own), tuple(notes)
+    return _prepare_arrays(name, data_dir, splits, own), tuple(notes)
 
 
-def _pairs(images, labels):
-    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-        yield index, {"image": image, "label": label}
+def _prepare_arrays(name, data_dir, splits, described):
+    def examples(images, labels):
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            yield index, {"image": image, "label": label}
+
+    return _prepare(name, data_dir, {split: examples(*arrays) for split, arrays in splits.items()}, described)
 
 
 def _names_in(file, number) -> list[str]:
@@ -96,11 +98,9 @@ def _check_name(name, data_dir):
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"name {name!r}: expected lower-case letters, digits and _, such as my_photos")
     try:
-        tfds.builder_cls(name)
+        known = tfds.builder_cls(name)
     except tfds.core.DatasetNotFoundError:
         known = name == "digits"
-    else:
-        known = True
     if known:
         raise UserError(
             f"{name} is the name of another dataset, which your files are not (CIFAR-10 saved as JPEG has other "
@@ -133,7 +133,7 @@ def _examples(folder, split):
                 as_stored = upright and image.mode == "RGB" and image.format in ("JPEG", "PNG")
             pixels = read_image(path, PHOTO_FORMATS)  # as stored or not: proves that it decodes
         except UserError as error:
-            folder.left_out[path] = str(error).removeprefix(f"{path}: ")
+            folder.left_out[path] = reason_of(error, path)
             continue
         seen.add(label)
         yield name, {"image": str(path) if as_stored else np.asarray(pixels.convert("RGB")), "label": label}

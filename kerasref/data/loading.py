@@ -14,7 +14,7 @@ from kerasref.data.dataset import ImageDataset, MemorySplit
 from kerasref.data.digits import load_digits
 from kerasref.data.folder import load_folder
 from kerasref.data.images import prepare_photo
-from kerasref.data.splitting import Parts, keep_classes, split_three
+from kerasref.data.splitting import keep_classes, split_three
 from kerasref.errors import UserError
 from kerasref.recipe import parse_ratio
 
@@ -55,12 +55,10 @@ def load_dataset(
     parse_ratio(validation)  # a wrong one is reported before anything is read
     if image_size is not None and image_size < 1:
         raise UserError(f"image size {image_size}: expected at least 1 pixel")
-    parts = _find(name, data_dir, image_size, decode)
+    dataset = _find(name, data_dir, image_size, decode)
     if classes is not None:
-        parts = keep_classes(parts, classes)
-    train, validation, test, notes = split_three(parts, validation, split_seed, train_examples)
-    more = notes, parts.picture, parts.left_out, parts.content
-    return ImageDataset(name, parts.class_names, train.image_shape, train, validation, test, *more)
+        dataset = keep_classes(dataset, classes)
+    return split_three(dataset, validation, split_seed, train_examples)
 
 
 def check_available(name: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> None:
@@ -73,20 +71,21 @@ def check_available(name: str | os.PathLike, data_dir: str | os.PathLike | None 
         tfds_sets.locate(name, data_dir)
 
 
-def _find(name, data_dir, image_size, decode) -> Parts:
-    folder = Path(name).expanduser()
+def _find(name, data_dir, image_size, decode) -> ImageDataset:
+    folder, note = Path(name).expanduser(), None
     if not _is_dataset(name, data_dir):
-        parts = load_folder(folder, image_size, decode)
-        note = f"{name}: the folder {folder.resolve()}; no dataset has this name"
-        return parts if os.sep in name or name in (".", "..") else replace(parts, notes=(note, *parts.notes))
-    if name == "digits":
-        digits, class_names = load_digits()
-        parts = Parts(class_names, _resized(digits, image_size), None, None, picture="digit")
+        dataset = load_folder(folder, image_size, decode)
+        if os.sep not in name and name not in (".", ".."):
+            note = f"{name}: the folder {folder.resolve()}; no dataset has this name"
     else:
-        parts = tfds_sets.load_tfds(name, data_dir, image_size, decode)
-    if folder.is_dir():
-        parts = replace(parts, notes=(f"{name}: the dataset of this name; for the folder write ./{name}", *parts.notes))
-    return parts
+        if name == "digits":
+            digits, class_names = load_digits()
+            dataset = ImageDataset(name, class_names, _resized(digits, image_size), None, None, picture="digit")
+        else:
+            dataset = tfds_sets.load_tfds(name, data_dir, image_size, decode)
+        if folder.is_dir():
+            note = f"{name}: the dataset of this name; for the folder write ./{name}"
+    return replace(dataset, name=name, notes=(note, *dataset.notes) if note else dataset.notes)
 
 
 def _is_dataset(name, data_dir) -> bool:

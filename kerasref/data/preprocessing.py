@@ -6,6 +6,7 @@ import numpy as np
 
 from kerasref.errors import UserError, unknown
 
+FIXED = {"half": (0.5, 0.5), "none": (0.0, 1.0), "raw": (0.0, 1 / 255)}  # mean and standard deviation
 KINDS = ("half", "dataset", "none", "raw")
 SAMPLE = 10_000  # images that a streamed set's mean and standard deviation are taken from
 
@@ -27,15 +28,12 @@ class Preprocessing:
         sample of 10,000 where it is streamed); "none": x / 255 alone; "raw": x from 0 to 255. Raises UserError for
         another kind."""
         channels = dataset.image_shape[-1]
-        if kind == "half":
-            return cls(pad, (0.5,) * channels, (0.5,) * channels)
-        if kind == "none":
-            return cls(pad, (0.0,) * channels, (1.0,) * channels)
-        if kind == "raw":
-            return cls(pad, (0.0,) * channels, (1 / 255,) * channels)
         if kind == "dataset":
             return cls(pad, *_mean_and_std(dataset.train))
-        raise unknown("preprocessing", kind, KINDS)
+        if kind not in FIXED:
+            raise unknown("preprocessing", kind, KINDS)
+        mean, std = FIXED[kind]
+        return cls(pad, (mean,) * channels, (std,) * channels)
 
     def __call__(self, images):
         """uint8 [..., H, W, C] -> float32 [..., H + 2 pad, W + 2 pad, C], in TensorFlow operations alone."""

@@ -1,11 +1,11 @@
 """Train, validation and test: by fraction or by ratios (训练 / 数据集), stratified and seeded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from kerasref.data.dataset import Split
+from kerasref.data.dataset import ImageDataset
 from kerasref.data.layout import composed
 from kerasref.errors import UserError, unknown
 from kerasref.recipe import parse_ratio
@@ -14,21 +14,7 @@ TEST_FRACTION = 0.2  # of a set that brings no test split of its own, when only 
 NAMED = 5  # classes that a note names one by one
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a source of data brings: its own splits, None where it has none; the other fields as in `ImageDataset`."""
-
-    class_names: tuple[str, ...]
-    train: Split
-    validation: Split | None
-    test: Split | None
-    notes: tuple[str, ...] = ()
-    picture: str = "photo"
-    left_out: tuple[str, ...] = ()
-    content: dict | None = None
-
-
-def keep_classes(parts: Parts, names: Sequence[str]) -> Parts:
+def keep_classes(whole: ImageDataset, names: Sequence[str]) -> ImageDataset:
     """The examples of the classes `names` alone, numbered in that order; of a validation or test split without any of
     them None is left, so that `split_three` carves one, and a note.
 
@@ -37,17 +23,16 @@ def keep_classes(parts: Parts, names: Sequence[str]) -> Parts:
     """
     names = [composed(name) for name in names]
     for name in names:
-        if name not in parts.class_names:
-            raise unknown("class", name, parts.class_names)
+        if name not in whole.class_names:
+            raise unknown("class", name, whole.class_names)
     if len(set(names)) != len(names) or len(names) < 2:
         raise UserError(f"classes {', '.join(names)}: expected two or more, each once")
-    number = np.full(len(parts.class_names), -1)
-    number[[parts.class_names.index(name) for name in names]] = np.arange(len(names))
-
-    notes = list(parts.notes)
+    number = np.full(len(whole.class_names), -1)
+    number[[whole.class_names.index(name) for name in names]] = np.arange(len(names))
+    notes = list(whole.notes)
 
     def keep(what):
-        split = getattr(parts, what)
+        split = getattr(whole, what)
         if split is None:
             return None
         if split.labels is None:
@@ -61,11 +46,11 @@ def keep_classes(parts: Parts, names: Sequence[str]) -> Parts:
         return None
 
     splits = {what: keep(what) for what in ("train", "validation", "test")}
-    return replace(parts, class_names=tuple(names), notes=tuple(notes), **splits)
+    return replace(whole, class_names=tuple(names), notes=tuple(notes), **splits)
 
 
-def split_three(parts: Parts, ratio: float | str, seed: int, train_examples: int | None):
-    """(train, validation, test, notes).
+def split_three(source: ImageDataset, ratio: float | str, seed: int, train_examples: int | None) -> ImageDataset:
+    """The dataset split into train, validation and test.
 
     A test split that the set brings is kept, and so is a validation split next to it unless its share is 0. What is
     missing is carved out of train: of a ratio, train:validation when there is a test split, else all three; of a
@@ -76,13 +61,13 @@ def split_three(parts: Parts, ratio: float | str, seed: int, train_examples: int
     Raises UserError when nothing would be left, or for more `train_examples` than there are.
     """
     train_share, validation_share, test_share = parse_ratio(ratio)
-    whole, validation, test, notes = parts.train, parts.validation, parts.test, []
+    whole, validation, test, notes = source.train, source.validation, source.test, []
     rest = np.arange(whole.num_examples)
 
     def carve(share, what):
         nonlocal rest
         size = round(share * whole.num_examples)
-        part, rest = _take(rest, size, parts, seed, what, notes)
+        part, rest = _take(rest, size, source, seed, what, notes)
         return whole.select(part) if size else None
 
     if test is not None:
@@ -104,11 +89,12 @@ def split_three(parts: Parts, ratio: float | str, seed: int, train_examples: int
     if train_examples is not None:
         if not 1 <= train_examples <= len(rest):
             raise UserError(f"train examples {train_examples}: expected 1 to {len(rest)}, what the split leaves")
-        rest, _ = _take(rest, train_examples, parts, seed, "train", notes)
-    return whole.select(rest), validation, test, (*parts.notes, *notes)
+        rest, _ = _take(rest, train_examples, source, seed, "train", notes)
+    notes = (*source.notes, *notes)
+    return replace(source, train=whole.select(rest), validation=validation, test=test, notes=notes)
 
 
-def _take(indices, size, parts, seed, what, notes):
+def _take(indices, size, source, seed, what, notes):
     """(size of the indices, the others), both ascending, stratified where that is possible.
 
     A class with one example cannot be shared out: it goes where the training is, into what is taken for "train", else
@@ -116,9 +102,9 @@ def _take(indices, size, parts, seed, what, notes):
     """
     from sklearn.model_selection import train_test_split
 
-    if parts.train.labels is None or size == 0 or size >= len(indices):
+    if source.train.labels is None or size == 0 or size >= len(indices):
         return indices[:size], indices[size:]
-    labels = parts.train.labels[indices]
+    labels = source.train.labels[indices]
     classes, counts = np.unique(labels, return_counts=True)
     single = np.isin(labels, classes[counts == 1])
     drawn = size - int(single.sum()) if what == "train" else size
@@ -130,7 +116,7 @@ def _take(indices, size, parts, seed, what, notes):
     if stratify is None:
         notes.append(f"{what}: {size} examples are too few to have every class in proportion; drawn at random")
     if len(kept):
-        notes.append(f"{what}: one example only, which stays in train: {_named(parts.class_names, labels[single])}")
+        notes.append(f"{what}: one example only, which stays in train: {_named(source.class_names, labels[single])}")
     others, taken = train_test_split(pool, test_size=drawn, random_state=seed, stratify=stratify)
     if what == "train":
         taken = np.append(taken, kept)

@@ -1,6 +1,7 @@
 """TensorFlow Datasets by name: read when prepared, downloaded when the host answers, else an error that helps."""
 
 import contextlib
+import itertools
 import json
 import re
 import sys
@@ -10,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.data.dataset import WHOLE, MemorySplit, Split
+from kerasref.data.dataset import WHOLE, ImageDataset, MemorySplit, Split
 from kerasref.data.files import MEMORY_LIMIT, FileSplit, decode
 from kerasref.data.idx import check_labels
-from kerasref.data.splitting import Parts
 from kerasref.errors import RunError, UserError, unknown
 
 NAMES = ("mnist", "fashion_mnist", "cifar10", "imagenette", "imagenet2012")  # the tested ones; any other goes too
@@ -49,7 +49,7 @@ def is_known(name: str, data_dir) -> bool:
     return not config or config[0] in configs
 
 
-def load_tfds(name: str, data_dir, image_size: int | None, decode: bool = True) -> Parts:
+def load_tfds(name: str, data_dir, image_size: int | None, decode: bool = True) -> ImageDataset:
     """An image-classification set of TensorFlow Datasets, in memory where it fits, else streamed.
 
     data_dir: None obeys TFDS_DATA_DIR, else ~/tensorflow_datasets
@@ -85,7 +85,7 @@ def load_tfds(name: str, data_dir, image_size: int | None, decode: bool = True) 
         read = StreamSplit.in_memory if decode else StreamSplit.encoded
         own = {part: read(stream, label.num_classes) for part, stream in own.items()}
     kind = KINDS.get(builder.name) or (builder.info.metadata or {}).get(KIND, "photo")
-    return Parts(tuple(label.names), own["train"], own.get("validation"), own.get("test"), picture=kind)
+    return ImageDataset(name, tuple(label.names), own["train"], own.get("validation"), own.get("test"), picture=kind)
 
 
 def locate(name: str, data_dir):
@@ -129,20 +129,16 @@ def _check_features(name: str, root: Path) -> None:
     """Raises UserError where a prepared set's features.json has a type that TensorFlow Datasets would import from
     elsewhere: that would run code of whoever made the folder."""
     wanted = name.replace("_", "").casefold()  # TensorFlow Datasets takes MyPets for my_pets
-    folders = [
-        path for path in (root.iterdir() if root.is_dir() else ()) if path.name.replace("_", "").casefold() == wanted
-    ]
-    for file in (
-        file for folder in folders for depth in ("*", "*/*") for file in folder.glob(f"{depth}/features.json")
-    ):
+    for file in itertools.chain(root.glob("*/*/features.json"), root.glob("*/*/*/features.json")):
+        folder = root / file.relative_to(root).parts[0]
+        if folder.name.replace("_", "").casefold() != wanted:
+            continue
         if not file.is_file() or file.stat().st_size > MAX_FEATURES:
-            raise _bad_description(
-                root / file.relative_to(root).parts[0], f"expected a file of at most {MAX_FEATURES} bytes"
-            )
+            raise _bad_description(folder, f"expected a file of at most {MAX_FEATURES} bytes")
         try:
-            kinds = list(_types(json.loads(file.read_bytes())))
+            kinds = _feature_types(file.read_bytes())
         except (OSError, ValueError, RecursionError) as error:
-            raise _bad_description(root / file.relative_to(root).parts[0], str(error)) from None
+            raise _bad_description(folder, str(error)) from None
         if strange := [kind for kind in kinds if not re.fullmatch(FEATURE, kind)]:
             raise UserError(
                 f"{file}: feature type {strange[0]!r}, expected one of tensorflow_datasets.core.features; loading it "
@@ -150,19 +146,20 @@ def _check_features(name: str, root: Path) -> None:
             )
 
 
-def _types(content):
+def _feature_types(text) -> list[str]:
     """The names of Python classes in the JSON of a features.json, whose older form holds JSON in strings."""
-    if isinstance(content, dict):
-        for key, value in content.items():
+    names = []
+
+    def visit(fields):
+        for key, value in fields.items():
             if key in ("type", "pythonClassName", "python_class_name") and not isinstance(value, dict):
-                yield str(value)
+                names.append(str(value))
             elif key == "content" and isinstance(value, str) and value.lstrip()[:1] == "{":
-                yield from _types(json.loads(value))
-            else:
-                yield from _types(value)
-    elif isinstance(content, list):
-        for value in content:
-            yield from _types(value)
+                names.extend(_feature_types(value))
+        return fields
+
+    json.loads(text, object_hook=visit)
+    return names
 
 
 def _bad_description(folder, reason) -> UserError:

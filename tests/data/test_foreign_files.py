@@ -194,7 +194,7 @@ def test_another_set_is_not_taken_for_fashion_mnist(tmp_path):
 
 
 def test_fashion_mnist_is_known_by_its_content(shared_data):
-    splits = read_idx_set(shared_data / "fashion_mnist", "fashion_mnist")
+    splits, *_ = read_idx_set(shared_data / "fashion_mnist", "fashion_mnist")
     assert [np.bincount(labels).tolist() for _, labels in splits.values()] == [[6000] * 10, [1000] * 10]
 
 

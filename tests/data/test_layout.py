@@ -153,7 +153,7 @@ def test_a_large_folder_is_checked_once(tmp_path, monkeypatch):
     before = load_dataset(root).left_out
     assert len(before) == 1 and before[0].startswith("cat/3.jpg (damaged or cut short")
     opened = []
-    for name in ("checked._failure", "folder._upright_size"):
+    for name in ("checked.why_unreadable", "folder._upright_size"):
         whole = getattr(import_module(f"kerasref.data.{name.split('.')[0]}"), name.split(".")[1])
         spy = lambda *args, whole=whole: opened.append(args[-1].name) or whole(*args)  # noqa: E731
         monkeypatch.setattr(f"kerasref.data.{name}", spy)
