@@ -6,11 +6,11 @@ import os
 import re
 import struct
 import zipfile
+from unittest.mock import Mock
 
 import keras
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 from kerasref import command_line
 from kerasref.data import load_dataset
@@ -18,15 +18,12 @@ from kerasref.data.archives import unpack
 from kerasref.data.folder import scan_folder
 from kerasref.data.importing import import_dataset
 from kerasref.errors import RunError, UserError
+from tests.data.samples import make_folder, pack
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("cat", "dog"):
-        (tmp_path / "pets" / name).mkdir(parents=True)
-        for i in range(10):
-            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "pets" / name / f"{i}.png")
-    return tmp_path / "pets"
+    return make_folder(tmp_path, {"pets:": 10}) / "pets"
 
 
 @pytest.fixture
@@ -101,25 +98,15 @@ def test_a_version_that_is_not_there(tmp_path):
 )
 def test_a_full_disk_while_preparing_is_no_fault_of_the_source(folder, tmp_path, monkeypatch, error):
     """As Python and as TensorFlow Datasets report it."""
-
-    def full(*_):
-        raise error
-
+    full = Mock(side_effect=error)
     monkeypatch.setattr("tensorflow_datasets.core.DatasetBuilder.download_and_prepare", full)
     with pytest.raises(RunError, match=r"my_pets/1.0.0 could not be written: No space left on device$"):
         import_dataset("my_pets", folder, tmp_path / "tfds")
 
 
-def _zip(path, members, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-
-
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_an_archive_with_damaged_data_is_named(tmp_path, compression):
-    path = tmp_path / "x.zip"
-    _zip(path, {"a/1.png": bz2.compress(bytes(500)) * 50}, compression)
+    path = pack(tmp_path / "x.zip", {"a/1.png": bz2.compress(bytes(500)) * 50}, compression)
     content = bytearray(path.read_bytes())
     content[50:70] = b"\xff" * 20
     path.write_bytes(content)
@@ -129,15 +116,14 @@ def test_an_archive_with_damaged_data_is_named(tmp_path, compression):
 
 @pytest.mark.parametrize("members", [{"a": "x", "a/b.png": "x"}, {"a/" + 300 * "x": "x"}], ids=["folder", "long"])
 def test_an_archive_whose_members_cannot_be_written_is_named(tmp_path, members):
-    _zip(tmp_path / "x.zip", members)
     with pytest.raises(UserError, match=r"x\.zip: member '\w+(\.png)?' cannot be written"):
-        unpack(tmp_path / "x.zip", tmp_path / "target")
+        unpack(pack(tmp_path / "x.zip", members), tmp_path / "target")
 
 
 def test_what_macos_puts_beside_the_data_is_passed_over(folder, tmp_path):
     members = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*.png")}
-    _zip(tmp_path / "x.zip", {**members, **{f"__MACOSX/{name}": b"\0\5\x16\7" for name in members}})
-    assert scan_folder(unpack(tmp_path / "x.zip", tmp_path / "target")).class_names == ("cat", "dog")
+    path = pack(tmp_path / "x.zip", members | {f"__MACOSX/{name}": b"\0\5\x16\7" for name in members})
+    assert scan_folder(unpack(path, tmp_path / "target")).class_names == ("cat", "dog")
 
 
 def test_what_tensorflow_says_of_a_damaged_disk_is_a_line(tmp_path):

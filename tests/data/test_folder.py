@@ -1,6 +1,5 @@
 """A user's folder of images: where it lies, how it is named, what of it is not used."""
 
-import io
 import os
 
 import numpy as np
@@ -11,19 +10,12 @@ from kerasref.cli import show_data
 from kerasref.data import load_dataset
 from kerasref.data.importing import import_dataset
 from kerasref.errors import UserError
-
-
-def _images(folder, count, size=(16, 16)):
-    folder.mkdir(parents=True)
-    for i in range(count):
-        Image.new("RGB", size, (i, 0, 0)).save(folder / f"{i}.png")
+from tests.data.samples import image_bytes, make_folder
 
 
 @pytest.fixture
 def pets(tmp_path):
-    for name in ("cat", "dog"):
-        _images(tmp_path / "pets" / "train" / name, 10)
-    return tmp_path / "pets"
+    return make_folder(tmp_path / "pets", {"train:": 10}, (16, 16))
 
 
 @pytest.mark.parametrize("inside", ["", "train"])
@@ -36,7 +28,7 @@ def test_the_current_folder_is_a_data_set(pets, tmp_path, monkeypatch, inside):
 
 
 def test_a_split_folder_without_class_folders_is_said_not_to_be_used(pets, tmp_path):
-    _images(pets / "test", 7)
+    make_folder(pets, {"test": 7})
     _, said = import_dataset("my_pets", pets, tmp_path / "tfds")
     dataset = load_dataset(pets)
     assert dataset.test.num_examples == 4  # 0.2 of train
@@ -45,9 +37,8 @@ def test_a_split_folder_without_class_folders_is_said_not_to_be_used(pets, tmp_p
 
 
 def test_a_file_that_does_not_decode_has_no_say_in_the_size(pets, tmp_path):
-    jpeg = io.BytesIO()
-    Image.effect_noise((80, 80), 50).convert("RGB").save(jpeg, "JPEG")
-    (pets / "train" / "cat" / "0.jpg").write_bytes(jpeg.getvalue()[:1500])
+    jpeg = image_bytes(Image.effect_noise((80, 80), 50).convert("RGB"), "JPEG")
+    (pets / "train" / "cat" / "0.jpg").write_bytes(jpeg[:1500])
     import_dataset("my_pets", pets, tmp_path / "tfds")
     for name in (pets, "my_pets"):
         assert load_dataset(name, data_dir=tmp_path / "tfds").image_shape == (16, 16, 3)
@@ -69,9 +60,7 @@ def test_names_that_are_not_utf8_are_named(pets, tmp_path):
 
 
 def test_a_test_split_of_which_nothing_decodes_is_not_an_empty_one(pets):
-    for name in ("cat", "dog"):
-        _images(pets / "test" / name, 1)
-        file = pets / "test" / name / "0.png"
+    for file in make_folder(pets, {"test:": 1}).glob("test/*/0.png"):
         file.write_bytes(file.read_bytes()[:40])
     dataset = load_dataset(pets)
     assert dataset.test.num_examples == 4 and np.bincount(dataset.test.labels).tolist() == [2, 2]

@@ -1,12 +1,9 @@
 """Archives and IDX files as other systems and other datasets write them; descriptions of sets that would run code."""
 
 import gzip
-import io
 import json
 import os
 import struct
-import tarfile
-import zipfile
 
 import numpy as np
 import pytest
@@ -18,21 +15,15 @@ from kerasref.data.folder import scan_folder
 from kerasref.data.idx import read_idx_set
 from kerasref.data.importing import import_dataset
 from kerasref.errors import UserError
+from tests.data.samples import image_bytes, make_folder, pack
 
-
-def _png(value=0):
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8), (value, 0, 0)).save(file, "PNG")
-    return file.getvalue()
+PNG = image_bytes(Image.new("RGB", (8, 8)))
 
 
 def _zip_with_raw_names(path, names, encoding):
     """As Windows writes it: the names in `encoding`, without the flag of UTF-8."""
     stand_ins = {f"{i:04d}".ljust(len(name.encode(encoding)), "_"): name for i, name in enumerate(names)}
-    with zipfile.ZipFile(path, "w") as archive:
-        for stand_in in stand_ins:
-            archive.writestr(stand_in, _png())
-    content = path.read_bytes()
+    content = pack(path, dict.fromkeys(stand_ins, PNG)).read_bytes()
     for stand_in, name in stand_ins.items():
         content = content.replace(stand_in.encode(), name.encode(encoding))
     path.write_bytes(content)
@@ -58,17 +49,8 @@ def test_names_in_a_zip_of_another_system(tmp_path, encoding, classes):
 @pytest.mark.parametrize("end", ["zip", "tar", "tgz", "tar.gz", "tar.bz2", "tbz2", "tar.xz", "txz"])
 @pytest.mark.parametrize("separator", ["/", "\\"])
 def test_every_archive_is_unpacked_with_either_separator(tmp_path, end, separator):
-    path, members = tmp_path / f"x.{end}", [separator.join(("pets", c, "1.png")) for c in ("cat", "dog")]
-    if end == "zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for member in members:
-                archive.writestr(member, _png())
-    else:
-        mode = {"tar": "", "tgz": "gz", "tbz2": "bz2", "txz": "xz"}.get(end, end[4:])
-        with tarfile.open(path, f"w:{mode}") as archive:
-            for member in map(tarfile.TarInfo, members):
-                member.size = len(_png())
-                archive.addfile(member, io.BytesIO(_png()))
+    members = [separator.join(("pets", c, "1.png")) for c in ("cat", "dog")]
+    path = pack(tmp_path / f"x.{end}", dict.fromkeys(members, PNG))
     assert scan_folder(unpack(path, tmp_path / "out")).class_names == ("cat", "dog")
     cut = tmp_path / f"cut.{end}"
     cut.write_bytes(path.read_bytes()[: 700 if end == "tar" else path.stat().st_size // 2])
@@ -87,15 +69,7 @@ def test_an_archive_too_deep_or_of_too_many_members_is_refused_before_it_is_unpa
 ):
     assert MAX_MEMBERS == 150_000
     monkeypatch.setattr("kerasref.data.archives.MAX_MEMBERS", 1500)
-    path = tmp_path / f"x.{end}"
-    if end == "zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for name in names:
-                archive.writestr(name, b"")
-    else:
-        with tarfile.open(path, "w:gz", compresslevel=1) as archive:
-            for name in names:
-                archive.addfile(tarfile.TarInfo(name))
+    path = pack(tmp_path / f"x.{end}", dict.fromkeys(names, b""))
     with pytest.raises(UserError, match=says):
         unpack(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -234,10 +208,7 @@ EVIL = {"pythonClassName": "evil_module.Image"}
 )
 @pytest.mark.parametrize("name", ["my_pets", "MyPets"])
 def test_features_that_would_import_a_module_are_refused(tmp_path, monkeypatch, features, name):
-    for cls in ("cat", "dog"):
-        (tmp_path / "pets" / cls).mkdir(parents=True)
-        (tmp_path / "pets" / cls / "1.png").write_bytes(_png())
-    prepared, _ = import_dataset("my_pets", tmp_path / "pets", tmp_path / "tfds")
+    prepared, _ = import_dataset("my_pets", make_folder(tmp_path, {"pets:": 1}) / "pets", tmp_path / "tfds")
     (tmp_path / "evil_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     (prepared / "features.json").write_text(json.dumps(features))

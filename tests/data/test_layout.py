@@ -13,24 +13,13 @@ from kerasref.data import load_dataset
 from kerasref.data.checked import index_file
 from kerasref.data.content import content_difference, content_summary
 from kerasref.errors import UserError
+from tests.data.samples import make_folder
 
 NFD = unicodedata.normalize("NFD", "café")
 
 
-def _make(root, counts):
-    """Images, each with a colour of its own, in folders: {folder: how many}; "SPLIT:" stands for two classes in it."""
-    colours = iter(range(10**6))
-    for name, count in counts.items():
-        for folder in (f"{name[:-1]}/cat", f"{name[:-1]}/dog") if name.endswith(":") else (name,):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-            for i in range(count):
-                colour = next(colours)
-                Image.new("RGB", (8, 8), (colour % 256, colour // 256, 0)).save(root / folder / f"{i}.png")
-    return root
-
-
 def _colours(split):
-    """The number of each image in the order of `_make`."""
+    """The number of each image in the order of `make_folder`."""
     images = split.examples(slice(None)).astype(int)
     return sorted((images[:, 0, 0, 0] + 256 * images[:, 0, 0, 1]).tolist())
 
@@ -54,7 +43,7 @@ def _colours(split):
     ids=lambda value: "+".join(value).replace(":", "") if isinstance(value, dict) else "",
 )
 def test_splits_are_known_by_their_names(tmp_path, counts, validation, test):
-    dataset = load_dataset(_make(tmp_path, counts))
+    dataset = load_dataset(make_folder(tmp_path, counts))
     assert dataset.class_names == ("cat", "dog")
     assert _colours(dataset.test) == list(test)
     if validation:
@@ -80,33 +69,33 @@ def test_splits_are_known_by_their_names(tmp_path, counts, validation, test):
 )
 def test_folders_that_could_be_misread_are_refused(tmp_path, counts, says):
     with pytest.raises(UserError, match=says):
-        load_dataset(_make(tmp_path, counts))
+        load_dataset(make_folder(tmp_path, counts))
 
 
 def test_images_in_folders_of_a_class_are_read_once(tmp_path):
     """24 of 44 were lost."""
-    root = _make(tmp_path, {"cat": 10, "cat/batch1": 6, "cat/batch2/more": 6, "dog": 10, "dog/batch1": 12})
+    root = make_folder(tmp_path, {"cat": 10, "cat/batch1": 6, "cat/batch2/more": 6, "dog": 10, "dog/batch1": 12})
     os.symlink(root, root / "dog" / "loop")
     os.symlink(root / "cat" / "batch1", root / "cat" / "again")
     dataset = load_dataset(root, validation="8:1:1")
     parts = dataset.train, dataset.validation, dataset.test
-    labels = {colour: label for part in parts for colour, label in zip(_numbers(part), part.labels, strict=True)}
+    labels = {
+        image[0, 0, 0]: label
+        for part in parts
+        for image, label in zip(part.examples(slice(None)), part.labels, strict=True)
+    }
     assert [labels[colour] for colour in range(44)] == [0] * 22 + [1] * 22
     assert dataset.left_out == ()
 
 
-def _numbers(split):
-    return split.examples(slice(None))[:, 0, 0, 0].astype(int)
-
-
 def test_a_class_may_be_called_train(tmp_path):
-    dataset = load_dataset(_make(tmp_path, {"train": 5, "car": 5, "plane": 5}))
+    dataset = load_dataset(make_folder(tmp_path, {"train": 5, "car": 5, "plane": 5}))
     assert dataset.class_names == ("car", "plane", "train")
     assert any("train is read as a class" in note for note in dataset.notes)
 
 
 def test_accents_composed_and_apart_are_one_name(tmp_path):
-    root = _make(tmp_path, {"train/café": 5, f"train/{NFD}": 4, "train/dog": 5, f"test/{NFD}": 2, "test/dog": 2})
+    root = make_folder(tmp_path, {"train/café": 5, f"train/{NFD}": 4, "train/dog": 5, f"test/{NFD}": 2, "test/dog": 2})
     dataset = load_dataset(root, classes=("dog", NFD))
     assert dataset.class_names == ("dog", "café")
     assert np.bincount(dataset.test.labels).tolist() == [2, 2]
@@ -121,7 +110,7 @@ def _cut(path):
 @pytest.mark.parametrize("limit", [2**31, 0], ids=["in memory", "streamed"])
 def test_all_files_left_out_are_known(tmp_path, monkeypatch, limit):
     monkeypatch.setattr("kerasref.data.folder.MEMORY_LIMIT", limit)
-    root = _make(tmp_path, {"train:": 20, "test:": 2})
+    root = make_folder(tmp_path, {"train:": 20, "test:": 2})
     for i in range(9):
         _cut(root / "train" / "cat" / f"{i}.png")
     Image.new("RGB", (8, 8)).save(root / "train" / "loose.png")
@@ -144,7 +133,7 @@ def test_all_files_left_out_are_known(tmp_path, monkeypatch, limit):
 def test_a_large_folder_is_checked_once(tmp_path, monkeypatch):
     """The second start opens no file; the index is only a hint, whatever is in it."""
     monkeypatch.setattr("kerasref.data.folder.MEMORY_LIMIT", 0)
-    root = _make(tmp_path / "pets", {"cat": 9, "dog": 9})
+    root = make_folder(tmp_path / "pets", {"cat": 9, "dog": 9})
     for path in root.rglob("*.png"):  # of JPEGs the header shows nothing of the damage
         Image.effect_noise((60, 40), 50).save(path.with_suffix(".jpg"))
         path.unlink()
@@ -172,7 +161,7 @@ def test_a_large_folder_is_checked_once(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_moved_has_the_same_content_and_a_changed_one_has_not(tmp_path, monkeypatch):
-    root = _make(tmp_path / "a", {"train:": 4, "test:": 2})
+    root = make_folder(tmp_path / "a", {"train:": 4, "test:": 2})
     before = load_dataset(root).content
     assert before["files"] == before["sample_files"] == 12
     moved = tmp_path / "b"
@@ -196,8 +185,8 @@ def test_a_folder_that_moved_has_the_same_content_and_a_changed_one_has_not(tmp_
     ("name", "kind"), [("digits", "the dataset"), ("./digits", None), ("digits/", None), ("pets", "the folder")]
 )
 def test_a_datasets_name_is_never_a_folders(tmp_path, monkeypatch, name, kind):
-    _make(tmp_path / "digits", {"cat": 6, "dog": 6})
-    _make(tmp_path / "pets", {"cat": 6, "dog": 6})
+    make_folder(tmp_path / "digits", {"cat": 6, "dog": 6})
+    make_folder(tmp_path / "pets", {"cat": 6, "dog": 6})
     monkeypatch.chdir(tmp_path)
     dataset = load_dataset(name, data_dir=tmp_path / "tfds")
     assert len(dataset.class_names) == (10 if kind == "the dataset" else 2)
@@ -205,7 +194,7 @@ def test_a_datasets_name_is_never_a_folders(tmp_path, monkeypatch, name, kind):
 
 
 def test_a_repr_is_a_line(tmp_path):
-    dataset = load_dataset(_make(tmp_path, {"train:": 9, "test:": 2}))
+    dataset = load_dataset(make_folder(tmp_path, {"train:": 9, "test:": 2}))
     assert repr(dataset).endswith("2 classes, 8x8x3, train=16, validation=2, test=4)")
     assert repr(dataset.train) == "MemorySplit(16 images 8x8x3)"
     assert "array" not in repr(dataset)
