@@ -227,8 +227,8 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             "tests/pytorch/test_pair_differences.py::test_the_forward_pass_names_the_setting_that_differs",
             "tests/pytorch/test_pair_differences.py::test_the_steps_name_the_setting_that_only_training_shows",
-            "tests/pytorch/test_pair_differences.py::test_what_cannot_be_compared_is_said",
-            "tests/pytorch/test_pairs.py::test_whole_trainings_are_judged_where_a_test_can",
+            "tests/pytorch/test_pairs.py::test_what_cannot_be_compared_is_said",
+            "tests/pytorch/test_verdicts.py::test_whole_trainings_are_judged_where_a_test_can",
         ),
     ),
     50: (

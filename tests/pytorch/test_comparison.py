@@ -16,7 +16,6 @@ from torch import nn
 from kerasref.errors import UserError
 from kerasref.lab.parity import Tolerances, compare, compare_network, pair
 from kerasref.lab.parity.page import read_comparison, render_comparison
-from kerasref.lab.parity.side_by_side import two_sample
 from kerasref.lab.parity.trajectories import RULES
 from kerasref.lab.parity.variations import same_padding, unmoved_flatten
 from kerasref.models import build_model
@@ -201,14 +200,6 @@ def test_page_escapes_what_users_name(trained):
     page = render_comparison(content)
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
-
-
-def test_two_sample_test_tells_apart_what_differs():
-    assert two_sample([0.9], [0.9]) is None
-    same = two_sample([0.90, 0.91, 0.92, 0.93, 0.94], [0.94, 0.92, 0.91, 0.93, 0.90])
-    assert same["permutation_p"] > 0.9 and same["interval"][0] < 0 < same["interval"][1]
-    apart = two_sample([0.90, 0.91, 0.92, 0.93, 0.94], [0.80, 0.81, 0.82, 0.83, 0.84])
-    assert apart["permutation_p"] < 0.01 and apart["interval"][0] > 0
 
 
 def test_variations_change_what_they_say():

@@ -75,7 +75,9 @@ def test_optimizer_is_rebuilt_from_its_config(make):
     assert again.get_config() == optimizer.get_config()
 
 
-@pytest.mark.parametrize("name", ["_get_variable_index", "_use_weight_decay"])
-def test_keras_still_has_what_its_own_optimizers_call(name):
-    """Keras has no public way for either: a variable's place among the slots, and `exclude_from_weight_decay`."""
-    assert callable(getattr(keras.optimizers.Optimizer, name)), "kerasref/lab/parity/optimizers.py needs another way"
+def test_weights_may_be_excluded_from_the_decay():
+    kept, decayed = keras.Variable(np.ones(2), name="bias"), keras.Variable(np.ones(2), name="kernel")
+    optimizer = TorchSGD(1.0, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_list=[kept])
+    optimizer.apply([np.zeros(2)] * 2, [kept, decayed])
+    np.testing.assert_allclose([kept, decayed], [[1, 1], [0.9, 0.9]])

@@ -7,48 +7,12 @@ import torch
 from keras import layers
 from torch import nn
 
-from kerasref.errors import UserError
-from kerasref.lab.parity import TorchBatchNormalization, compare
-from kerasref.lab.parity.comparison import randomize_weights
+from kerasref.lab.parity import compare
 from kerasref.lab.parity.page import render_comparison
-from kerasref.lab.parity.trajectories import RULES
 from kerasref.pytorch import to_state_dict
+from tests.pytorch.pairs import IMAGES, NORM, QUICK, VECTORS, Chain, Net, images, norm, ported, vectors
 
-RNG = np.random.default_rng(0)
-IMAGES = RNG.normal(size=(16, 9, 7, 4)).astype("float32")
-QUICK = dict(rules=RULES[:1], steps=3, stock=False)
 F = nn.functional
-
-
-class Chain(nn.Module):
-    """The modules one after another; a function takes part without being a module."""
-
-    def __init__(self, *parts):
-        super().__init__()
-        self.parts = nn.ModuleList(part for part in parts if isinstance(part, nn.Module))
-        self.order = parts
-
-    def forward(self, x):
-        for part in self.order:
-            x = part(x)
-        return x
-
-
-def build(keras_layers, torch_parts):
-    """A convolution, the layers, global pooling and a Dense layer; weights at random on both sides alike."""
-    inputs = keras.Input((9, 7, 4))
-    x = layers.Conv2D(4, 3, padding="same")(inputs)
-    for layer in keras_layers:
-        x = layer(x)
-    x = layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, layers.Dense(3)(x))
-    randomize_weights(model, seed=0)
-    module = Chain(nn.Conv2d(4, 4, 3, padding=1), *torch_parts, lambda x: x.mean((2, 3)), nn.Linear(4, 3))
-    weighted = [layer for layer in model.layers if layer.weights and "seed" not in layer.weights[0].path]
-    parts = [f"parts.{i}" for i, part in enumerate(module.parts) if list(part.parameters())]
-    names = dict(zip([layer.name for layer in weighted], parts, strict=True))
-    module.load_state_dict(to_state_dict(model, names), strict=False)
-    return model, module, names
 
 
 def conv(**options):
@@ -73,10 +37,6 @@ class DropPath(layers.Layer):
 class StochasticDepth(nn.Module):
     def forward(self, x):
         return x * (torch.rand(len(x), 1, 1, 1) > 0.5) if self.training else x
-
-
-def norm(**options):
-    return TorchBatchNormalization(momentum=0.9, epsilon=1e-5, **options)
 
 
 FORWARD = {  # Keras' layers, PyTorch's parts, what the reason says, the row of the table of differences
@@ -143,7 +103,7 @@ FORWARD = {  # Keras' layers, PyTorch's parts, what the reason says, the row of 
 @pytest.mark.parametrize("name", FORWARD)
 def test_the_forward_pass_names_the_setting_that_differs(name):
     keras_layers, torch_parts, reason = FORWARD[name]
-    comparison = compare(*build(keras_layers, torch_parts)[:2], IMAGES, steps=0)
+    comparison = compare(*images(keras_layers, torch_parts)[:2], IMAGES, steps=0)
     if reason is None:
         assert comparison.equal, comparison.summary()
         return
@@ -157,124 +117,160 @@ def test_the_forward_pass_names_the_setting_that_differs(name):
         assert part["likely"] is None
 
 
-TRAINING = {
-    "frozen in PyTorch": ([conv()], [frozen(nn.Conv2d(4, 4, 3))], "kernel is frozen in PyTorch and trained in Keras"),
-    "frozen in Keras": ([fixed(conv())], [nn.Conv2d(4, 4, 3)], "kernel is frozen in Keras and trained in PyTorch"),
-    "frozen batch norm": ([fixed(norm())], [nn.BatchNorm2d(4)], "gamma is frozen in Keras and trained in PyTorch"),
+class Dropped(nn.Module):
+    def forward(self, x):
+        return F.dropout(x, 0.5, self.training)
+
+
+LIKELY = {"momentum": "batch_norm_constants", "running variance": "batch_norm_unbiased", "penalty": "l2"}
+TRAINING = {  # the pair, what differs first (None: as the draws have it), what the reason says
+    "frozen in PyTorch": (
+        *(images, [conv()], [frozen(nn.Conv2d(4, 4, 3))]),
+        *("loss", "kernel is frozen in PyTorch and trained in Keras"),
+    ),
+    "frozen in Keras": (
+        *(images, [fixed(conv())], [nn.Conv2d(4, 4, 3)]),
+        *("loss", "kernel is frozen in Keras and trained in PyTorch"),
+    ),
+    "frozen batch norm": (
+        *(images, [fixed(norm())], [nn.BatchNorm2d(4)]),
+        *("loss", "gamma is frozen in Keras and trained in PyTorch"),
+    ),
     "kernel_constraint": (
-        [conv(kernel_constraint=keras.constraints.MaxNorm(1e3))],
-        [nn.Conv2d(4, 4, 3)],
-        "Keras constrains weights",
+        *(images, [conv(kernel_constraint=keras.constraints.MaxNorm(1e3))], [nn.Conv2d(4, 4, 3)]),
+        *("constraint", "Keras constrains weights"),
     ),
     "epsilon of a GroupNorm that is hidden": (
-        [layers.Rescaling(1e4), layers.GroupNormalization(2, epsilon=1e-3)],
-        [lambda x: x * 1e4, nn.GroupNorm(2, 4)],
-        "epsilon is 0.001 in Keras, 1e-05 in PyTorch",
+        *(images, [layers.Rescaling(1e4), layers.GroupNormalization(2, epsilon=1e-3)]),
+        *([lambda x: x * 1e4, nn.GroupNorm(2, 4)], "epsilon", "epsilon is 0.001 in Keras, 1e-05 in PyTorch"),
+    ),
+    "momentum": (
+        *(images, [norm(momentum=0.99)], [nn.BatchNorm2d(4)]),
+        *("momentum", "0.99 in Keras, which is 0.01 in PyTorch, not 0.1"),
+    ),
+    "momentum None": (images, [norm()], [nn.BatchNorm2d(4, momentum=None)], "momentum", "is None in PyTorch"),
+    "biased variance of few values": (
+        *(vectors, [layers.BatchNormalization(**NORM)], [nn.BatchNorm1d(7)]),
+        *("running variance", "16 values per channel"),
+    ),
+    "penalty of activities": (
+        *(vectors, [layers.ActivityRegularization(l2=0.1)], []),
+        *("penalty", "Keras adds a penalty to the loss"),
+    ),
+    "only Keras drops out": (
+        *(vectors, [layers.Dropout(0.5)], [nn.Dropout(0.0)]),
+        *("dropout", "Dropout 0.5, PyTorch none"),
+    ),
+    "dropout of another kind": (
+        *(vectors, [layers.Dropout(0.1)], [nn.AlphaDropout(0.1)]),
+        *("dropout", "PyTorch AlphaDropout 0.1"),
+    ),
+    "noise": (vectors, [layers.GaussianNoise(0.1)], [], "dropout", "Keras has GaussianNoise 0.1"),
+    "dropout by a function": (
+        *(vectors, [layers.Dropout(0.5)], [Dropped()]),
+        *("loss", "what a function of PyTorch's drops is neither seen nor switched off"),
     ),
     "rates swapped": (
-        [layers.Dropout(0.5), layers.Activation("tanh"), layers.Dropout(0.1)],
-        [nn.Dropout(0.1), nn.Tanh(), nn.Dropout(0.5)],
-        "gets an input that in PyTorch none of the same kind gets",
+        *(images, [layers.Dropout(0.5), layers.Activation("tanh"), layers.Dropout(0.1)]),
+        *([nn.Dropout(0.1), nn.Tanh(), nn.Dropout(0.5)], "dropout", "gets an input that in PyTorch none of the same"),
     ),
     "dropout elsewhere": (
-        [layers.Dropout(0.5), layers.Activation("tanh")],
-        [nn.Tanh(), nn.Dropout(0.5)],
-        "Dropout 0.5 (dropout",
+        *(images, [layers.Dropout(0.5), layers.Activation("tanh")], [nn.Tanh(), nn.Dropout(0.5)]),
+        *("dropout", "Dropout 0.5 (dropout"),
     ),
     "noise_shape": (
-        [layers.Dropout(0.5, noise_shape=(None, 9, 1, 4))],
-        [nn.Dropout(0.5)],
-        "Dropout of noise_shape (None, 9, 1, 4) 0.5, PyTorch Dropout 0.5",
+        *(images, [layers.Dropout(0.5, noise_shape=(None, 9, 1, 4))], [nn.Dropout(0.5)]),
+        *("dropout", "Dropout of noise_shape (None, 9, 1, 4) 0.5, PyTorch Dropout 0.5"),
     ),
-    "whole channels": ([layers.Dropout(0.5)], [nn.Dropout2d(0.5)], "Keras has Dropout 0.5, PyTorch Dropout2d 0.5"),
+    "whole channels": (
+        *(images, [layers.Dropout(0.5)], [nn.Dropout2d(0.5)]),
+        *("dropout", "Keras has Dropout 0.5, PyTorch Dropout2d 0.5"),
+    ),
     "RReLU": (
-        [layers.LeakyReLU(negative_slope=(1 / 8 + 1 / 3) / 2)],
-        [nn.RReLU()],
-        "PyTorch RReLU(lower=0.125",
+        *(images, [layers.LeakyReLU(negative_slope=(1 / 8 + 1 / 3) / 2)], [nn.RReLU()]),
+        *(None, "PyTorch RReLU(lower=0.125"),
     ),
     "RReLU that hardly moves": (
-        [layers.LeakyReLU(negative_slope=0.2)],
-        [nn.RReLU(0.2 - 1e-6, 0.2 + 1e-6)],
-        "draws at random: PyTorch RReLU",
+        *(images, [layers.LeakyReLU(negative_slope=0.2)], [nn.RReLU(0.2 - 1e-6, 0.2 + 1e-6)]),
+        *("random", "draws at random: PyTorch RReLU"),
     ),
-    "stochastic depth": ([], [StochasticDepth()], "draws at random: PyTorch StochasticDepth()"),
-    "stochastic depth in Keras": ([DropPath()], [], "draws at random: Keras DropPath"),
-    "random flips": ([layers.RandomFlip()], [], "draws at random: Keras RandomFlip"),
-    "random on both sides": ([DropPath()], [StochasticDepth()], "the steps cannot switch it off"),
+    "stochastic depth": (images, [], [StochasticDepth()], None, "draws at random: PyTorch StochasticDepth()"),
+    "stochastic depth in Keras": (images, [DropPath()], [], None, "draws at random: Keras DropPath"),
+    "random flips": (images, [layers.RandomFlip()], [], "random", "draws at random: Keras RandomFlip"),
+    "random on both sides": (images, [DropPath()], [StochasticDepth()], None, "the steps cannot switch it off"),
 }
 
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_the_steps_name_the_setting_that_only_training_shows(name):
-    keras_layers, torch_parts, reason = TRAINING[name]
-    comparison = compare(*build(keras_layers, torch_parts)[:2], IMAGES, **QUICK)
+    build, keras_layers, torch_parts, quantity, reason = TRAINING[name]
+    comparison = compare(*build(keras_layers, torch_parts)[:2], IMAGES if build is images else VECTORS, **QUICK)
     part = comparison["trajectories"]
-    assert comparison["forward"]["equal"] and not comparison.equal
-    assert part["equal"] is False and reason in part["reason"], part["reason"]
+    assert [part["part"] for part in comparison.parts if not part["equal"]] == ["trajectories"]
+    assert quantity in (None, part["first"]["quantity"])
+    assert reason in part["reason"], part["reason"]
+    assert part["likely"] == LIKELY.get(quantity)
 
 
-EQUAL = {  # what looks different and is not
-    "padding on its own": ([layers.ZeroPadding2D(1), conv()], [nn.Conv2d(4, 4, 3, padding=1)]),
-    "noise_shape of whole channels": ([layers.Dropout(0.5, noise_shape=(None, 1, 1, 4))], [nn.Dropout2d(0.5)]),
-    "spatial dropout": ([layers.SpatialDropout2D(0.5)], [nn.Dropout2d(0.5)]),
-    "PReLU": ([layers.PReLU(shared_axes=[1, 2])], [nn.PReLU(4)]),
-    "one slope": ([layers.PReLU(shared_axes=[1, 2, 3])], [nn.PReLU()]),
-    "transposed": ([layers.Conv2DTranspose(4, 3, strides=2)], [nn.ConvTranspose2d(4, 4, 3, stride=2)]),
-    "frozen on both sides": ([fixed(conv())], [frozen(nn.Conv2d(4, 4, 3))]),
-}
-
-
-@pytest.mark.parametrize("name", EQUAL)
-def test_equal_pairs(name):
-    model, module, _ = build(*EQUAL[name])
-    comparison = compare(model, module, IMAGES, **QUICK)
-    assert comparison.equal, comparison.summary()
-
-
-@pytest.mark.parametrize("given", [False, True], ids=["matched", "named"])
-def test_a_separable_convolution_is_two_modules(given):
-    inputs = keras.Input((9, 7, 4))
-    x = layers.SeparableConv2D(5, 3, depth_multiplier=2, name="sep")(inputs)
-    model = keras.Model(inputs, layers.Dense(3, name="fc")(layers.GlobalAveragePooling2D()(x)))
-    for weight in model.weights:
-        weight.assign(RNG.normal(size=weight.shape) * 0.3)
-    separable = nn.Sequential(nn.Conv2d(4, 8, 3, groups=4, bias=False), nn.Conv2d(8, 5, 1))
-    module = Chain(separable, lambda x: x.mean((2, 3)), nn.Linear(5, 3))
-    names = {"sep": ("parts.0.0", "parts.0.1"), "fc": "parts.1"}
+def test_an_epsilon_that_a_large_variance_hides_is_found():
+    model, module, names = images([norm(epsilon=1e-3)], [nn.BatchNorm2d(4)])
+    variance = next(weight for weight in model.weights if weight.name == "moving_variance")
+    variance.assign(np.full(4, 100.0))
     module.load_state_dict(to_state_dict(model, names))
-    comparison = compare(model, module, IMAGES, names if given else None, **QUICK)
+    comparison = compare(model, module, IMAGES, names, steps=0)
+    assert comparison["forward"]["equal"]
+    part = compare(model, module, IMAGES, names, **QUICK)["trajectories"]
+    assert not part["equal"] and part["likely"] == "batch_norm_constants" and "0.001 in Keras" in part["reason"]
+
+
+def test_a_penalty_on_weights_is_found_and_named():
+    model, module, names = vectors(kernel_regularizer="l2")
+    part = compare(model, module, VECTORS, names, **QUICK)["trajectories"]
+    assert part["first"]["quantity"] == "penalty" and "a/kernel" in part["reason"] and part["likely"] == "l2"
+
+
+class Mine(layers.Dropout):
+    pass
+
+
+def branches(in_keras=layers.Dropout, rates=(0.3, 0.5)):
+    """Two branches that drop out: Keras runs them in an order of its own."""
+    inputs = keras.Input((6,))
+    a = in_keras(0.5)(layers.Dense(7, name="a")(inputs))
+    b = in_keras(0.3)(layers.ReLU()(layers.ReLU()(layers.Dense(7, name="b")(inputs))))
+    drops = dict(one=nn.Dropout(rates[0]), two=nn.Dropout(rates[1]))
+    modules = dict(a=nn.Linear(6, 7), b=nn.Linear(6, 7), c=nn.Linear(7, 5))
+    module = Net(lambda net, x: net.c(net.one(torch.relu(net.b(x))) + net.two(net.a(x))), **modules, **drops)
+    return ported(keras.Model(inputs, layers.Dense(5, name="c")(a + b)), module, {name: name for name in modules})
+
+
+@pytest.mark.parametrize("in_keras", [layers.Dropout, Mine])
+def test_dropout_in_another_order_or_a_class_of_ones_own_is_equal(in_keras):
+    model, module, names = branches(in_keras)
+    assert compare(model, module, VECTORS, names, **QUICK).equal
+    model, module, names = branches(in_keras, rates=(0.3, 0.4))
+    assert not compare(model, module, VECTORS, names, **QUICK).equal
+
+
+class Block(keras.Model):
+    """A subclassed model, whose layers are in no graph."""
+
+    def __init__(self):
+        super().__init__(name="block")
+        self.a, self.drop = layers.Dense(7, "relu", name="a"), layers.Dropout(0.5)
+
+    def call(self, x, training=False):
+        return self.drop(self.a(x), training=training)
+
+
+def test_layers_of_a_subclassed_model_within_the_model_are_observed():
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, layers.Dense(5, name="b")(Block()(inputs)))
+    module = Chain(nn.Linear(6, 7), torch.relu, nn.Dropout(0.5), nn.Linear(7, 5))
+    model, module, names = ported(model, module, {"block/a": "parts.0", "b": "parts.2"})
+    comparison = compare(model, module, VECTORS, names, **QUICK)
     assert comparison.equal, comparison.summary()
-    assert comparison.about["layer_map"] == names
-    assert set(to_state_dict(model, {"sep": "parts.0", "fc": "parts.1"})) == set(module.state_dict())
-
-
-def test_sequences_have_their_channels_moved():
-    inputs = keras.Input((12, 3))
-    x = layers.Conv1D(4, 3, activation="relu", name="c")(inputs)
-    x = TorchBatchNormalization(momentum=0.9, epsilon=1e-5, name="bn")(layers.MaxPooling1D(2)(x))
-    model = keras.Model(inputs, layers.Dense(3, name="fc")(layers.Flatten()(x)))
-    randomize_weights(model, seed=0)
-    module = Chain(nn.Conv1d(3, 4, 3), torch.relu, nn.MaxPool1d(2), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(20, 3))
-    module.load_state_dict(to_state_dict(model, {"c": "parts.0", "bn": "parts.2", "fc": "parts.4"}))
-    comparison = compare(model, module, RNG.normal(size=(64, 12, 3)), **QUICK)
-    assert comparison.equal, comparison.summary()
-    assert comparison.about["flattened"] == [[5, 4]]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda module: Chain(module, lambda x: (x, x)), "Chain returns tuple, expected a tensor of logits"),
-        (lambda module: Chain(module, lambda x: {"logits": x}), "Chain returns dict, expected a tensor"),
-        (lambda module: Chain(module, lambda x: x[..., None]), r"returns shape \(2, 3, 1\) for 2 inputs"),
-        (lambda module: Chain(module, lambda x: x @ torch.ones(2, 2)), "Chain does not take inputs of shape"),
-        (lambda module: Chain(module, lambda x: x[:, :2]), "PyTorch gives 2 logits, Keras 3"),
-        (lambda module: module.bfloat16(), "computes in bfloat16, expected float32 or float64"),
-        (lambda module: module.half(), "computes in float16, expected float32 or float64"),
-    ],
-    ids=["tuple", "dict", "rank", "raises", "logits", "bfloat16", "float16"],
-)
-def test_what_cannot_be_compared_is_said(change, message):
-    model, module, _ = build([], [])
-    with pytest.raises(UserError, match=message):
-        compare(model, change(module), IMAGES, **QUICK)
+    assert [row["layer"] for row in comparison["forward"]["rows"]] == ["block/a", "b", "logits"]
+    assert model.get_layer("block").a.activity_regularizer is None
+    module.parts[1].p = 0.1
+    assert "Keras has Dropout 0.5, PyTorch Dropout 0.1" in compare(model, module, VECTORS, names, **QUICK).summary()
