@@ -59,10 +59,6 @@ class ImageFolder:
             self.files[split] = {name: file for name, file in files.items() if file[0] not in failed}
         _check_classes(self)
 
-    def content(self) -> dict:
-        """`content_summary` of the images that are used."""
-        return content_summary({name: path for files in self.files.values() for name, (path, _) in files.items()})
-
 
 def scan_folder(root) -> ImageFolder:
     """Reads the headers of all files under `root`; images may lie in folders within their class folder.
@@ -109,7 +105,8 @@ def load_folder(root, image_size: int | None, decode: bool = True) -> ImageDatas
             f"{folder.root}: images of several sizes, such as {width}x{height} and {width2}x{height2}; "
             "choose the size to bring them to, for example --image-size 224"
         )
-    content = folder.content() if decode else None
+    paths = {name: path for files in folder.files.values() for name, (path, _) in files.items()}
+    content = content_summary(paths) if decode else None
     small = len(folder.sizes) * sizes[0][0] * sizes[0][1] * 3 <= MEMORY_LIMIT
     if decode and not small:
         folder.drop(folder.checked.failures(folder.sizes))

@@ -116,7 +116,7 @@ def _ground(grey):
     """The image without its strokes: a median over about half of it, on a small copy, brought back to size."""
     from scipy import ndimage
 
-    small = _resized(grey, tuple(max(1, round(side * min(1, 48 / max(grey.shape)))) for side in grey.shape))
+    small = _shrink(grey, 48)
     ground = ndimage.median_filter(small, size=max(small.shape) // 2 + 1, mode="nearest")
     return _resized(ndimage.gaussian_filter(ground, 2), grey.shape)
 
@@ -131,9 +131,9 @@ def _paper(grey, mask):
     return ndimage.gaussian_filter(grey * seen, width) / np.maximum(ndimage.gaussian_filter(seen, width), 1e-9)
 
 
-def _shrink(grey):
-    """At most WORKING_SIDE pixels on the longer side."""
-    scale = min(1, WORKING_SIDE / max(grey.shape))
+def _shrink(grey, longest=WORKING_SIDE):
+    """At most `longest` pixels on the longer side."""
+    scale = min(1, longest / max(grey.shape))
     return _resized(grey, tuple(max(1, round(side * scale)) for side in grey.shape))
 
 

@@ -252,41 +252,32 @@ class StreamSplit(Split):
 
     def in_memory(self, num_classes: int) -> MemorySplit:
         """`encoded`, then decoded. Raises UserError also for a damaged image."""
-        images, failed = self.encoded(num_classes).in_memory()
-        if failed:
-            raise UserError(f"{self.builder.name}, split {self.split}: {next(iter(failed.values()))}")
-        return images
+        split = self.encoded(num_classes)
+        return MemorySplit.of(self._decode(split.paths), split.labels)
 
     def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
         import tensorflow as tf
 
-        def decode_one(raw):
-            if raw == NO_RECORD:
-                raise self._damaged(f"ends before the last of its examples {self.start} to {self.stop - 1}")
-            images, failed = decode([raw], self.image_shape)
-            if failed:
-                raise UserError(f"{self.builder.name}, split {self.split}: {next(iter(failed.values()))}")
-            return images[0]
+        worker, workers = share
 
-        def decode_in_tensorflow(encoded, label):
-            image = tf.numpy_function(decode_one, [encoded], tf.uint8)
-            return tf.ensure_shape(image, self.image_shape), label
+        def finish(contents, labels):  # what is left out costs reading, not decoding
+            images = tf.numpy_function(self._decode, [contents[worker::workers]], tf.uint8)
+            return tf.ensure_shape(images, (None, *self.image_shape)), labels[worker::workers]
 
         # With too few records tf.data would only say that it expected more elements.
         missing = tf.data.Dataset.from_tensors((NO_RECORD, tf.constant(0, tf.int64))).repeat()
         encoded = self._encoded(shuffle_seed, epoch).concatenate(missing).take(self.num_examples)
-        # Skipping and sharing out come before decoding: what is left out costs reading, not decoding.
-        encoded = encoded.skip(first_step * batch_size)
-        worker, workers = share
-        if workers > 1:
-            mine = encoded.enumerate().filter(lambda place, _: place % batch_size % workers == worker)
-            encoded = mine.map(lambda _, example: example)
-        images = encoded.map(decode_in_tensorflow, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        batches = images.batch(len(range(worker, batch_size, workers)))
-        if 0 < self.num_examples % batch_size <= worker:  # the last batch has nothing for this worker
-            nothing = tf.zeros((0, *self.image_shape), tf.uint8), tf.zeros(0, tf.int64)
-            batches = batches.concatenate(tf.data.Dataset.from_tensors(nothing))
-        return batches
+        encoded = encoded.skip(first_step * batch_size).batch(batch_size)
+        return encoded.map(finish, num_parallel_calls=2, deterministic=True)
+
+    def _decode(self, contents) -> np.ndarray:
+        """uint8 [n, H, W, C] of encoded images."""
+        if NO_RECORD in (contents := list(contents)):
+            raise self._damaged(f"ends before the last of its examples {self.start} to {self.stop - 1}")
+        images, failed = decode(contents, self.image_shape)
+        if failed:
+            raise UserError(f"{self.builder.name}, split {self.split}: {next(iter(failed.values()))}")
+        return images
 
     def _damaged(self, what: str) -> UserError:
         return UserError(f"{self.builder.data_path}: split {self.split} {what}; {AGAIN}")

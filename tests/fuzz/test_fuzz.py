@@ -57,6 +57,15 @@ def damaged(draw, wholes):
     return bytes(content) + draw(st.binary(max_size=8))
 
 
+@contextlib.contextmanager
+def result_or_error(name=""):
+    """A UserError is of at most three lines, and has the file's name in it."""
+    try:
+        yield
+    except UserError as error:
+        assert name in str(error) and len(str(error).splitlines()) <= 3
+
+
 CUBE = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, *range(24)])
 
 
@@ -65,10 +74,8 @@ CUBE = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, *range(24)])
 def test_idx(tmp_path_factory, content):
     file = tmp_path_factory.getbasetemp() / "fuzz.idx"
     file.write_bytes(content)
-    try:
+    with result_or_error("fuzz.idx"):
         assert read_idx(file, 3).ndim == 3
-    except UserError as error:
-        assert "fuzz.idx" in str(error)
 
 
 def _images():
@@ -88,12 +95,10 @@ def _images():
 @fuzz
 @given(damaged(_images()), st.sampled_from(["digit", "garment", "photo"]))
 def test_picture(content, kind):
-    try:
+    with result_or_error():
         picture = read_image(content)
         assert picture.mode in ("L", "RGB")
         assert image_to_input(picture, kind, (28, 28, 1)).shape == (28, 28, 1)
-    except UserError as error:
-        assert len(str(error).splitlines()) <= 3
 
 
 ROWS = b'run,epoch,loss,reason\n1,1,0.5,\n2,1,0.25,"a ""b"", c"\n3,,,loss is nan\n'
@@ -121,10 +126,8 @@ RECIPE = asdict(Recipe())
 @fuzz
 @given(st.dictionaries(st.sampled_from(sorted(RECIPE)) | st.text(max_size=5), JSON, max_size=4))
 def test_recipe(changes):
-    try:
+    with result_or_error():
         assert isinstance(from_dict({**RECIPE, **changes}), Recipe)
-    except UserError as error:
-        assert len(str(error).splitlines()) <= 3
 
 
 SETTINGS = {
@@ -146,10 +149,8 @@ def test_recipe_file(tmp_path_factory, content):
     run = RunFiles(tmp_path_factory.getbasetemp() / "fuzz-run")
     run.path.mkdir(exist_ok=True)
     run.recipe_file.write_bytes(content)
-    try:
+    with result_or_error():
         run.recipe(), run.preprocessing(), run.class_names(), run.image_shape()
-    except UserError as error:
-        assert len(str(error).splitlines()) <= 3
 
 
 @fuzz
