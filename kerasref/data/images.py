@@ -170,21 +170,18 @@ def prepare_digit(image: Image.Image, invert: str = "auto") -> np.ndarray:
     what surrounds them. An image of 28x28 pixels is taken to be MNIST's layout already. Raises UserError when
     nothing stands out from the background.
     """
-    grey = np.asarray(image.convert("L"), np.float32)
-    dark_ink = _dark_on_light(grey, invert)
-    if grey.shape == (28, 28):
-        if np.ptp(grey) < LEAST_CONTRAST:
-            raise UserError("no digit found: nothing stands out from the background of the image")
-        return (255 - grey if dark_ink else grey).astype(np.uint8)[..., None]
-    return lay_out(find_digit(255 - grey if dark_ink else grey))
+    grey = _light_on_dark(image, invert)
+    if grey.shape != (28, 28):
+        return lay_out(find_digit(grey))
+    if np.ptp(grey) < LEAST_CONTRAST:
+        raise UserError("no digit found: nothing stands out from the background of the image")
+    return grey.astype(np.uint8)[..., None]
 
 
 def prepare_garment(image: Image.Image, invert: str = "auto") -> np.ndarray:
     """An image of one piece of clothing on an even ground -> uint8 [28, 28, 1] on black, as Fashion-MNIST was made
     (Xiao et al. 2017, section 2): cut out, the longer side scaled to 28, centred, negated when the ground is light."""
-    grey = np.asarray(image.convert("L"), np.float32)
-    light_ground = _dark_on_light(grey, invert)
-    grey = 255 - grey if light_ground else grey
+    grey = _light_on_dark(image, invert)
     if grey.shape == (28, 28):
         return grey.astype(np.uint8)[..., None]
     cut, page = Image.fromarray(find_object(grey).astype(np.uint8)), Image.new("L", (28, 28))
@@ -193,10 +190,13 @@ def prepare_garment(image: Image.Image, invert: str = "auto") -> np.ndarray:
     return np.asarray(page)[..., None]
 
 
-def _dark_on_light(grey, invert) -> bool:
+def _light_on_dark(image, invert) -> np.ndarray:
+    """Grey [h, w], 0 to 255, negated where the image is dark on light."""
     if invert not in ("auto", "yes", "no"):
         raise unknown("value of invert", invert, ("auto", "yes", "no"))
-    return not lighter_than_ground(grey) if invert == "auto" else invert == "yes"
+    grey = np.asarray(image.convert("L"), np.float32)
+    negate = not lighter_than_ground(grey) if invert == "auto" else invert == "yes"
+    return 255 - grey if negate else grey
 
 
 def _as_rgb(image):

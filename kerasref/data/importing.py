@@ -53,7 +53,7 @@ def import_dataset(name: str, source, data_dir=None, class_names=None) -> tuple[
 def _import_known_idx(name, source, data_dir):
     import tensorflow_datasets as tfds
 
-    known = {"mnist": tfds.image_classification.MNIST, "fashion_mnist": tfds.image_classification.FashionMNIST}[name]
+    known = tfds.builder_cls(name)
     with quiet():
         builder = known(data_dir=data_root(data_dir))
     if builder.is_prepared():

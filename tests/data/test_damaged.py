@@ -45,22 +45,25 @@ def _flipped(content):
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("name", "damage", "says"),
     [
-        pytest.param(lambda content: _records(content, 5), "has 5 examples, its dataset_info.json says 20", id="cut"),
-        pytest.param(lambda content: content[:-7], "cannot be read .truncated record at", id="cut-inside"),
-        pytest.param(_flipped, "cannot be read .corrupted record at 12", id="flipped"),
-        pytest.param(lambda content: b"", "has 0 examples", id="empty"),
-        pytest.param(None, "cannot be read .*No such file", id="missing"),
+        ("*.tfrecord*", lambda content: _records(content, 5), "has 5 examples, its dataset_info.json says 20"),
+        ("*.tfrecord*", lambda content: content[:-7], "cannot be read .truncated record at"),
+        ("*.tfrecord*", _flipped, "cannot be read .corrupted record at 12"),
+        ("*.tfrecord*", lambda content: b"", "has 0 examples"),
+        ("*.tfrecord*", None, "cannot be read .*No such file"),
+        ("dataset_info.json", lambda content: content[:-30], "damaged"),
+        ("features.json", lambda content: content[:-30], "damaged"),
     ],
 )
-def test_records_that_are_damaged_or_missing(prepared, damage, says):
-    (file,) = prepared.glob("*.tfrecord*")
+def test_a_prepared_set_that_is_damaged(prepared, name, damage, says):
+    (file,) = prepared.glob(name)
     content = file.read_bytes()
     file.unlink()
     if damage:
         file.write_bytes(damage(content))
-    with pytest.raises(UserError, match=rf"my_pets/1.0.0: split train {says}.*; delete that folder") as found:
+    where = "/1.0.0: split train" if "record" in name else ": .*features.json is"
+    with pytest.raises(UserError, match=rf"my_pets{where} {says}.*; delete that folder") as found:
         load_dataset("my_pets", data_dir=prepared.parent.parent)
     assert "\n" not in str(found.value)
 
@@ -75,13 +78,6 @@ def test_a_stream_that_ends_too_early_is_named(prepared, monkeypatch, share):
         list(train.batches(4, shuffle_seed=1, first_step=2, share=share))
     code, message = command_line.explain(found.value)
     assert code == 2 and "split train ends before the last of its examples 4 to 19; delete" in message
-
-
-@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
-def test_a_description_that_is_cut_short(prepared, name):
-    (prepared / name).write_bytes((prepared / name).read_bytes()[:-30])
-    with pytest.raises(UserError, match=r"my_pets: .*features.json is damaged .*; delete that folder"):
-        load_dataset("my_pets", data_dir=prepared.parent.parent)
 
 
 def test_a_version_that_is_not_there(tmp_path):
@@ -148,18 +144,12 @@ def test_what_tensorflow_says_of_a_damaged_disk_is_a_line(tmp_path):
     [
         ("", "ResourceExhaustedError"),
         ("{{function_node f}} [Op:Mul]", "ResourceExhaustedError"),
+        ("Graph execution error:\n\nDetected at node a:\n\n<stack traces unavailable>\nOOM, b\n\t [[a]]", "OOM, b"),
         (
-            "Graph execution error:\n\nDetected at node a defined at:\n\n<stack traces unavailable>\nOOM, b\n\t [[a]]",
-            "OOM, b",
+            "Traceback (most recent):\n  File x\nMemoryError: 9 GiB\n\n\n\t [[{{node f}}]]\nHint: y",
+            "MemoryError: 9 GiB",
         ),
-        (
-            "Traceback (most recent):\n  File x\nMemoryError: no 9 GiB\n\n\n\t [[{{node PyFunc}}]]\nHint: y",
-            "MemoryError: no 9 GiB",
-        ),
-        (
-            "{{function_node f}} x/events; No space left on device\n\tFailed [Op:Flush]",
-            "x/events; No space left on device",
-        ),
+        ("{{function_node f}} x; No space left on device\n\tFailed [Op:Flush]", "x; No space left on device"),
     ],
 )
 def test_the_reason_is_found_among_the_names_of_nodes(message, reason):

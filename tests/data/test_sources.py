@@ -63,11 +63,8 @@ def test_mnist_is_imported_and_plain_tfds_reads_it(mnist_data_dir):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     dataset = load_dataset("mnist", data_dir=mnist_data_dir, validation=0.1)
-    assert (dataset.train.num_examples, dataset.validation.num_examples, dataset.test.num_examples) == (
-        54_000,
-        6_000,
-        10_000,
-    )
+    sizes = [split.num_examples for split in (dataset.train, dataset.validation, dataset.test)]
+    assert sizes == [54_000, 6_000, 10_000]
     assert list(np.bincount(dataset.test.labels)) == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
@@ -180,12 +177,18 @@ def test_a_folder_is_imported_under_a_name_of_its_own(folder, tmp_path):
         import_dataset("cifar10", folder, tmp_path / "tfds")
 
 
-def test_workers_share_what_is_read_from_files(folder, tmp_path, monkeypatch):
-    """As of data in memory: decoded batch by batch, and streamed from TFDS."""
+@pytest.fixture
+def too_large(folder, tmp_path, monkeypatch):
+    """The folder, and my_pets prepared from it: both too large for memory."""
     monkeypatch.setattr("kerasref.data.folder.MEMORY_LIMIT", 0)
     monkeypatch.setattr("kerasref.data.tfds_sets.MEMORY_LIMIT", 0)
     import_dataset("my_pets", folder, tmp_path / "tfds")
-    for name, kind in ((folder, FileSplit), ("my_pets", StreamSplit)):
+    return folder
+
+
+def test_workers_share_what_is_read_from_files(too_large, tmp_path):
+    """As of data in memory: decoded batch by batch, and streamed from TFDS."""
+    for name, kind in ((too_large, FileSplit), ("my_pets", StreamSplit)):
         train = load_dataset(name, data_dir=tmp_path / "tfds", image_size=8).train
         assert isinstance(train, kind)
         size = train.num_examples - 1  # the last batch has one example: two of three workers have none of it
@@ -198,17 +201,15 @@ def test_workers_share_what_is_read_from_files(folder, tmp_path, monkeypatch):
                 np.testing.assert_array_equal(labels, all_labels[worker::3], strict=True)
 
 
-def test_a_picture_that_breaks_is_named_while_it_is_read(folder, tmp_path, monkeypatch):
+def test_a_picture_that_breaks_is_named_while_it_is_read(too_large, tmp_path, monkeypatch):
     """Decoded batch by batch, and streamed: no black image takes its place, and the commands say what is wrong."""
-    monkeypatch.setattr("kerasref.data.folder.MEMORY_LIMIT", 0)
-    monkeypatch.setattr("kerasref.data.tfds_sets.MEMORY_LIMIT", 0)
-    import_dataset("my_pets", folder, tmp_path / "tfds")
-    Image.effect_noise((60, 40), 50).save(folder / "dog" / "cut.jpg")
-    content = (folder / "dog" / "cut.jpg").read_bytes()
+    cut = too_large / "dog" / "cut.jpg"
+    Image.effect_noise((60, 40), 50).save(cut)
+    content = cut.read_bytes()
     monkeypatch.setattr("kerasref.data.tfds_sets.decode", lambda raw, shape: (None, {raw[0]: UserError("truncated")}))
-    for name, says in ((folder, "cut.jpg"), ("my_pets", "my_pets, split train: truncated")):
+    for name, says in ((too_large, "cut.jpg"), ("my_pets", "my_pets, split train: truncated")):
         train = load_dataset(name, data_dir=tmp_path / "tfds", image_size=8, validation=0.0).train
-        (folder / "dog" / "cut.jpg").write_bytes(content[: len(content) // 2])  # after the check
+        cut.write_bytes(content[: len(content) // 2])  # after the check
         with pytest.raises(tf.errors.InvalidArgumentError) as found:
             list(train.batches(4))
         code, message = command_line.explain(found.value)
