@@ -20,6 +20,7 @@ AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema"
 # What DataParallel, torch.compile, AveragedModel, Lightning and wrappers put in front of every name.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 COUNT = "n_averaged"  # of AveragedModel, next to the weights
+PICKLED = (b"PK", b"\x80")  # how torch.save's two formats start
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
@@ -84,7 +85,7 @@ def _is_safetensors(path: Path) -> bool:
     """Eight bytes with the length of a JSON header, and the header; a file with the suffix is held to be one."""
     with open(path, "rb") as file:
         start = file.read(9)
-    return not start.startswith((b"PK", b"\x80")) and (start[8:] == b"{" or path.suffix == ".safetensors")
+    return not start.startswith(PICKLED) and (start[8:] == b"{" or path.suffix == ".safetensors")
 
 
 def _read_safetensors(path: Path):
@@ -96,18 +97,21 @@ def _read_safetensors(path: Path):
 
 
 def _read_pickle(path: Path):
-    try:
-        with warnings.catch_warnings(), open(path, "rb") as file:  # of a path torch.load heeds the suffix
-            warnings.simplefilter("ignore")  # notes on the file's storage format
+    with warnings.catch_warnings(), open(path, "rb") as file:  # of a path torch.load heeds the suffix
+        warnings.simplefilter("ignore")  # notes on the file's storage format
+        is_pickled = file.read(2).startswith(PICKLED)
+        file.seek(0)
+        try:
             return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken or hostile pickle can raise anything
-        if "weights_only" in str(error) or "Unsupported" in str(error):
-            found = re.search(r"GLOBAL ([\w.]+)", str(error))  # the rest of PyTorch's text tells how to load it anyway
-            raise UserError(
-                f"{path}: refused, since it holds more than tensors{f' ({found[1]})' if found else ''}; nothing of it "
-                "was run. Expected a state_dict: torch.save(model.state_dict(), path)"
-            ) from None
-        raise UserError(f"{path}: not a whole PyTorch file ({_first_line(error)}); get it again") from None
+        except Exception as error:  # a broken or hostile pickle can raise anything
+            message, reason = str(error), _first_line(error)
+    found = re.search(r"GLOBAL ([\w.]+)", message)  # the rest of PyTorch's text tells how to load it anyway
+    if found or (is_pickled and ("weights_only" in message or "Unsupported" in message)):
+        raise UserError(
+            f"{path}: refused, since it holds more than tensors{f' ({found[1]})' if found else ''}; nothing of it "
+            "was run. Expected a state_dict: torch.save(model.state_dict(), path)"
+        )
+    raise UserError(f"{path}: not a whole PyTorch file ({reason}); get it again")
 
 
 def _first_line(error: Exception) -> str:

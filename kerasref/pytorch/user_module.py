@@ -9,7 +9,7 @@ import numpy as np
 from kerasref.errors import UserError
 from kerasref.pytorch.files import without_prefixes
 from kerasref.pytorch.installed import nn, torch
-from kerasref.pytorch.weights import shortened
+from kerasref.pytorch.weights import missing_or_left_over
 
 
 def load_module(place: str) -> nn.Module:
@@ -58,11 +58,7 @@ def load_weights(module: nn.Module, state: dict[str, torch.Tensor]) -> None:
         raise UserError(f"the weights do not fit {type(module).__name__}: {_reason(error)}") from None
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
-        raise UserError(
-            f"the weights do not fit {type(module).__name__}"
-            + (f"; missing: {shortened(missing)}" if missing else "")
-            + (f"; left over: {shortened(unexpected)}" if unexpected else "")
-        )
+        raise UserError(f"the weights do not fit {type(module).__name__}{missing_or_left_over(missing, unexpected)}")
 
 
 def run_module(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
@@ -85,10 +81,8 @@ def run_module(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return (lines[1] if len(lines) > 1 and lines[0].endswith(":") else lines[0] if lines else type(error).__name__)[
-        :200
-    ]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[1 if len(lines) > 1 and lines[0].endswith(":") else 0][:200]
 
 
 def saved_logits(path: Path) -> tuple[np.ndarray, np.ndarray]:

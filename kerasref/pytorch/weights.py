@@ -249,11 +249,7 @@ def from_state_dict(model: keras.Model, state: dict[str, torch.Tensor], names: d
     missing = [slot.tensor for slot in wanted if slot.tensor not in state]
     left_over = sorted(set(state) - {slot.tensor for slot in wanted} - counters)
     if missing or left_over:
-        raise UserError(
-            f"the weights do not match {model.name}"
-            + (f"; missing: {shortened(missing)}" if missing else "")
-            + (f"; left over: {shortened(left_over)}" if left_over else "")
-        )
+        raise UserError(f"the weights do not match {model.name}{missing_or_left_over(missing, left_over)}")
     wrong = [
         f"{slot.tensor} has shape {tuple(state[slot.tensor].shape)}, expected {slot.torch_shape}"
         for slot in wanted
@@ -278,6 +274,12 @@ def refuse_not_finite(state: dict[str, torch.Tensor]) -> None:
             f"NaN or infinite numbers in {shortened(bad)}; expected finite weights: take a checkpoint from before the "
             "training diverged"
         )
+
+
+def missing_or_left_over(missing: list[str], left_over: list[str]) -> str:
+    return "".join(
+        f"; {what}: {shortened(names)}" for what, names in (("missing", missing), ("left over", left_over)) if names
+    )
 
 
 def shortened(items: list[str], separator: str = ", ", most: int = 8) -> str:

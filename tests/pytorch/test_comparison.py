@@ -15,7 +15,7 @@ from torch import nn
 
 from kerasref.errors import UserError
 from kerasref.lab.parity import Tolerances, compare, compare_network, pair
-from kerasref.lab.parity.page import read_comparison, render_comparison
+from kerasref.lab.parity.page import render_comparison
 from kerasref.lab.parity.trajectories import RULES
 from kerasref.lab.parity.variations import same_padding, unmoved_flatten
 from kerasref.models import build_model
@@ -190,12 +190,12 @@ def test_page_opens_without_the_network_and_has_all_parts(trained):
         assert f'<section id="{part}">' in page
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
     assert "default-src 'none'" in page
-    assert render_comparison(read_comparison(json_path)) == page
+    assert render_comparison(json.loads(json_path.read_text())) == page
     assert "NaN" not in json_path.read_text()
 
 
 def test_page_escapes_what_users_name(trained):
-    content = read_comparison(trained[1][0])
+    content = json.loads(trained[1][0].read_text())
     content["title"] = content["parts"][1]["rows"][0]["layer"] = "<script>alert(1)</script>"
     page = render_comparison(content)
     assert "<script>" not in page

@@ -20,12 +20,11 @@ from kerasref.lab.parity import TorchSGD
 from kerasref.lab.parity.differences import DIFFERENCES, ROWS
 from kerasref.lab.parity.explain import ADAM
 from kerasref.lab.parity.recording import exact_arithmetic, to_nchw, to_nhwc
-from kerasref.lab.parity.side_by_side import _Keras
+from kerasref.lab.parity.side_by_side import KerasTraining
 from kerasref.markdown import markdown_table
 from kerasref.models import build_model
 from kerasref.models.normalization import BATCH_NORM
 from kerasref.models.residual import conv_bn
-from kerasref.recipe import Recipe
 from kerasref.training.losses import SmoothedCrossEntropy, classification_loss
 from kerasref.training.optimizers import add_l2
 from kerasref.training.schedules import cosine, exponential, inverse_time, step
@@ -265,5 +264,4 @@ def test_xla_changes_rounding_only():
         tf.function(lambda x: model(x, training=False), jit_compile=jit)(images).numpy() for jit in (False, True)
     )
     assert np.abs(plain - compiled).max() < 1e-5 * plain.std() * 10
-    whole = _Keras(model, ADAM, Recipe(model="lenet5")).model
-    assert whole.jit_compile is False
+    assert KerasTraining(model, ADAM.keras()).model.jit_compile is False

@@ -13,7 +13,7 @@ from kerasref.lab.parity.measure import forward_part, gradient_part, weights_par
 from kerasref.lab.parity.page import summary, write_comparison
 from kerasref.lab.parity.recording import as_torch, exact_arithmetic, inference, preserved
 from kerasref.lab.parity.settings import different_settings
-from kerasref.lab.parity.trajectories import RULES, cut_batches, trajectories_part
+from kerasref.lab.parity.trajectories import FLOAT64, RULES, cut_batches, trajectories_part
 from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.models import build_twin
 from kerasref.pytorch.names import name_map
@@ -39,9 +39,6 @@ class Tolerances:
     def in_float64(cls, batch_norm: bool) -> "Tolerances":
         steps = 1e-7 if batch_norm else 1e-9
         return cls(1e-10, 1e-9, steps, steps, steps)
-
-    def of_trajectories(self) -> dict:
-        return {"loss": self.loss, "weights": self.weights, "statistics": self.statistics}
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ def compare(
                 "PyTorch's own, C-H-W, is expected: flatten without a permute and move the rows (to_state_dict does)"
             )
         if steps:
-            limits = tolerances.of_trajectories()
+            limits = {key: getattr(tolerances, key) for key in FLOAT64}
             parts.append(
                 trajectories_part(keras_model, torch_module, batches, layer_map, limits, rules, stock, settings)
             )

@@ -11,23 +11,32 @@ from kerasref.data import ImageDataset, Preprocessing
 from kerasref.lab.parity.batch_norm import with_torch_batch_norm
 from kerasref.lab.parity.differences import DIFFERENCES
 from kerasref.lab.parity.optimizers import TorchSGD
+from kerasref.lab.parity.side_by_side import EVALUATION_BATCH, KerasTraining
 from kerasref.lab.parity.trajectories import Rule
 from kerasref.lab.parity.variations import (
-    batches_shuffled_whole,
     glorot_kernels,
     he_kernels,
     same_padding,
+    shuffled,
+    shuffled_batches,
     unmoved_flatten,
     zero_biases,
 )
 from kerasref.models import build_model, initialize
-from kerasref.training.execution import STEPS_PER_CALL
-from kerasref.training.losses import classification_accuracy, classification_loss
-from kerasref.training.schedules import inverse_time
+from kerasref.training.losses import classification_loss
+from kerasref.training.schedules import Schedule, inverse_time
 
 ADAM = Rule("Adam", 1e-3, adam=True)
 SGD = Rule("SGD", 0.02, momentum=0.9, weight_decay=5e-4, decay_rate=0.5)
-EVALUATION_BATCH = 500
+
+
+def by_epoch(rule: Rule) -> Schedule:
+    return inverse_time(rule.learning_rate, rule.decay_rate)
+
+
+def by_step(rule: Rule) -> Callable[[int], keras.optimizers.schedules.LearningRateSchedule]:
+    """Keras' own, which counts steps."""
+    return lambda epoch: keras.optimizers.schedules.InverseTimeDecay(rule.learning_rate, 1, rule.decay_rate)
 
 
 @dataclass(frozen=True)
@@ -40,8 +49,8 @@ class Setup:
     rebuild: Callable[[keras.Model], keras.Model] = with_torch_batch_norm
     loss: Callable[[int], keras.losses.Loss] = classification_loss
     l2: float = 0.0  # λ of λ·Σw² over all weights, biases and batch norm included
-    batches: Callable | None = None  # (split, batch_size, seed, epoch, preprocessing) -> tf.data.Dataset
-    decay_by_step: bool = False
+    batches: Callable = shuffled  # (split, batch_size, seed, epoch, preprocessing) -> tf.data.Dataset
+    schedule: Callable[[Rule], Callable] = by_epoch
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ VARIATIONS = (
     Variation("he_initializer", "HeNormal: fan_in, truncated", "SGD", dict(start=he_kernels)),
     Variation("adam_epsilon", "Keras' Adam", "Adam", dict(optimizer=Rule.stock)),
     Variation("cross_entropy", "logits given to a loss of probabilities", "Adam", dict(loss=_of_probabilities)),
-    Variation("shuffle", "batched before shuffled", "Adam", dict(batches=batches_shuffled_whole)),
+    Variation("shuffle", "batched before shuffled", "Adam", dict(batches=shuffled_batches)),
     Variation("weight_decay", "decoupled weight decay", "SGD", dict(optimizer=_decoupled)),
     Variation("l2", "L2 with λ = weight_decay", "SGD", dict(optimizer=_without_decay, l2=SGD.weight_decay)),
     Variation(
@@ -89,7 +98,7 @@ VARIATIONS = (
         "SGD",
         dict(optimizer=_velocity_with_rate, l2=SGD.weight_decay / 2),  # the same decay, coupled
     ),
-    Variation("schedule", "decay counted in steps, not epochs", "SGD", dict(decay_by_step=True)),
+    Variation("schedule", "decay counted in steps, not epochs", "SGD", dict(schedule=by_step)),
     Variation(
         "batch_norm_constants",
         "batch norm's momentum 0.99",
@@ -145,7 +154,7 @@ class Explanation:
         initialize(model, scheme, seed)
         return model
 
-    def train(self, setup: Setup, seed: int) -> keras.Model:
+    def train(self, setup: Setup, seed: int) -> KerasTraining:
         model = self.build(seed)
         if setup.start:
             setup.start(model, seed)
@@ -153,43 +162,25 @@ class Explanation:
         if setup.l2:
             for weight in model.trainable_weights:
                 weight.regularizer = keras.regularizers.L2(setup.l2)
-        self._compile(model, setup)
-        rate = inverse_time(setup.rule.learning_rate, setup.rule.decay_rate)
+        training = KerasTraining(model, setup.optimizer(setup.rule), setup.loss)
+        rate = setup.schedule(setup.rule)
         for epoch in range(self.epochs):
-            if setup.batches:
-                batches = setup.batches(self.dataset.train, self.batch_size, seed, epoch, self.preprocessing)
-            else:
-                batches = self.dataset.train.batches(
-                    self.batch_size, shuffle_seed=seed, epoch=epoch, preprocessing=self.preprocessing
-                )
-            model.optimizer.learning_rate = rate(int(model.optimizer.iterations) if setup.decay_by_step else epoch)
-            callbacks = [_ByStep(rate)] if setup.decay_by_step else []
-            model.fit(batches, shuffle=False, verbose=0, callbacks=callbacks)
-        return model
+            batches = setup.batches(self.dataset.train, self.batch_size, seed, epoch, self.preprocessing)
+            training.train(batches, rate(epoch))
+        return training
 
-    def _compile(self, model: keras.Model, setup: Setup) -> None:
-        logits = model.output_shape[-1]
-        model.compile(
-            setup.optimizer(setup.rule),
-            setup.loss(logits),
-            metrics=[classification_accuracy(logits)],
-            jit_compile=False,
-            steps_per_execution=1 if setup.decay_by_step else STEPS_PER_CALL,
-        )
+    def accuracy(self, training: KerasTraining) -> float:
+        return training.accuracy(self.dataset.test.batches(EVALUATION_BATCH, preprocessing=self.preprocessing))
 
-    def accuracy(self, model: keras.Model) -> float:
-        batches = self.dataset.test.batches(EVALUATION_BATCH, preprocessing=self.preprocessing)
-        return float(model.evaluate(batches, verbose=0, return_dict=True)["accuracy"])
-
-    def accuracies(self, variation: Variation, trained: list[keras.Model], seeds: list[int]) -> list[float]:
+    def accuracies(self, variation: Variation, trained: list[KerasTraining], seeds: list[int]) -> list[float]:
         setup = BASELINES[variation.baseline]
-        if not variation.ported:
+        if variation.ported:
+            rebuild = variation.change["rebuild"]
+            varied = [KerasTraining(rebuild(one.model), setup.optimizer(setup.rule)) for one in trained]
+        else:
             setup = replace(setup, **variation.change)
-            return [self.accuracy(self.train(setup, seed)) for seed in seeds]
-        ported = [variation.change["rebuild"](model) for model in trained]
-        for model in ported:
-            self._compile(model, setup)
-        return [self.accuracy(model) for model in ported]
+            varied = [self.train(setup, seed) for seed in seeds]
+        return [self.accuracy(one) for one in varied]
 
     def applies(self, variation: Variation, model: keras.Model) -> bool:
         """Whether the network has what the variation changes."""
@@ -216,7 +207,7 @@ def explain_part(
     trained, baselines, rows = {}, {}, []
     for baseline in dict.fromkeys(variation.baseline for variation in applying):
         trained[baseline] = [work.train(BASELINES[baseline], seed) for seed in seeds]
-        values = [work.accuracy(model) for model in trained[baseline]]
+        values = [work.accuracy(training) for training in trained[baseline]]
         baselines[baseline] = {"accuracy": statistics.fmean(values), "accuracies": values}
         say(f"{baseline:5} {'nothing changed':45} {100 * baselines[baseline]['accuracy']:.2f} %")
     for variation in applying:
@@ -249,12 +240,3 @@ def explain_part(
         "not_applicable": [variation.label for variation in VARIATIONS if variation not in applying],
         "first": None,
     }
-
-
-class _ByStep(keras.callbacks.Callback):
-    def __init__(self, rate):
-        super().__init__()
-        self.rate = rate
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.model.optimizer.learning_rate = self.rate(int(self.model.optimizer.iterations))

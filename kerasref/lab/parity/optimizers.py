@@ -21,9 +21,17 @@ from kerasref.training.keras_internals import applies_weight_decay, variable_ind
 class _TorchOptimizer(keras.optimizers.Optimizer):
     """What the three share: coupled weight decay, for every weight that is not excluded, biases and batch norm too."""
 
+    settings: tuple = ()  # the attributes of the rule that its configuration has
+    kept_by_weight: tuple = ()  # what the rule keeps of each weight from step to step
+
     def __init__(self, learning_rate, weight_decay=0.0, **kwargs):
         super().__init__(learning_rate=learning_rate, weight_decay=None, **kwargs)
         self.coupled_weight_decay = weight_decay
+
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            self.kept = self.add_optimizer_variables(variables, list(self.kept_by_weight))
 
     def update_step(self, gradient, variable, learning_rate):
         def constant(x):
@@ -32,11 +40,13 @@ class _TorchOptimizer(keras.optimizers.Optimizer):
         gradient = ops.cast(gradient, variable.dtype)
         if self.coupled_weight_decay and applies_weight_decay(self, variable):
             gradient = gradient + constant(self.coupled_weight_decay) * variable
-        step = self.direction(gradient, variable_index(self, variable), constant)
+        index = variable_index(self, variable)
+        step = self.direction(gradient, [variables[index] for variables in self.kept], constant)
         self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)
 
     def get_config(self):
-        return {**super().get_config(), "weight_decay": self.coupled_weight_decay}
+        settings = {name: getattr(self, name) for name in self.settings}
+        return {**super().get_config(), "weight_decay": self.coupled_weight_decay, **settings}
 
 
 @keras.saving.register_keras_serializable("kerasref")
@@ -46,23 +56,17 @@ class TorchSGD(_TorchOptimizer):
     Keras' SGD has lr inside v, which differs after every change of lr, and decays w apart from the momentum.
     """
 
+    settings, kept_by_weight = ("momentum", "nesterov"), ("velocity",)
+
     def __init__(self, learning_rate=1e-3, momentum=0.0, nesterov=False, weight_decay=0.0, name="torch_sgd", **kwargs):
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
         self.momentum = momentum
         self.nesterov = nesterov
 
-    def build(self, variables):
-        if not self.built:
-            super().build(variables)
-            self.velocities = self.add_optimizer_variables(variables, "velocity")
-
-    def direction(self, gradient, index, constant):
-        momentum, velocity = constant(self.momentum), self.velocities[index]
+    def direction(self, gradient, kept, constant):
+        momentum, [velocity] = constant(self.momentum), kept
         self.assign(velocity, momentum * velocity + gradient)
         return gradient + momentum * velocity if self.nesterov else ops.convert_to_tensor(velocity)
-
-    def get_config(self):
-        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
 
 
 @keras.saving.register_keras_serializable("kerasref")
@@ -73,6 +77,8 @@ class TorchAdam(_TorchOptimizer):
     it inside the square root. 1 − βᵗ is computed as −expm1(t·ln β), since float32's 1 − 0.999 is off by 6.6e-6.
     """
 
+    settings, kept_by_weight = ("beta_1", "beta_2", "epsilon"), ("mean", "square")
+
     def __init__(
         self, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, weight_decay=0.0, name="torch_adam", **kwargs
     ):
@@ -81,13 +87,8 @@ class TorchAdam(_TorchOptimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
 
-    def build(self, variables):
-        if not self.built:
-            super().build(variables)
-            self.means, self.squares = self.add_optimizer_variables(variables, ["mean", "square"])
-
-    def direction(self, gradient, index, constant):
-        mean, square = self.means[index], self.squares[index]
+    def direction(self, gradient, kept, constant):
+        mean, square = kept
         self.assign(mean, mean + constant(1 - self.beta_1) * (gradient - mean))
         self.assign(square, constant(self.beta_2) * square + constant(1 - self.beta_2) * ops.square(gradient))
         step = ops.cast(self.iterations + 1, gradient.dtype)
@@ -97,28 +98,19 @@ class TorchAdam(_TorchOptimizer):
         )
         return (mean / correction_1) / (ops.sqrt(square) / ops.sqrt(correction_2) + constant(self.epsilon))
 
-    def get_config(self):
-        return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
-
 
 @keras.saving.register_keras_serializable("kerasref")
 class TorchRMSprop(_TorchOptimizer):
     """torch.optim.RMSprop: s = α·s + (1 − α)·g²; w −= lr · g / (√s + ε). Keras has ε inside the root, and α = 0.9."""
+
+    settings, kept_by_weight = ("alpha", "epsilon"), ("square",)
 
     def __init__(self, learning_rate=1e-2, alpha=0.99, epsilon=1e-8, weight_decay=0.0, name="torch_rmsprop", **kwargs):
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
         self.alpha = alpha
         self.epsilon = epsilon
 
-    def build(self, variables):
-        if not self.built:
-            super().build(variables)
-            self.squares = self.add_optimizer_variables(variables, "square")
-
-    def direction(self, gradient, index, constant):
-        square = self.squares[index]
+    def direction(self, gradient, kept, constant):
+        [square] = kept
         self.assign(square, constant(self.alpha) * square + constant(1 - self.alpha) * ops.square(gradient))
         return gradient / (ops.sqrt(square) + constant(self.epsilon))
-
-    def get_config(self):
-        return {**super().get_config(), "alpha": self.alpha, "epsilon": self.epsilon}

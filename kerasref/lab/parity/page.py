@@ -4,7 +4,6 @@ import json
 import math
 from pathlib import Path
 
-from kerasref.errors import UserError
 from kerasref.evaluation.plots import svg
 from kerasref.lab.parity.differences import DIFFERENCES
 from kerasref.lab.parity.plots import plot_accuracies, plot_explanations, plot_losses, plot_trajectories
@@ -82,15 +81,8 @@ def _as_json(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_comparison(path: str | Path) -> dict:
-    """The content of a comparison.json, from which the page can be made again."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: no comparison in it ({error}); expected a comparison.json") from None
-
-
 def render_comparison(content: dict) -> str:
+    """The page of a comparison, as `Comparison.to_json` or its JSON file has it."""
     return TEMPLATES.get_template("comparison.html").render(
         **content,
         headings=HEADINGS,

@@ -15,7 +15,7 @@ from kerasref.lab.parity.trajectories import Rule
 from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.weights import from_state_dict
 from kerasref.recipe import Recipe
-from kerasref.training.execution import choose_steps_per_execution
+from kerasref.training.execution import STEPS_PER_CALL, choose_steps_per_execution
 from kerasref.training.losses import classification_accuracy, classification_loss
 from kerasref.training.schedules import Schedule
 
@@ -48,7 +48,9 @@ def train_part(
         model, module, names = pair(recipe.model, shape, len(dataset.class_names), randomize=False, **options)
         model, module = with_torch_batch_norm(model), _fresh(module)
         from_state_dict(model, module.state_dict(), names)
-        sides = {"keras": _Keras(model, rule, recipe), "torch": _Torch(module, rule)}
+        steps = choose_steps_per_execution(recipe, model)
+        trainings = KerasTraining(model, rule.keras(), steps_per_execution=steps), TorchTraining(module, rule)
+        sides = dict(zip(("keras", "torch"), trainings, strict=True))
         row = {"seed": seed} | {f"{side}_{what}": [] for side in sides for what in ("losses", "seconds")}
         for epoch in range(recipe.epochs):
             for side in list(sides)[:: -1 if epoch % 2 else 1]:
@@ -85,19 +87,22 @@ def _last(row: dict) -> str:
     )
 
 
-class _Keras:
-    def __init__(self, model: keras.Model, rule: Rule, recipe: Recipe):
+class KerasTraining:
+    """A model that is trained an epoch at a time, compiled without XLA, which sums in another order.
+
+    loss: number of logits -> loss.
+    """
+
+    def __init__(self, model: keras.Model, optimizer, loss=classification_loss, steps_per_execution=STEPS_PER_CALL):
         self.model = model
         logits = model.output_shape[-1]
+        metrics = [classification_accuracy(logits)]
         model.compile(
-            rule.keras(),
-            classification_loss(logits),
-            metrics=[classification_accuracy(logits)],
-            jit_compile=False,
-            steps_per_execution=choose_steps_per_execution(recipe, model),
+            optimizer, loss(logits), metrics=metrics, jit_compile=False, steps_per_execution=steps_per_execution
         )
 
-    def train(self, batches, learning_rate: float) -> float:
+    def train(self, batches, learning_rate) -> float:
+        """An epoch at this rate, or by this schedule of Keras'; returns the mean loss over examples."""
         self.model.optimizer.learning_rate = learning_rate
         return self.model.fit(batches, shuffle=False, verbose=0).history["loss"][0]
 
@@ -105,7 +110,7 @@ class _Keras:
         return float(self.model.evaluate(batches, verbose=0, return_dict=True)["accuracy"])
 
 
-class _Torch:
+class TorchTraining:
     def __init__(self, module: nn.Module, rule: Rule):
         self.module = module
         self.optimizer = rule.torch(module.parameters())

@@ -66,7 +66,12 @@ def unmoved_flatten(model: keras.Model) -> keras.Model:
     return copied
 
 
-def batches_shuffled_whole(split, batch_size: int, seed: int, epoch: int, preprocessing):
+def shuffled(split, batch_size: int, seed: int, epoch: int, preprocessing):
+    """Every epoch's examples in an order of its own, then cut into batches."""
+    return split.batches(batch_size, shuffle_seed=seed, epoch=epoch, preprocessing=preprocessing)
+
+
+def shuffled_batches(split, batch_size: int, seed: int, epoch: int, preprocessing):
     """`batch` before `shuffle`: every epoch has the same batches, in another order."""
     batches = split.batches(batch_size, preprocessing=preprocessing)
     return batches.shuffle(len(batches), seed=seed * 1000 + epoch)
