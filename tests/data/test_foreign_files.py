@@ -158,6 +158,7 @@ def test_an_idx_set_that_is_not_whole_is_refused(tmp_path, damage, says):
     names = tmp_path / "idx" / "names.txt"
     with pytest.raises(UserError, match=says):
         import_dataset("my_set", tmp_path / "idx", tmp_path / "tfds", names if names.exists() else None)
+    assert not (tmp_path / "tfds").exists()
 
 
 def test_another_set_is_not_taken_for_fashion_mnist(tmp_path):
@@ -165,6 +166,7 @@ def test_another_set_is_not_taken_for_fashion_mnist(tmp_path):
     _write_idx(tmp_path / "idx")
     with pytest.raises(UserError, match=r"(?s)MD5 .* that of fashion_mnist is f4a8712d.*my_kmnist --from FOLDER"):
         import_dataset("fashion_mnist", tmp_path / "idx", tmp_path / "tfds")
+    assert not list((tmp_path / "tfds").rglob("dataset_info.json"))
 
 
 def test_fashion_mnist_is_known_by_its_content(shared_data):
