@@ -76,12 +76,9 @@ def read_experiment(name: str) -> Experiment:
         raise unknown("experiment", name, names())
     fields = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
     try:
-        experiment = Experiment(name, **{**fields, "y": tuple(fields["y"])})
+        return Experiment(name, **{**fields, "y": tuple(fields["y"])})
     except (KeyError, TypeError) as error:
         raise UserError(f"experiments/{name}.toml: {error}; expected the fields of an Experiment") from None
-    if bool(experiment.sweep) == bool(experiment.script):
-        raise UserError(f"experiments/{name}.toml: expected either sweep or script")
-    return experiment
 
 
 @dataclass(frozen=True)
@@ -111,19 +108,17 @@ def settings_of(experiment: Experiment, rows: Iterable[dict]) -> list[Setting]:
         setting = groups.setdefault(tuple(map(shown, values.values())), Setting(values, [], []))
         reason = run[-1].get("reason")
         (setting.reasons.append(reason) if reason else setting.runs.append(run))
-    settings = list(groups.values())
     if not experiment.best_of:
-        return settings
-    best: dict[tuple, Setting] = {}
-    for setting in settings:
+        return list(groups.values())
+    alike: dict[tuple, list[Setting]] = {}  # but for the field best_of
+    for setting in groups.values():
         others = tuple(shown(value) for name, value in setting.fields.items() if name != experiment.best_of)
-        if others not in best or _loss(setting) < _loss(best[others]):
-            best[others] = setting
-    return list(best.values())
+        alike.setdefault(others, []).append(setting)
+    return [min(settings, key=_loss) for settings in alike.values()]
 
 
 def _loss(setting: Setting) -> float:
-    return statistics.mean(setting.values("loss")) if setting.runs and not setting.reasons else float("inf")
+    return statistics.mean(setting.values("loss")) if setting.runs and not setting.reasons else math.inf
 
 
 def table(experiment: Experiment, settings: list[Setting]) -> str:
@@ -203,17 +198,14 @@ def _draw(axes, x: str, column: str, members: list[Setting], **style) -> None:
     points: dict = {}
     for run in (run for setting in members for run in setting.runs):
         for row in run if x in NO_FIELDS else run[-1:]:
-            points.setdefault(row["epoch"] if x in NO_FIELDS else row[x], []).append(row)
+            points.setdefault(row["epoch" if x in NO_FIELDS else x], []).append(row)
     places = [[row[x] for row in rows] for rows in points.values()]
-    if all(map(is_number, places)):
-        places = list(map(statistics.mean, places))
-    else:
-        places = [shown(values[0]) for values in places]
+    as_numbers = all(map(is_number, places))
+    places = [statistics.mean(values) if as_numbers else shown(values[0]) for values in places]
     heights = [[row[column] for row in rows] for rows in points.values()]
     axes.plot(places, list(map(statistics.mean, heights)), marker="o", markersize=3.5, **style)
-    axes.fill_between(
-        places, list(map(min, heights)), list(map(max, heights)), color=style["color"], alpha=0.15, linewidth=0
-    )
+    lowest, highest = list(map(min, heights)), list(map(max, heights))
+    axes.fill_between(places, lowest, highest, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def keep_results(experiment: Experiment, results: Path, seconds: float, dataset: str | None = None) -> None:
@@ -252,14 +244,9 @@ def block(experiment: Experiment) -> str:
     rows = read_rows(experiment.results)[0]
     where = json.loads(experiment.results.with_suffix(".json").read_text(encoding="utf-8"))
     hardware = f"{where['hardware']['cores']} cores of {where['hardware']['cpu']}"
-    trained: dict[int, float] = {}
-    for row in rows:
-        trained[row["run"]] = row.get("run duration") or trained.get(row["run"], 0)
-    work = (
-        f"{len(trained)} runs, {sum(trained.values()):.0f} s of training"
-        if any(trained.values())
-        else f"{where['seconds']} s"
-    )
+    taken = {row["run"]: row["run duration"] for row in rows if row.get("run duration")}  # of each run, in the end
+    work = f"{len({row['run'] for row in rows})} runs, {sum(taken.values()):.0f} s of training"
+    work = work if taken else f"{where['seconds']} s"
     dataset = where["command"].removeprefix(command(experiment))  # " --dataset …" if it was replaced
     lines = [
         f"```\n{command(experiment)}{dataset}",

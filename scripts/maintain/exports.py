@@ -4,13 +4,12 @@ The networks have their initial weights and get noise: the measured differences 
 trained networks are in verification.json.
 """
 
-import csv
-import io
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import tyro
 
 from kerasref.atomic import write_atomically
@@ -97,11 +96,7 @@ def write(rows: list[dict], order: tuple[str, ...], file: Path = FILE) -> None:
     """Writes one row for each network and format, in the registry's order; of two rows the later counts."""
     latest = {(row["network"], row["format"]): row for row in rows}
     kept = sorted(latest.values(), key=lambda row: (order.index(row["network"]), FORMATS.index(row["format"])))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(kept)
-    write_atomically(file, text.getvalue())
+    write_atomically(file, pd.DataFrame(kept, columns=COLUMNS).to_csv(index=False, lineterminator="\n"))
 
 
 def table(rows: list[dict]) -> str:

@@ -1,6 +1,5 @@
 """results/runs.csv: a row for each run that is quoted anywhere, and README's table of recipes made from it."""
 
-import csv
 import dataclasses
 import statistics
 import time
@@ -8,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import tyro
 
 from kerasref.command_line import import_tensorflow, parse
@@ -61,13 +61,9 @@ def row_of(run) -> dict:
 
 
 def append(rows: Iterable[dict], file: Path = RESULTS_FILE) -> None:
-    is_new = not file.exists()
     file.parent.mkdir(exist_ok=True)
-    with open(file, "a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerows(rows)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table.to_csv(file, mode="a", header=not file.exists(), index=False, lineterminator="\n")
 
 
 @dataclasses.dataclass(frozen=True)

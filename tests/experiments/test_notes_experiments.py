@@ -30,6 +30,7 @@ from kerasref.lab.sweeps.values import shown
 @pytest.mark.parametrize("name", names())
 def test_every_experiment_is_one_that_can_be_run(name):
     experiment = read_experiment(name)
+    assert bool(experiment.sweep) != bool(experiment.script)
     if experiment.script:
         assert "def measure(folder: Path, data_dir: str | None, dataset: str | None)" in (
             FOLDER / experiment.script

@@ -1,6 +1,5 @@
 """kerasref find-label-errors RUN_DIR: rank the labels of a run's dataset that are probably wrong."""
 
-import csv
 import dataclasses
 import io
 from pathlib import Path
@@ -12,7 +11,6 @@ from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
 
 SHOWN = 60  # images on the sheet
-COLUMNS = ("rank", "index", "label", "likely", "probability_of_label", "probability_of_likely")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,27 +86,25 @@ def main(args: list[str]) -> None:
 
 def write(folder: Path, suspects, probabilities, split, class_names) -> None:
     """Writes all suspects to suspects.csv, and images of the first SHOWN to suspects.png."""
+    import numpy as np
+    import pandas as pd
+
     from kerasref.atomic import write_atomically
     from kerasref.evaluation.plots import image_grid
 
     folder.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    for rank, (i, given, likely) in enumerate(
-        zip(suspects.indices, suspects.given, suspects.likely, strict=True), start=1
-    ):
-        rows.writerow((rank, i, class_names[given], class_names[likely], *probabilities[i, [given, likely]].round(6)))
-    write_atomically(folder / "suspects.csv", text.getvalue())
+    names, rows = np.asarray(class_names), suspects.indices
+    given, likely = names[suspects.given], names[suspects.likely]
+    table = pd.DataFrame({"rank": np.arange(1, len(rows) + 1), "index": rows, "label": given, "likely": likely})
+    table["probability_of_label"] = probabilities[rows, suspects.given].round(6)
+    table["probability_of_likely"] = probabilities[rows, suspects.likely].round(6)
+    write_atomically(folder / "suspects.csv", table.to_csv(index=False, lineterminator="\n"))
     print(f"list     {folder / 'suspects.csv'}")
     (folder / "suspects.png").unlink(missing_ok=True)  # of an earlier list
-    if len(suspects.indices):
-        captions = [
-            f"{class_names[given]}? rather {class_names[likely]}"
-            for given, likely in zip(suspects.given[:SHOWN], suspects.likely[:SHOWN], strict=True)
-        ]
-        figure = image_grid(split.examples(suspects.indices[:SHOWN]), captions, columns=10)
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=110)
-        write_atomically(folder / "suspects.png", picture.getvalue())
+    if len(rows):
+        captions = [f"{a}? rather {b}" for a, b in zip(given[:SHOWN], likely[:SHOWN], strict=True)]
+        figure = image_grid(split.examples(rows[:SHOWN]), captions, columns=10)
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=110)
+        write_atomically(folder / "suspects.png", image.getvalue())
         print(f"images   {folder / 'suspects.png'}: the label comes first, then the likely class")
