@@ -17,7 +17,7 @@ def steps(workload="lenet5", precision="float32", mode="train", backend="tensorf
         **{"workload": workload, "mode": mode, "precision": precision, "backend": backend, "device": "CPU"},
         **{"batch_size": 64, "multiply_adds": 1000, "ours": list(ours), "torch": [100.0, 200.0, 100.0]},
         **{"torch_settings": "eager", "torch_trials": {"eager": 100.0, "compiled": "no compiler"}},
-        **{"peak_flops": 6e6, "resident": 10**9, "others": 0.01},
+        **{"peak_flops": 6e6, "others": 0.01},
         "origin": {"hardware": {"cores": 2, "cpu": "some"}},
     }
 

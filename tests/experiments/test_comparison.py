@@ -13,7 +13,7 @@ from scipy import stats
 from kerasref.errors import UserError
 from kerasref.lab.sweeps import compare_command as compare_script
 from kerasref.lab.sweeps.comparison import compare, read_entries
-from kerasref.lab.sweeps.comparison_plots import _Scale
+from kerasref.lab.sweeps.comparison_plots import _scale
 from kerasref.lab.sweeps.results_table import add_rows, make_row
 from kerasref.lab.sweeps.significance import significance
 from kerasref.lab.sweeps.values import is_logarithmic, shown, shown_metric
@@ -326,5 +326,5 @@ def test_what_cannot_be_compared_is_said(tmp_path, nine_runs):
 
 @pytest.mark.parametrize("values", [[0.5 + i / 1e6 for i in range(9)], [10.0**-i for i in range(9)], [0.5] * 2, "ab"])
 def test_ticks_of_near_small_and_equal_values_differ(values):
-    ticks = _Scale(list(values)).ticks()
+    _, ticks = _scale(list(values))
     assert len({text for _, text in ticks}) == len(ticks) == min(5, len(set(values)))

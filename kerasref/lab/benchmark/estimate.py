@@ -63,7 +63,7 @@ def main(args: list[str]) -> None:
 
 
 def _print_estimate(options: Options, recipe: Recipe) -> None:
-    from kerasref.models.description import count_weights
+    from kerasref.models.description import count_weights, multiply_adds
 
     model, examples = network_of(recipe)
     memory = memory_of(model, recipe.optimizer, recipe.precision)
@@ -79,7 +79,8 @@ def _print_estimate(options: Options, recipe: Recipe) -> None:
         f"{recipe.batch_size}: weights and gradients {memory.weights / 1e9:.2f}, "
         f"optimizer {memory.optimizer / 1e9:.2f}, activations {share * memory.activations / 1e9:.2f}"
     )
-    print(f"work               {training_flops(model, examples, recipe.epochs):.3g} floating-point operations")
+    operations = 2.0 * PASSES["train"] * multiply_adds(model) * examples * recipe.epochs
+    print(f"work               {operations:.3g} floating-point operations")
     print(f"throughput         {rate:,.4g} images per second and device, {source}")
     print(f"time               {_duration(seconds)}: {recipe.epochs} epochs of {examples:,}, {options.devices} devices")
     print(f"cost               {seconds * options.devices / 3600:,.1f} device-hours")
@@ -166,9 +167,3 @@ def images_per_second(rows: list[dict], model, recipe: Recipe) -> tuple[float, s
         return rate, f"measured on {row['device']}, {cpu}"
     rate *= row["multiply_adds"] / work
     return rate, f"extrapolated from {row['workload']}, measured on {row['device']}, {cpu}"
-
-
-def training_flops(model, examples: int, epochs: int) -> float:
-    from kerasref.models.description import multiply_adds
-
-    return 2.0 * PASSES["train"] * multiply_adds(model) * examples * epochs

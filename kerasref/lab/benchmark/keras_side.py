@@ -9,14 +9,12 @@ import tensorflow as tf
 from kerasref.build import build_network, load_data, make_augmentation, make_optimizer
 from kerasref.data import Preprocessing
 from kerasref.data.dataset import without_autotune
-from kerasref.lab.benchmark.workloads import WORKLOADS
+from kerasref.lab.benchmark.workloads import MATRIX, WORKLOADS
 from kerasref.models.description import multiply_adds
 from kerasref.named_recipes import named_recipe
 from kerasref.training import execution, fused
 from kerasref.training.losses import classification_accuracy, classification_loss
 from kerasref.training.optimizers import add_l2
-
-MATRIX = 2048  # side of the matrices whose product measures the machine's peak
 
 
 def steps(workload: str, precision: str, fused_kernels: bool = True) -> dict:
@@ -57,7 +55,7 @@ def steps(workload: str, precision: str, fused_kernels: bool = True) -> dict:
     def infer(calls):
         return len(model.predict(_repeated((images,), calls * steps_per_execution), verbose=0))
 
-    facts = {"multiply_adds": multiply_adds(model), "device": device, "parameters": model.count_params()}
+    facts = {"multiply_adds": multiply_adds(model), "device": device}
     return {"train": train, "infer": infer, "matmul": _matmul(precision), "facts": facts}
 
 

@@ -1,5 +1,6 @@
 """Measurements of whole programs, each in its own process: pipelines, time to an accuracy, start-up, memory."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 from kerasref.errors import RunError
-from kerasref.lab.benchmark.turns import Worker, alternate, report
+from kerasref.lab.benchmark.turns import alternate, open_workers, report
 from kerasref.named_recipes import named_recipe
 
 TARGET = 0.99  # of MNIST's test set
@@ -23,23 +24,18 @@ def measure_pipelines(datasets: dict[str, str], data_dir: str | None, seconds: f
     rows = []
     for recipe_name, dataset in datasets.items():
         recipe = named_recipe(recipe_name).recipe
-        with tempfile.TemporaryDirectory() as folder:
-            _run("kerasref.lab.benchmark.data_files", dataset, folder, data_dir)
+        with _files_of(dataset, data_dir) as folder, open_workers() as open_worker:
             ours = dict(dataset=dataset, recipe_name=recipe_name, unit=BATCHES, data_dir=data_dir)
-            workers = {"ours": Worker("kerasref.lab.benchmark.keras_side:pipeline", **ours)}
+            workers = {"ours": open_worker("kerasref.lab.benchmark.keras_side:pipeline", **ours)}
             for count in LOADER_WORKERS:
-                workers[f"DataLoader, {count} workers"] = Worker(
+                workers[f"DataLoader, {count} workers"] = open_worker(
                     "kerasref.lab.benchmark.pytorch_side:pipeline",
                     file=str(Path(folder) / "train.npz"),
                     num_workers=count,
                     unit=BATCHES,
                     **{field: getattr(recipe, field) for field in ("batch_size", "crop_padding", "flip")},
                 )
-            try:
-                rates, _, others = alternate(workers, "batches", seconds, rounds)
-            finally:
-                for worker in workers.values():
-                    worker.close()
+            rates, others = alternate(workers, "batches", seconds, rounds)
         row = {"part": "pipelines", "workload": recipe_name, "dataset": Path(dataset).name, "rates": rates}
         rows.append(row | {"others": others})
         report(f"{recipe_name} on {Path(dataset).name}: " + ", ".join(f"{k} {v[-1]:,.0f}/s" for k, v in rates.items()))
@@ -52,8 +48,7 @@ def measure_mnist(recipe_name: str, seeds: int, data_dir: str | None) -> list[di
     The time includes imports, reading the data, and every evaluation.
     """
     ours, notes = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        _run("kerasref.lab.benchmark.data_files", "mnist", folder, data_dir)
+    with _files_of("mnist", data_dir) as folder:
         for seed in range(seeds):
             if seed % NOTES_EVERY == 0:
                 seconds, events = _follow("kerasref.lab.benchmark.notes_program", folder, str(seed))
@@ -84,8 +79,7 @@ def measure_startup(scripts: Path, rounds: int, data_dir: str | None) -> list[di
         ],
     }
     taken: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        _run("kerasref.lab.benchmark.data_files", "mnist", folder, data_dir)
+    with _files_of("mnist", data_dir) as folder:
         for turn in range(rounds + 1):  # the first fills the disk cache
             seconds = {}
             for name, command in commands.items():
@@ -111,8 +105,7 @@ def measure_startup(scripts: Path, rounds: int, data_dir: str | None) -> list[di
 def measure_memory(scripts: Path, data_dir: str | None) -> list[dict]:
     """Returns a row for each program that trains on MNIST for an epoch: its highest resident memory in bytes."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        _run("kerasref.lab.benchmark.data_files", "mnist", folder, data_dir)
+    with _files_of("mnist", data_dir) as folder:
         more = ["--data-dir", data_dir] if data_dir else []
         programs = {
             f"`python scripts/train.py {recipe} --epochs 1`": [
@@ -141,6 +134,14 @@ def measure_profiles(workloads: tuple[str, ...], precisions: tuple[str, ...]) ->
             rows.append(json.loads(_run("kerasref.lab.benchmark.profile", workload, precision).splitlines()[-1]))
             report(f"{workload} {precision}: a step takes {rows[-1]['step']:.1f} ms")
     return rows
+
+
+@contextlib.contextmanager
+def _files_of(dataset: str, data_dir: str | None):
+    """Yields a temporary folder with the dataset as PyTorch programs read it."""
+    with tempfile.TemporaryDirectory() as folder:
+        _run("kerasref.lab.benchmark.data_files", dataset, folder, data_dir)
+        yield folder
 
 
 def _command(module: str, *arguments) -> list[str]:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasref.lab.benchmark.workloads import MATRIX, WORKLOADS
 from kerasref.pytorch.installed import import_torchvision, nn, torch
 from kerasref.pytorch.models import build_twin
 
-MATRIX = 2048  # side of the matrices whose product measures the machine's peak
 MOMENTUM = 0.9
 
 
-def steps(network, input_shape, num_classes, batch_size, optimizer, weight_decay, learning_rate, precision, settings):
+def steps(workload: str, precision: str, settings: str) -> dict:
     """Measures training steps and predictions of a twin on one batch of noise in memory, or on the GPU.
 
     settings: "eager" or "compiled" (torch.compile), either with " channels_last". Optimizers are the fused ones,
@@ -21,16 +21,17 @@ def steps(network, input_shape, num_classes, batch_size, optimizer, weight_decay
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as TensorFlow has it
-    draws = np.random.default_rng(0)
-    height, width, channels = input_shape
-    images = torch.tensor(draws.standard_normal((batch_size, channels, height, width), np.float32)).to(device)
-    labels = torch.tensor(draws.integers(0, num_classes, batch_size)).to(device)
-    module = build_twin(network, tuple(input_shape), num_classes).to(device)
+    chosen = WORKLOADS[workload]
+    recipe, (images, labels) = chosen.recipe(), chosen.batch()
+    images = torch.tensor(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+    labels = torch.tensor(labels).to(device)
+    module = build_twin(recipe.model, chosen.input_shape, chosen.num_classes).to(device)
     if "channels_last" in settings:
         module, images = module.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
-    rule = {"adam": torch.optim.Adam, "momentum": torch.optim.SGD}[optimizer]
-    options = {"momentum": MOMENTUM} if optimizer == "momentum" else {}
-    update = rule(module.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True, **options)
+    rule = {"adam": torch.optim.Adam, "momentum": torch.optim.SGD}[recipe.optimizer]
+    options = {"momentum": MOMENTUM} if recipe.optimizer == "momentum" else {}
+    options |= {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    update = rule(module.parameters(), fused=True, **options)
     called = torch.compile(module) if "compiled" in settings else module
     low = precision == "bfloat16"
     arithmetic = torch.autocast(device.type, torch.bfloat16) if low else contextlib.nullcontext()
@@ -44,7 +45,7 @@ def steps(network, input_shape, num_classes, batch_size, optimizer, weight_decay
             loss.backward()
             update.step()
         loss.item()  # waits for a GPU
-        return count * batch_size
+        return count * chosen.batch_size
 
     def infer(count):
         module.eval()
@@ -52,7 +53,7 @@ def steps(network, input_shape, num_classes, batch_size, optimizer, weight_decay
             for _ in range(count):
                 logits = called(images)
         logits.float().cpu()
-        return count * batch_size
+        return count * chosen.batch_size
 
     matrix = torch.randn(MATRIX, MATRIX, device=device, dtype=getattr(torch, precision))
 

@@ -1,5 +1,6 @@
 """Contenders in separate processes that take turns, A B A B, so that other load of the machine affects all of them."""
 
+import contextlib
 import json
 import os
 import statistics
@@ -69,6 +70,13 @@ class Worker:
         return json.loads(line)
 
 
+@contextlib.contextmanager
+def open_workers():
+    """Yields a function that starts a Worker; all of them are closed at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *args, **kwargs: stack.enter_context(contextlib.closing(Worker(*args, **kwargs)))
+
+
 def _busy_seconds() -> float:
     """Returns the CPU seconds of all processes of this machine so far; 0 without /proc."""
     try:
@@ -79,8 +87,8 @@ def _busy_seconds() -> float:
     return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
-def alternate(workers: dict, what: str, seconds: float, rounds: int) -> tuple[dict, dict, float]:
-    """Returns rates by round and peak resident bytes by contender, and the largest share of other processes.
+def alternate(workers: dict, what: str, seconds: float, rounds: int) -> tuple[dict, float]:
+    """Returns rates by round for each contender, and the largest share of other processes.
 
     In every round each contender has its turn. A round that other processes disturbed is repeated; in the end the least
     disturbed rounds count, whatever their rates.
@@ -92,7 +100,7 @@ def alternate(workers: dict, what: str, seconds: float, rounds: int) -> tuple[di
         answers.append({name: worker.measure(what, seconds) for name, worker in workers.items()})
     chosen = sorted(answers, key=_others)[:rounds]
     rates = {name: [answer[name]["rate"] for answer in chosen] for name in workers}
-    return rates, {name: answers[-1][name]["peak_resident"] for name in workers}, _others(chosen[-1])
+    return rates, _others(chosen[-1])
 
 
 def _others(answers: dict) -> float:
@@ -112,24 +120,18 @@ def compare_steps(
 
     PyTorch is tried with each of `settings` first; the fastest is its contender, chosen for each mode.
     """
-    workload, opened = WORKLOADS[name], []
-
-    def open_worker(contender, **arguments):
-        opened.append(Worker(contender, **arguments))
-        return opened[-1]
-
-    try:
+    with open_workers() as open_worker:
         sides, rows = {}, []
         for precision in precisions:
             ours = open_worker(KERAS, backend=backend, workload=name, precision=precision)
-            trials, best = _best_torch(open_worker, workload, precision, settings, seconds)
+            trials, best = _best_torch(open_worker, name, precision, settings, seconds)
             peak = max(w.measure("matmul", 0.5)["rate"] for _ in range(PEAK_TURNS) for w in (ours, *best.values()))
             sides[precision] = ours, best, trials, peak
         for mode in MODES:
             contenders = {("ours", precision): ours for precision, (ours, *_) in sides.items()}
             contenders |= {("torch", precision): best[mode] for precision, (_, best, *_) in sides.items()}
             contenders = dict(sorted(contenders.items(), key=lambda item: item[0][1], reverse=True))  # A B A B
-            rates, resident, others = alternate(contenders, mode, seconds, rounds)
+            rates, others = alternate(contenders, mode, seconds, rounds)
             for precision, (ours, best, trials, peak) in sides.items():
                 row = {
                     "part": "steps",
@@ -138,37 +140,28 @@ def compare_steps(
                     "precision": precision,
                     "backend": backend,
                     "device": ours.facts["device"],
-                    "batch_size": workload.batch_size,
+                    "batch_size": WORKLOADS[name].batch_size,
                     "multiply_adds": ours.facts["multiply_adds"],
                     "ours": rates["ours", precision],
                     "torch": rates["torch", precision],
                     "torch_settings": best[mode].facts["settings"],
                     "torch_trials": trials[mode],
                     "peak_flops": peak,
-                    "resident": resident["ours", precision],
                     "others": others,
                 }
                 rows.append(row)
                 report(f"{name} {mode} {precision}: {summary(row)}")
         return rows
-    finally:
-        for worker in opened:
-            worker.close()
 
 
 def compare_fused(name: str, precisions: tuple[str, ...], *, seconds: float, rounds: int) -> list[dict]:
     """Returns a row for each precision: images per second in training, with `kerasref.training.fused` and without."""
     rows = []
     for precision in precisions:
-        workers = {}
-        try:
-            for fused in (True, False):
-                workers[fused] = Worker(KERAS, workload=name, precision=precision, fused_kernels=fused)
-            rates, _, others = alternate(workers, "train", seconds, rounds)
-        finally:
-            for worker in workers.values():
-                worker.close()
-        rates = {"fused": rates[True], "plain": rates[False]}
+        chosen = dict(workload=name, precision=precision)
+        with open_workers() as open_worker:
+            workers = {k: open_worker(KERAS, **chosen, fused_kernels=k == "fused") for k in ("fused", "plain")}
+            rates, others = alternate(workers, "train", seconds, rounds)
         rows.append({"part": "fused", "workload": name, "precision": precision, "others": others, **rates})
         fused, plain = (statistics.median(rates[side]) for side in ("fused", "plain"))
         report(f"{name} {precision}: fused {fused:,.4g}, Keras' own {plain:,.4g} images per second")
@@ -179,7 +172,7 @@ def _best_torch(open_worker, workload, precision, settings, seconds):
     """Returns by mode the rate of every setting, or why it failed, and the worker of the fastest."""
     trials, best = {mode: {} for mode in MODES}, {}
     for setting in settings:
-        worker = open_worker(TORCH, **workload.torch_arguments(), precision=precision, settings=setting)
+        worker = open_worker(TORCH, workload=workload, precision=precision, settings=setting)
         before, candidates = dict(best), {*best.values(), worker}
         for mode in MODES:
             try:

@@ -3,7 +3,8 @@
 SPEC is JSON: {"contender": "module:function", "arguments": {…}}. The function returns a dict of callables by what they
 measure, each taking a number of units (steps, batches) and returning examples (or floating-point operations) done, and
 under "facts" properties of the contender. Afterwards each line on stdin is a request
-{"measure": NAME, "seconds": S}, each line on stdout its answer {"rate": per second, "seconds": taken}.
+{"measure": NAME, "seconds": S} of a turn of about S seconds in whole units, the first of which warms up; each line on
+stdout is its answer {"rate": per second, "total_seconds": …, "cpu_seconds": …}.
 """
 
 import importlib
@@ -18,28 +19,21 @@ from pathlib import Path
 ENOUGH = 0.3  # seconds that a first measurement must take to estimate the units of a turn
 
 
-class Contender:
-    def __init__(self, measures: dict):
-        self.measures = measures
-        self.units_per_second: dict[str, float] = {}
+def timed(work, units: int) -> tuple[float, float]:
+    """Returns what was done and the seconds that it took."""
+    started = time.perf_counter()
+    done = work(units)
+    return done, time.perf_counter() - started
 
-    def measure(self, name: str, seconds: float) -> dict:
-        """Measures one turn of about `seconds`, in whole units; the first of each name warms up."""
-        work = self.measures[name]
-        if name not in self.units_per_second:
-            work(1)
-            units, taken = 1, self._timed(work, 1)[1]
-            while taken < min(seconds, ENOUGH):
-                units *= 4
-                taken = self._timed(work, units)[1]
-            self.units_per_second[name] = units / taken
-        done, taken = self._timed(work, max(1, round(seconds * self.units_per_second[name])))
-        return {"rate": done / taken, "seconds": taken}
 
-    def _timed(self, work, units):
-        started = time.perf_counter()
-        done = work(units)
-        return done, time.perf_counter() - started
+def units_per_second(work, seconds: float) -> float:
+    """Warms up and estimates how many units fit in a second, from a turn of at most `seconds`."""
+    work(1)
+    units, taken = 1, timed(work, 1)[1]
+    while taken < min(seconds, ENOUGH):
+        units *= 4
+        taken = timed(work, units)[1]
+    return units / taken
 
 
 def cpu_seconds() -> float:
@@ -58,15 +52,6 @@ def _of_child(child) -> float:
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")  # in user mode, in the kernel
 
 
-def peak_resident() -> int | None:
-    """Returns the highest resident memory of this process in bytes; None without /proc."""
-    try:
-        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        return None
-    return int(line.split()[1]) * 1024
-
-
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print goes to the log
@@ -78,13 +63,15 @@ def main() -> None:
 
     measures = getattr(importlib.import_module(module), function)(**spec["arguments"])
     send(measures.pop("facts", {}))
-    contender = Contender(measures)
+    speeds = {}
     for line in sys.stdin:
         request = json.loads(line)
-        begun, cpu = time.perf_counter(), cpu_seconds()
-        answer = contender.measure(request["measure"], request["seconds"])
-        used = {"total_seconds": time.perf_counter() - begun, "cpu_seconds": cpu_seconds() - cpu}
-        send(answer | used | {"peak_resident": peak_resident()})
+        name, seconds, begun, cpu = request["measure"], request["seconds"], time.perf_counter(), cpu_seconds()
+        if name not in speeds:
+            speeds[name] = units_per_second(measures[name], seconds)
+        done, taken = timed(measures[name], max(1, round(seconds * speeds[name])))
+        total = {"total_seconds": time.perf_counter() - begun, "cpu_seconds": cpu_seconds() - cpu}
+        send({"rate": done / taken, **total})
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from kerasref.named_recipes import named_recipe
 from kerasref.recipe import Recipe
 
-PRECISIONS = ("float32", "bfloat16")
 MODES = ("train", "infer")
 PASSES = {"train": 3, "infer": 1}  # forward passes; a backward pass costs two
+MATRIX = 2048  # side of the matrices whose product measures the machine's peak
 TORCH_SETTINGS = ("eager", "channels_last", "compiled", "compiled channels_last")
 SMALL_RATE = 1e-6  # one batch is trained on repeatedly: the weights should hardly change
 
@@ -25,19 +25,6 @@ class Workload:
         policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
         recipe = named_recipe(self.recipe_name).recipe
         return replace(recipe, batch_size=self.batch_size, learning_rate=SMALL_RATE, precision=policy)
-
-    def torch_arguments(self) -> dict:
-        """Returns the same for PyTorch's side, which has no recipes."""
-        recipe = self.recipe()
-        return {
-            "network": recipe.model,
-            "input_shape": self.input_shape,
-            "num_classes": self.num_classes,
-            "batch_size": self.batch_size,
-            "optimizer": recipe.optimizer,
-            "weight_decay": recipe.weight_decay,
-            "learning_rate": recipe.learning_rate,
-        }
 
     def batch(self):
         """Returns float32 images [b, H, W, C] and int64 labels [b]."""

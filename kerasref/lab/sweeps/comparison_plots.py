@@ -2,6 +2,7 @@
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -55,16 +56,16 @@ def plot_parallel_coordinates(comparison: Comparison) -> Figure:
     figure = Figure((max(5.5, 1.7 * (len(fields) + 1)), 4.2), layout="constrained")
     axes = figure.add_subplot()
     means = [setting.mean for setting in comparison.settings]
-    scales = [_Scale([setting.fields[field] for setting in comparison.settings]) for field in fields]
-    scales.append(_Scale(means, shown_metric))
-    for rank, setting in reversed(list(enumerate(comparison.settings))):
-        heights = [scale(v) for scale, v in zip(scales, [*setting.fields.values(), setting.mean], strict=True)]
+    scales = [_scale([setting.fields[field] for setting in comparison.settings]) for field in fields]
+    scales.append(_scale(means, shown_metric))
+    for rank in reversed(range(len(means))):
+        heights = [of_settings[rank] for of_settings, _ in scales]
         goodness = 1 - rank / max(1, len(means) - 1)
         colour = matplotlib.colormaps["viridis_r"](0.05 + 0.85 * goodness)
         axes.plot(range(len(heights)), heights, color=colour, linewidth=1 + 1.4 * goodness, alpha=0.85)
-    for place, scale in enumerate(scales):
+    for place, (_, ticks) in enumerate(scales):
         axes.axvline(place, color=MUTED, linewidth=1)
-        for height, text in scale.ticks():
+        for height, text in ticks:
             box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor="none", alpha=0.75)
             axes.annotate(text, (place, height), (4, 0), textcoords="offset points", fontsize=8, va="center", bbox=box)
     axes.set_xticks(range(len(scales)), [*fields, comparison.metric.replace(" on ", "\non ")])
@@ -75,38 +76,23 @@ def plot_parallel_coordinates(comparison: Comparison) -> Figure:
     return figure
 
 
-class _Scale:
-    """Maps values to heights from 0 to 1: numbers on a linear or logarithmic scale, others evenly spaced."""
+def _scale(values: list, text=shown) -> tuple[list[float], list[tuple[float, str]]]:
+    """Returns the height of each value, from 0 to 1, and (height, text) of the ticks.
 
-    def __init__(self, values: list, text=shown):
-        self.text = text
-        self.numeric = is_number(values) and min(values) < max(values)
-        self.logarithmic = self.numeric and is_logarithmic(values)
-        if self.numeric:
-            self.values = sorted(set(values))
-            self.low, self.high = self._position(min(values)), self._position(max(values))
-        else:
-            self.values = sorted(set(map(text, values)))
-
-    def __call__(self, value) -> float:
-        if self.numeric:
-            return (self._position(value) - self.low) / (self.high - self.low)
-        return self.values.index(self.text(value)) / (len(self.values) - 1) if len(self.values) > 1 else 0.5
-
-    def ticks(self) -> list[tuple[float, str]]:
-        """Returns (height, text) of every value, or of five evenly spaced ones if there are many."""
-        if not self.numeric:
-            heights = np.linspace(0, 1, len(self.values)) if len(self.values) > 1 else [0.5]
-            return list(zip(heights, self.values, strict=True))
-        if len(self.values) <= 6:
-            return [(self(value), self.text(value)) for value in self.values]
-        values = np.linspace(self.low, self.high, 5)
-        values = 10**values if self.logarithmic else values
-        digits = next((n for n in (3, 4, 6) if len({f"{value:.{n}g}" for value in values}) == 5), 9)  # all different
-        return [(height, f"{value:.{digits}g}") for height, value in zip(np.linspace(0, 1, 5), values, strict=True)]
-
-    def _position(self, value) -> float:
-        return float(np.log10(value)) if self.logarithmic else float(value)
+    Numbers are on a linear or logarithmic scale, others evenly spaced. The ticks are all values, or five evenly spaced
+    ones if there are many numbers.
+    """
+    if not is_number(values) or min(values) == max(values):
+        names = sorted(set(map(text, values)))
+        heights = dict(zip(names, np.linspace(0, 1, len(names)) if len(names) > 1 else [0.5], strict=True))
+        return [heights[text(value)] for value in values], [(height, name) for name, height in heights.items()]
+    scale = (LogNorm if is_logarithmic(values) else Normalize)(min(values), max(values))
+    chosen = sorted(set(values))
+    if len(chosen) <= 6:
+        return list(map(scale, values)), [(scale(value), text(value)) for value in chosen]
+    chosen = scale.inverse(np.linspace(0, 1, 5))
+    digits = next((n for n in (3, 4, 6) if len({f"{value:.{n}g}" for value in chosen}) == 5), 9)  # all different
+    return list(map(scale, values)), [(scale(value), f"{value:.{digits}g}") for value in chosen]
 
 
 @matplotlib.rc_context(STYLE)

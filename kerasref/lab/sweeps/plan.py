@@ -119,12 +119,16 @@ def write_plan(folder: Path, plan: Plan, storage: str | None) -> None:
     if file.exists():
         before = _read(folder)
         before["storage"] = before.get("storage") and mask_secrets(before["storage"])  # of an earlier version
-        for key in now.keys() - {"trials", "base"}:
-            _expect_same(folder, key, before.get(key), now[key])
-        for field in now["base"]:
-            _expect_same(folder, field, before["base"].get(field), now["base"][field])
+        pairs = {key: (before.get(key), now[key]) for key in now.keys() - {"trials", "base"}}
+        pairs |= {field: (before["base"].get(field), value) for field, value in now["base"].items()}
         if plan.trials is not None and plan.trials < before["trials"]:
-            _expect_same(folder, "the number of settings", before["trials"], plan.trials)
+            pairs["the number of settings"] = before["trials"], plan.trials
+        for name, (old, new) in pairs.items():
+            if old != new:
+                raise UserError(
+                    f"{folder} holds another sweep: {name} is {old!r} there, found {new!r}; "
+                    "continue with the same command, or choose another --out"
+                )
         now["study"] = before["study"]
     else:
         plan.check()
@@ -144,11 +148,3 @@ def _read(folder: Path) -> dict:
         return json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}/sweep.json cannot be read ({error}); expected a folder of sweep.py") from None
-
-
-def _expect_same(folder: Path, name: str, old, new) -> None:
-    if old != new:
-        raise UserError(
-            f"{folder} holds another sweep: {name} is {old!r} there, found {new!r}; "
-            "continue with the same command, or choose another --out"
-        )

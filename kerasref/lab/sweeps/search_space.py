@@ -7,7 +7,6 @@ import typing
 from collections.abc import Iterable
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial
 
 from kerasref.errors import UserError
 from kerasref.lab.sweeps.run_builder import field_name
@@ -61,13 +60,6 @@ def _choice(value):
 def field_value(field: str, choice):
     """Converts Optuna's choice to the value of the recipe field."""
     return parse_value(field, str(choice)) if _is_tuple(field) and choice is not None else choice
-
-
-def suggest(trial: Trial, name: str, distribution: BaseDistribution):
-    if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(name, distribution.choices)
-    draw = trial.suggest_int if isinstance(distribution, IntDistribution) else trial.suggest_float
-    return draw(name, distribution.low, distribution.high, log=distribution.log)
 
 
 def edges(distribution: BaseDistribution) -> tuple:

@@ -29,7 +29,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.lab.sweeps.plan import Job, NotReady, Outcome, Plan, read_plan, write_plan
 from kerasref.lab.sweeps.results_table import add_rows, make_row
-from kerasref.lab.sweeps.search_space import field_value, narrowed, suggest
+from kerasref.lab.sweeps.search_space import field_value, narrowed
 from kerasref.lab.sweeps.values import shown_metric
 from kerasref.provenance import mask_secrets
 
@@ -117,19 +117,19 @@ class Sweep:
         with FileLock(self.folder / ".lock"):
             self._requeue_dead()
             settings = self.settings()
-            if not any(trial.state == TrialState.WAITING for trial in settings.values()):
-                if len(settings) >= self.plan.num_settings():
-                    return None
+            waiting = [trial for trial in settings.values() if trial.state == TrialState.WAITING]
+            if waiting:
+                number = _setting(min(waiting, key=lambda trial: trial.number))  # the one that `ask` returns
+            elif len(settings) < self.plan.num_settings():
                 number = next(number for number in itertools.count() if number not in settings)
                 params = self.plan.grid()[number] if self.plan.how == "grid" else {}
                 self.study.enqueue_trial(params, user_attrs={"setting": number})
-            trial = self.study.ask()
-            lock, number = self._lock(trial.number), _setting(trial)
-            trial.set_user_attr("worker", worker_name())
+            else:
+                return None
             self.study.sampler = _sampler(self.plan, number)
-            for field, distribution in self._space(number).items():
-                suggest(trial, field, distribution)  # a copy keeps the values that it has
-            return trial, lock
+            trial = self.study.ask(self._space(number))  # a copy keeps the values that it has
+            trial.set_user_attr("worker", worker_name())
+            return trial, self._lock(trial.number)
 
     def _requeue_dead(self) -> None:
         states = (TrialState.RUNNING,)
