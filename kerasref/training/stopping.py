@@ -14,14 +14,14 @@ class StopSignals:
         self.previous = {}
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self.previous[number] = signal.signal(number, self._note)
+                self.previous[number] = signal.signal(number, self.note)
         return self
 
     def __exit__(self, *_):
         for number, handler in self.previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number, _frame):
+    def note(self, number, _frame):
         if self.received:
             os._exit(128 + number)  # asked twice: no saving, no clean-up
         self.received = number

@@ -1,5 +1,6 @@
 """The tables of docs/performance.md, in Markdown, from the rows of results/benchmark.json."""
 
+from collections.abc import Iterable
 from statistics import median
 
 from kerasref.lab.benchmark.workloads import PASSES, WORKLOADS
@@ -12,28 +13,44 @@ GOALS = {"mnist_cnn": 1.5, "lenet5": 1.5, "resnet20": 1.1, "alexnet": 1.15, "vgg
 BFLOAT16_GOAL = 1.7
 MNIST_GOAL = 1 / 4
 MEMORY_GOAL = 1.2e9
-NOT_MEASURED = "Not measured yet."
+COLUMNS = {
+    "trials": ("network", "work", "arithmetic", "PyTorch's trials, images/s"),
+    "fused": ("network", "arithmetic", "gain", "fused, images/s", "Keras' own, images/s"),
+    "profile": ("network", "arithmetic", "a step, under the profiler", "its operations"),
+    "backends": ("Keras on", "network, batch", "work", "arithmetic", "ratio", "Keras, images/s", "PyTorch, images/s"),
+    "mnist": ("", "share of the notes' program's time", "goal", "ours, median of the seeds", "seeds",
+              "the notes' program"),
+    "startup": ("", "seconds"),
+    "memory": ("", "highest resident memory", "goal"),
+}  # fmt: skip
 WORK = {"train": "training", "infer": "inference"}
 
 
 def tables(rows: list[dict]) -> dict[str, str]:
     """Returns the table, or a line that nothing was measured, by marker of the page."""
-    steps = [row for row in _select(rows, part="steps") if row["backend"] == "tensorflow"]
-    training = _select(steps, mode="train")
+
+    def part(name: str) -> list[dict]:
+        return _select(rows, part=name)
+
+    steps = _select(part("steps"), backend="tensorflow")
+    training, inference = _select(steps, mode="train"), _select(steps, mode="infer")
+    others = [row for row in part("steps") if row["backend"] != "tensorflow"]
     by_marker = {
         "training": steps_table(training, GOALS),
-        "inference": steps_table(_select(steps, mode="infer"), {}),
+        "inference": steps_table(inference, {}),
         "bfloat16": bfloat16_table(steps),
-        "trials": trials_table(steps),
-        "fused": fused_table(_select(rows, part="fused")),
-        "profile": profile_table(_select(rows, part="profile")),
-        "backends": backends_table([row for row in _select(rows, part="steps") if row["backend"] != "tensorflow"]),
-        "pipelines": pipelines_table(_select(rows, part="pipelines"), training),
-        "mnist": mnist_table(_select(rows, part="mnist")),
-        "startup": startup_table(_select(rows, part="startup")),
-        "memory": memory_table(_select(rows, part="memory")),
+        "pipelines": pipelines_table(part("pipelines"), training),
     }
-    return {marker: table or NOT_MEASURED for marker, table in by_marker.items()}
+    cells = {  # of a row
+        "trials": map(_trials, _ordered(steps)),
+        "fused": map(_fused, _ordered(part("fused"))),
+        "profile": map(_operations, _ordered(part("profile"))),
+        "backends": map(_backend, _ordered(others)),
+        "mnist": map(_mnist, part("mnist")),
+        "startup": ([row["workload"], spread(row["seconds"])] for row in part("startup")),
+        "memory": map(_memory, part("memory")),
+    }
+    return by_marker | {marker: _table(COLUMNS[marker], body) for marker, body in cells.items()}
 
 
 def spread(values: list[float], digits: str = ".2f") -> str:
@@ -58,11 +75,10 @@ def steps_table(rows: list[dict], goals: dict[str, float]) -> str:
     for row in _ordered(rows):
         flops = 2 * PASSES[row["mode"]] * row["multiply_adds"]
         goal = goals.get(row["workload"]) if row["precision"] == "float32" else None
-        cells = [f"`{row['workload']}`, {row['batch_size']}", row["precision"], f"**{spread(ratios(row))}**"]
+        cells = [f"{_network(row)}, {row['batch_size']}", row["precision"], f"**{spread(ratios(row))}**"]
         cells += [_goal(median(ratios(row)), goal)] if goals else []
         cells += [throughput(row["ours"]), throughput(row["torch"]), row["torch_settings"]]
-        cells += [f"{median(row[side]) * flops / row['peak_flops']:.0%}" for side in ("ours", "torch")]
-        body.append(cells)
+        body.append([*cells, *(f"{median(row[side]) * flops / row['peak_flops']:.0%}" for side in ("ours", "torch"))])
     goal = ["goal"] if goals else []
     head = ["network, batch", "arithmetic", "ratio", *goal, "ours, images/s", "PyTorch, images/s", "PyTorch's best"]
     return _table([*head, "ours of peak", "PyTorch of peak"], body)
@@ -75,47 +91,34 @@ def bfloat16_table(rows: list[dict]) -> str:
         for full in _select(rows, precision="float32", workload=low["workload"], mode=low["mode"]):
             ours, torch = ([b / f for b, f in zip(low[side], full[side], strict=False)] for side in ("ours", "torch"))
             goal = _goal(median(ours), BFLOAT16_GOAL if low["mode"] == "train" else None)
-            body.append([f"`{low['workload']}`", WORK[low["mode"]], f"**{spread(ours)}**", goal, spread(torch)])
+            body.append([_network(low), WORK[low["mode"]], f"**{spread(ours)}**", goal, spread(torch)])
     return _table(["network", "work", "ours, bfloat16 / float32", "goal", "PyTorch, bfloat16 / float32"], body)
 
 
-def trials_table(rows: list[dict]) -> str:
-    body = []
-    for row in _ordered(rows):
-        trials = [
-            f"{name} {throughput([rate])}" if isinstance(rate, float) else f"{name}: failed"
-            for name, rate in row["torch_trials"].items()
-        ]
-        body.append([f"`{row['workload']}`", WORK[row["mode"]], row["precision"], ", ".join(trials)])
-    return _table(["network", "work", "arithmetic", "PyTorch's trials, images/s"], body)
+def _trials(row: dict) -> list[str]:
+    trials = [
+        f"{name} {throughput([rate])}" if isinstance(rate, float) else f"{name}: failed"
+        for name, rate in row["torch_trials"].items()
+    ]
+    return [_network(row), WORK[row["mode"]], row["precision"], ", ".join(trials)]
 
 
-def fused_table(rows: list[dict]) -> str:
+def _fused(row: dict) -> list[str]:
     """Compares training with and without our fused kernels, round by round."""
-    body = []
-    for row in _ordered(rows):
-        gains, rates = f"**{spread(ratios(row, 'fused', 'plain'))}**", map(throughput, (row["fused"], row["plain"]))
-        body.append([f"`{row['workload']}`", row["precision"], gains, *rates])
-    return _table(["network", "arithmetic", "gain", "fused, images/s", "Keras' own, images/s"], body)
+    gains = f"**{spread(ratios(row, 'fused', 'plain'))}**"
+    return [_network(row), row["precision"], gains, throughput(row["fused"]), throughput(row["plain"])]
 
 
-def profile_table(rows: list[dict]) -> str:
+def _operations(row: dict) -> list[str]:
     """Shows each kind of operation's share of the sum over all of them."""
-    body = []
-    for row in _ordered(rows):
-        total = sum(row["operations"].values())
-        shares = ", ".join(f"{kind} {value / total:.0%}" for kind, value in row["operations"].items())
-        body.append([f"`{row['workload']}`", row["precision"], f"{row['step']:,.4g} ms", shares])
-    return _table(["network", "arithmetic", "a step, under the profiler", "its operations"], body)
+    total = sum(row["operations"].values())
+    shares = ", ".join(f"{kind} {value / total:.0%}" for kind, value in row["operations"].items())
+    return [_network(row), row["precision"], f"{row['step']:,.4g} ms", shares]
 
 
-def backends_table(rows: list[dict]) -> str:
-    body = []
-    for row in _ordered(rows):
-        what = [row["backend"], f"`{row['workload']}`, {row['batch_size']}", WORK[row["mode"]], row["precision"]]
-        body.append([*what, f"**{spread(ratios(row))}**", throughput(row["ours"]), throughput(row["torch"])])
-    head = ["Keras on", "network, batch", "work", "arithmetic", "ratio", "Keras, images/s", "PyTorch, images/s"]
-    return _table(head, body)
+def _backend(row: dict) -> list[str]:
+    what = [row["backend"], f"{_network(row)}, {row['batch_size']}", WORK[row["mode"]], row["precision"]]
+    return [*what, f"**{spread(ratios(row))}**", throughput(row["ours"]), throughput(row["torch"])]
 
 
 def pipelines_table(rows: list[dict], steps: list[dict]) -> str:
@@ -124,41 +127,32 @@ def pipelines_table(rows: list[dict], steps: list[dict]) -> str:
         network = named_recipe(row["workload"]).recipe.model
         used = [median(step["ours"]) for step in steps if step["workload"] == network]
         feeds = f"{median(row['rates']['ours']) / max(used):.1f} times" if used else ""
-        rates = map(throughput, row["rates"].values())
-        body.append([f"`{row['workload']}` on {row['dataset']}", *rates, feeds])
+        body.append([f"{_network(row)} on {row['dataset']}", *map(throughput, row["rates"].values()), feeds])
     head = ["recipe", *(rows[0]["rates"] if rows else ()), "ours feeds the fastest training of that network"]
     return _table(head, body)
 
 
-def mnist_table(rows: list[dict]) -> str:
-    body = []
-    for row in rows:
-        notes = [run["seconds"] for run in row["notes"]]
-        accuracies = ", ".join(f"{run['accuracy']:.2%}" for run in row["notes"])
-        reached = sorted(run["seconds"] for run in row["ours"] if run["seconds"] is not None)
-        middle, missed = (len(row["ours"]) - 1) // 2, len(row["ours"]) - len(reached)
-        cells = ["never", "missed", ""]
-        if middle < len(reached):  # a seed that never reached the target counts as slower than all others
-            share = reached[middle] / median(notes)
-            verdict = f"{MNIST_GOAL:.2f}: {'met' if share <= MNIST_GOAL else 'missed'}"
-            cells = [f"**{share:.2f}**", verdict, f"{reached[middle]:.1f} s ({reached[0]:.1f}–{reached[-1]:.1f})"]
-        seeds = f"{len(row['ours'])}, {missed} of them never there"
-        theirs = f"{spread(notes, '.0f')} s to {accuracies}"
-        body.append([f"`{row['workload']}` to {row['target']:.1%}", *cells, seeds, theirs])
-    head = ["", "share of the notes' program's time", "goal", "ours, median of the seeds", "seeds"]
-    return _table([*head, "the notes' program"], body)
+def _mnist(row: dict) -> list[str]:
+    notes = [run["seconds"] for run in row["notes"]]
+    accuracies = ", ".join(f"{run['accuracy']:.2%}" for run in row["notes"])
+    reached = sorted(run["seconds"] for run in row["ours"] if run["seconds"] is not None)
+    middle, missed = (len(row["ours"]) - 1) // 2, len(row["ours"]) - len(reached)
+    cells = ["never", "missed", ""]
+    if middle < len(reached):  # a seed that never reached the target counts as slower than all others
+        share = reached[middle] / median(notes)
+        verdict = f"{MNIST_GOAL:.2f}: {'met' if share <= MNIST_GOAL else 'missed'}"
+        cells = [f"**{share:.2f}**", verdict, f"{reached[middle]:.1f} s ({reached[0]:.1f}–{reached[-1]:.1f})"]
+    seeds = f"{len(row['ours'])}, {missed} of them never there"
+    return [f"{_network(row)} to {row['target']:.1%}", *cells, seeds, f"{spread(notes, '.0f')} s to {accuracies}"]
 
 
-def startup_table(rows: list[dict]) -> str:
-    return _table(["", "seconds"], [[row["workload"], spread(row["seconds"])] for row in rows])
+def _memory(row: dict) -> list[str]:
+    goal = f"{'≤' if row['resident'] <= MEMORY_GOAL else '>'} 1.2 GB"
+    return [row["workload"], f"{row['resident'] / 1e9:.2f} GB", goal]
 
 
-def memory_table(rows: list[dict]) -> str:
-    body = []
-    for row in rows:
-        goal = f"{'≤' if row['resident'] <= MEMORY_GOAL else '>'} 1.2 GB"
-        body.append([row["workload"], f"{row['resident'] / 1e9:.2f} GB", goal])
-    return _table(["", "highest resident memory", "goal"], body)
+def _network(row: dict) -> str:
+    return f"`{row['workload']}`"
 
 
 def _goal(value: float, goal: float | None) -> str:
@@ -174,8 +168,9 @@ def _ordered(rows: list[dict]) -> list[dict]:
     return sorted(rows, key=order)
 
 
-def _table(head: list[str], body: list[list[str]]) -> str:
-    return markdown_table(head, body) if body else ""
+def _table(head: list[str], body: Iterable[list[str]]) -> str:
+    body = list(body)
+    return markdown_table(head, body) if body else "Not measured yet."
 
 
 def _select(rows: list[dict], **wanted) -> list[dict]:

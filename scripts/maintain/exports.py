@@ -30,35 +30,39 @@ def measure(name: str) -> list[dict]:
 
     from kerasref.data import Preprocessing
     from kerasref.export.contract import Contract
-    from kerasref.export.formats import write_litert, write_onnx, write_saved_model
-    from kerasref.export.servable import Servable
+    from kerasref.export.exporting import export
     from kerasref.export.sources import Source
-    from kerasref.export.verification import expect
     from kerasref.models import build_model
     from kerasref.models.description import multiply_adds
-    from kerasref.provenance import size_of
+    from kerasref.provenance import hardware
 
     keras.utils.set_random_seed(0)
     model = build_model(name)
     shape, classes = tuple(model.input_shape[1:]), max(2, model.output_shape[-1])
     count = int(np.clip(WORK / max(1, multiply_adds(model)), 4, 1000))
-    images = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (4, *shape), dtype=np.uint8)
     preprocessing = Preprocessing(0, (0.5,) * shape[-1], (0.3,) * shape[-1])
-    settle(model, np.asarray(preprocessing(images[:4])))
+    settle(model, np.asarray(preprocessing(images)))
     source = Source(model, preprocessing, Contract(name, shape, tuple(map(str, range(classes))), "photo"), None)
-    expected, servable, rows = expect(source, images, None, "noise"), Servable(source), []
+    machine = hardware()
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        files = {"saved_model": work / "saved_model", "onnx": work / "m.onnx", "litert": work / "m.tflite"}
-        write_saved_model(servable, source.contract, files["saved_model"])
-        for format, file in files.items():
-            if format == "onnx":
-                write_onnx(servable, source.contract, file, None, ())
-            if format == "litert":
-                write_litert(files["saved_model"], source.contract, file, None, ())
-            row = {"network": name, "input": "x".join(map(str, shape)), "parameters": model.count_params()}
-            rows.append({**row, "format": format, "bytes": size_of(file), **_compared(file, expected, work)})
-    return rows
+        entries = export(source, FORMATS, Path(folder), examples=count).values()
+    return [
+        {
+            "network": name,
+            "input": "x".join(map(str, shape)),
+            "parameters": model.count_params(),
+            **{column: entry[column] for column in ("format", "bytes", "examples")},
+            "max_probability_difference": f"{entry['max_probability_difference']:.1e}",
+            "max_logit_difference_in_deviations": (
+                f"{entry['max_logit_difference'] / entry['logit_standard_deviation']:.1e}"
+            ),
+            "classes_equal": f"{entry['classes_equal']:.4f}",
+            "latency_ms": f"{entry['latency_ms']:.3g}",
+            "hardware": f"{machine['cores']} cores of {machine['cpu']}",
+        }
+        for entry in entries
+    ]
 
 
 def settle(model, inputs: np.ndarray) -> None:
@@ -66,30 +70,10 @@ def settle(model, inputs: np.ndarray) -> None:
     import keras
 
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    kept = [layer.momentum for layer in norms]
     for layer in norms:
         layer.momentum = 0.0
     if norms:
         model(inputs, training=True)
-    for layer, momentum in zip(norms, kept, strict=True):
-        layer.momentum = momentum
-
-
-def _compared(file: Path, expected, work: Path) -> dict:
-    from kerasref.export.verification import read_back
-    from kerasref.provenance import hardware
-
-    outputs, machine = read_back(file, expected.images, work), hardware()
-    best = expected.probabilities.argmax(axis=1)
-    logits = np.abs(outputs["logits"] - expected.logits).max() / expected.logits.std()
-    return {
-        "examples": len(best),
-        "max_probability_difference": f"{np.abs(outputs['probabilities'] - expected.probabilities).max():.1e}",
-        "max_logit_difference_in_deviations": f"{logits:.1e}",
-        "classes_equal": f"{(outputs['class_id'] == best).mean():.4f}",
-        "latency_ms": f"{float(outputs['seconds']) * 1e3:.3g}",
-        "hardware": f"{machine['cores']} cores of {machine['cpu']}",
-    }
 
 
 def write(rows: list[dict], order: tuple[str, ...], file: Path = FILE) -> None:

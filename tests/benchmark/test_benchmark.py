@@ -68,13 +68,10 @@ def test_an_unknown_network_is_said():
     assert "unknown workload 'lenet6'; choose from alexnet, lenet5" in done.stderr
 
 
-def test_an_estimate_is_of_the_data_sets_pictures():
+def test_an_estimate_is_of_the_recipes_network_and_dataset():
     done = script("estimate.py", "mnist_best", "--images-per-second", "1000")
     assert done.returncode == 0, done.stderr
     assert "269,434 parameters" in done.stdout  # 16 x 3 x 3 x 1 in the first layer, where colours have 3
-
-
-def test_estimate_of_a_recipe():
     done = script("estimate.py", "resnet50", "--devices", "8", "--images-per-second", "400")
     assert done.returncode == 0, done.stderr
     assert "25,557,032 parameters" in done.stdout

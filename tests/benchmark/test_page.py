@@ -54,9 +54,9 @@ def test_a_seed_that_never_arrives_counts_as_the_slowest():
         notes = [{"seed": 0, "seconds": 100.0, "accuracy": 0.988}]
         return {"part": "mnist", "workload": "mnist_cnn_fast", "target": 0.99, "ours": ours, "notes": notes}
 
-    assert "**0.24**" in page.mnist_table([row(20.0, 24.0, None)])
-    assert "missed" in page.mnist_table([row(20.0, 26.0, None)])
-    assert "never" in page.mnist_table([row(20.0, None, None)])
+    assert "**0.24**" in page.tables([row(20.0, 24.0, None)])["mnist"]
+    assert "missed" in page.tables([row(20.0, 26.0, None)])["mnist"]
+    assert "never" in page.tables([row(20.0, None, None)])["mnist"]
 
 
 def test_a_row_replaces_its_predecessor_only(tmp_path):

@@ -37,12 +37,20 @@ def write_run(
         ]
     )
     if value is not None:
-        chosen = {"name": metric, "value": value, "higher_is_better": metric != "log_loss"}
-        metrics = {"selection_metric": chosen} | ({} if accuracy is None else {"accuracy": accuracy})
-        run.write_metrics(metrics, run.validation_file if split == "validation" else None)
+        write_metrics(path, split, value, metric, **({} if accuracy is None else {"accuracy": accuracy}))
     if finished:
         run.model_file.write_bytes(b"")
     return path
+
+
+def write_metrics(path: Path, split="validation", value=0.5, metric="macro_f1", **others) -> None:
+    run, chosen = RunFiles(path), {"name": metric, "value": value, "higher_is_better": metric != "log_loss"}
+    run.write_metrics({"selection_metric": chosen, **others}, run.validation_file if split == "validation" else None)
+
+
+def write_latency(path: Path, milliseconds: float) -> None:
+    RunFiles(path).exports.mkdir()
+    (RunFiles(path).exports / "verification.json").write_text(json.dumps({"m.onnx": {"latency_ms": milliseconds}}))
 
 
 @pytest.fixture
@@ -76,10 +84,8 @@ def test_less_is_better_where_the_metric_says_so(tmp_path):
 def test_runs_are_chosen_by_what_is_asked_for_within_its_limits(tmp_path):
     runs = [write_run(tmp_path / str(i), batch_size=i + 1) for i in range(3)]
     for path, accuracy, latency in zip(runs, (0.7, 0.9, 0.8), (1.0, 9.0, 4.0), strict=True):
-        chosen = {"name": "log_loss", "value": 0.1, "higher_is_better": False}
-        RunFiles(path).write_metrics({"accuracy": accuracy, "selection_metric": chosen})
-        RunFiles(path).exports.mkdir()
-        (RunFiles(path).exports / "verification.json").write_text(json.dumps({"m.onnx": {"latency_ms": latency}}))
+        write_metrics(path, "test", 0.1, "log_loss", accuracy=accuracy)
+        write_latency(path, latency)
     comparison = compare(read_entries(runs, "accuracy subject to latency_ms < 5"))
     assert [setting.fields["batch_size"] for setting in comparison.settings] == [3, 1]
     assert [entry.reason for entry in comparison.left_out] == ["latency_ms 9 is not < 5"]
@@ -89,8 +95,7 @@ def test_runs_are_chosen_by_what_is_asked_for_within_its_limits(tmp_path):
 
 def test_a_run_without_a_figure_that_is_asked_for_is_left_out_by_name(tmp_path, capsys):
     runs = [write_run(tmp_path / str(i), 0.5 + i / 10, batch_size=i + 1) for i in range(2)]
-    RunFiles(runs[0]).exports.mkdir()
-    (RunFiles(runs[0]).exports / "verification.json").write_text(json.dumps({"m.onnx": {"latency_ms": 1.0}}))
+    write_latency(runs[0], 1.0)
     compare_script.main([*map(str, runs), "--choose", "seconds + latency_ms", "--out", str(tmp_path / "page.html")])
     said = capsys.readouterr().out
     assert "1. -4.0" in said and "1 runs are not ranked" in said
@@ -101,10 +106,8 @@ def test_what_is_asked_for_is_measured_on_one_split(tmp_path, capsys):
     """On validation where all have it: the best there is the worst on test here."""
     runs = [write_run(tmp_path / str(i), 0.5, batch_size=i + 1) for i in range(2)]
     for i, path in enumerate(runs):
-        chosen = {"name": "macro_f1", "value": 0.5, "higher_is_better": True}
-        files = RunFiles(path)
-        files.write_metrics({"accuracy": 0.9 - i / 10, "selection_metric": chosen})
-        files.write_metrics({"accuracy": 0.6 + i / 10, "selection_metric": chosen}, files.validation_file)
+        write_metrics(path, "test", accuracy=0.9 - i / 10)
+        write_metrics(path, accuracy=0.6 + i / 10)
 
     def best(*more):
         return compare(read_entries([*runs, *more], "accuracy")).settings[0]
@@ -225,8 +228,7 @@ def test_interval_and_p_agree_and_stay_within_the_metrics_range(tmp_path, seed):
 def _chosen_by_accuracy(runs):
     for run in runs:
         value = RunFiles(run).history()[-1]["val_accuracy"]
-        chosen = {"name": "macro_f1", "value": value, "higher_is_better": True}
-        RunFiles(run).write_metrics({"accuracy": value, "selection_metric": chosen}, RunFiles(run).validation_file)
+        write_metrics(run, value=value, accuracy=value)
     return compare(read_entries(runs, "accuracy"))
 
 

@@ -4,7 +4,6 @@ import json
 import shlex
 
 import pytest
-from maintain import experiments as experiment_script
 from maintain import experiments as notes_experiments
 from maintain.experiments import (
     FOLDER,
@@ -165,4 +164,4 @@ def test_a_sweep_is_started_with_the_words_of_its_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("dataset", [[], ["--dataset", "cifar10"]])
 def test_what_reads_files_says_that_it_needs_a_folder(dataset):
     with pytest.raises(UserError, match="needs an image folder of CIFAR-10, found no folder cifar10"):
-        experiment_script.main(["parallel_input", *dataset])
+        notes_experiments.main(["parallel_input", *dataset])

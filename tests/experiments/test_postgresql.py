@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import dataclasses
 import os
 import pwd
 import shutil
@@ -17,10 +16,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from kerasref.lab.sweeps.plan import Plan
 from kerasref.lab.sweeps.results_table import read_rows
 from kerasref.lab.sweeps.sweep import Sweep
-from kerasref.recipe import Recipe
+from tests.experiments.stand_ins import plan, start_worker, trained
 
 PROGRAMS = [Path(found).parent for found in [shutil.which("initdb")] if found]
 PROGRAMS += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -78,26 +76,6 @@ def _wait(condition) -> None:
         time.sleep(0.05)
 
 
-WORKER = """
-import sys, time
-from pathlib import Path
-from kerasref.lab.sweeps.sweep import Sweep
-from kerasref.lab.sweeps.results_table import add_rows, make_row
-from kerasref.lab.sweeps.plan import Outcome
-folder, me, url = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-def train(job):
-    (folder / f"worker-{me}").touch()
-    while len(list(folder.glob("worker-*"))) < 2:
-        time.sleep(0.01)
-    with open(folder / "begun", "a") as file:
-        file.write(f"{me} {job.number}\\n")
-    time.sleep(999 if me == "a" else 0.05)  # a is killed at its first run
-    add_rows(job.results, [make_row(number=job.number, epoch=1, params=job.params, seed=0, run_dir=job.run_dir)])
-    return Outcome(float(job.number))
-Sweep.open(folder, url).work(train)
-"""
-
-
 @pytest.mark.timeout(600)
 def test_a_password_is_in_no_file_and_no_line(url, tmp_path):
     """One with the characters that end a password elsewhere; the server trusts everybody, so it is not looked at."""
@@ -122,28 +100,19 @@ def test_a_password_is_in_no_file_and_no_line(url, tmp_path):
 
 
 def test_two_workers_share_a_sweep_in_postgresql_and_one_is_killed(url, tmp_path):
-    plan = Plan(
-        name="test",
-        base=dataclasses.asdict(dataclasses.replace(Recipe(), dataset="digits", validation=0.1)),
-        how="grid",
-        fields=("batch_size=1,2,3,4,5,6,7,8",),
-    )
-    sweep, begun = Sweep.start(tmp_path, plan, url), tmp_path / "begun"
-
-    def start(me):
-        return subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), me, url])
-
-    a, b = start("a"), start("b")
-    _wait(lambda: begun.exists() and "a " in begun.read_text())
+    sweep = Sweep.start(tmp_path, plan("grid", "batch_size=1,2,3,4,5,6,7,8"), url)
+    a = start_worker(tmp_path, "a", others=2, stuck_at="any", url=url)
+    b = start_worker(tmp_path, "b", others=2, url=url)
+    _wait(lambda: "a" in dict(trained(tmp_path)))
     a.kill()
     a.wait()
     assert b.wait(60) == 0
-    assert start("c").wait(60) == 0  # what was a's, should b have been done before a's death
+    assert start_worker(tmp_path, "c", url=url).wait(60) == 0  # what was a's, should b have been done before a's death
     assert sorted(row["run"] for row in read_rows(sweep.results)[0]) == list(range(1, 9))
     assert optuna.load_study(study_name=sweep.study.study_name, storage=url).trials
     trials = sweep.settings().values()
     assert collections.Counter(trial.state.name for trial in trials) == {"COMPLETE": 8}
     assert [trial.value for trial in trials] == list(range(1, 9))
-    lines = [line.split() for line in begun.read_text().splitlines()]
-    assert sorted(int(number) for me, number in lines if me != "a") == list(range(1, 9))  # one of them was a's too
-    assert len(lines) == 9 and not (tmp_path / "study.db").exists()
+    begun = trained(tmp_path)
+    assert sorted(number for name, number in begun if name != "a") == list(range(1, 9))  # one of them was a's too
+    assert len(begun) == 9 and not (tmp_path / "study.db").exists()

@@ -1,39 +1,22 @@
 """A sweep does every run once, whoever works on it and whatever kills them."""
 
 import collections
-import dataclasses
+import functools
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import optuna
 import pytest
 
 from kerasref.errors import RunError, UserError
 from kerasref.lab.sweeps import sweep_command as sweep_script
-from kerasref.lab.sweeps.plan import Outcome, Plan
-from kerasref.lab.sweeps.results_table import add_rows, make_row, read_rows
+from kerasref.lab.sweeps.plan import NotReady
+from kerasref.lab.sweeps.results_table import read_rows
 from kerasref.lab.sweeps.sweep import Sweep
 from kerasref.lab.sweeps.workers import Execution, run_workers
 from kerasref.recipe import Recipe
-
-SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "sweep.py"
-SMALLEST = dataclasses.replace(
-    Recipe(), model="softmax_regression", dataset="digits", validation=0.1, epochs=1, selection_metric="accuracy"
-)
-
-
-def plan(how="grid", *fields, base=SMALLEST, **options):
-    return Plan(name="test", base=dataclasses.asdict(base), how=how, fields=fields, **options)
-
-
-def record(job):
-    """Stands in for a training: its row, and a value that is best at learning rate 0.01."""
-    add_rows(job.results, [make_row(number=job.number, epoch=1, params=job.params, seed=job.recipe.seed, run_dir=job.run_dir)])  # fmt: skip # noqa: E501
-    return Outcome(-abs(job.recipe.learning_rate - 0.01) + job.recipe.seed)
+from tests.experiments.stand_ins import plan, record, start_worker, trained
 
 
 def states(sweep):
@@ -109,35 +92,14 @@ def test_more_trials_extend_a_sweep_and_another_plan_is_refused(tmp_path):
             Sweep.start(tmp_path, other)
 
 
-WORKER = """
-import sys, time
-from pathlib import Path
-from kerasref.lab.sweeps.sweep import Sweep
-from kerasref.lab.sweeps.results_table import add_rows, make_row
-from kerasref.lab.sweeps.plan import Outcome
-folder, me, others = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-def train(job):
-    (folder / f"worker-{me}").touch()
-    while len(list(folder.glob("worker-*"))) < others:
-        time.sleep(0.01)
-    with open(folder / "trained", "a") as file:
-        file.write(f"{me} {job.number}\\n")
-    time.sleep(0.05)
-    add_rows(job.results, [make_row(number=job.number, epoch=1, params=job.params, seed=0, run_dir=job.run_dir)])
-    return Outcome(1.0)
-Sweep.open(folder).work(train)
-"""
-
-
 @pytest.mark.parametrize("how", ["grid", "random"])
 def test_two_processes_on_one_study_share_the_trials(how, tmp_path):
     fields = "batch_size=1,2,3,4,5,6,7,8,9,10,11,12" if how == "grid" else "batch_size=1..1000"
     sweep = Sweep.start(tmp_path, plan(how, fields, trials=None if how == "grid" else 12))
-    workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), me, "2"]) for me in "ab"]
+    workers = [start_worker(tmp_path, name, others=2) for name in "ab"]
     assert [worker.wait() for worker in workers] == [0, 0]
-    trained = [line.split() for line in (tmp_path / "trained").read_text().splitlines()]
-    assert sorted(int(number) for _, number in trained) == list(range(1, 13))
-    assert {me for me, _ in trained} == {"a", "b"}
+    assert sorted(number for _, number in trained(tmp_path)) == list(range(1, 13))
+    assert {name for name, _ in trained(tmp_path)} == {"a", "b"}
     assert sorted(runs(sweep)) == list(range(1, 13))
     assert states(sweep) == {"COMPLETE": 12}
 
@@ -145,8 +107,8 @@ def test_two_processes_on_one_study_share_the_trials(how, tmp_path):
 def test_a_killed_process_leaves_its_setting_to_the_next(tmp_path):
     """Killed between two seeds: the first is not trained again."""
     sweep = Sweep.start(tmp_path, plan("grid", "batch_size=10,20", seeds=2))
-    worker = subprocess.Popen([sys.executable, "-c", WORKER.replace("Outcome(1.0)", "Outcome(1.0) if job.number == 1 else time.sleep(99)"), str(tmp_path), "a", "1"])  # fmt: skip # noqa: E501
-    while not (tmp_path / "trained").exists() or "a 2" not in (tmp_path / "trained").read_text():
+    worker = start_worker(tmp_path, "a", stuck_at="2")
+    while ("a", 2) not in trained(tmp_path):
         time.sleep(0.02)
     worker.kill()
     worker.wait()
@@ -155,7 +117,7 @@ def test_a_killed_process_leaves_its_setting_to_the_next(tmp_path):
     assert [trial.value for trial in sweep.settings().values()] == pytest.approx(
         [(1.0 + 0.991) / 2, (-0.009 + 0.991) / 2]
     )
-    assert (tmp_path / "trained").read_text() == "a 1\na 2\n"
+    assert trained(tmp_path) == [("a", 1), ("a", 2)]
 
 
 def test_a_sweep_of_an_earlier_version_is_continued(tmp_path):
@@ -171,9 +133,9 @@ def test_a_sweep_of_an_earlier_version_is_continued(tmp_path):
             trial.set_user_attr(f"run {2 * trial.number + seed + 1}", outcome)
         if reached == 2:
             sweep.study.tell(trial, 0.5)
-    trained = []
-    sweep.work(lambda job: trained.append((job.number, job.params["batch_size"])) or record(job))
-    assert trained == [(5, 3), (6, 3), (7, 4), (8, 4), (4, 2)] and states(sweep) == {"COMPLETE": 4}
+    done = []
+    sweep.work(lambda job: done.append((job.number, job.params["batch_size"])) or record(job))
+    assert done == [(5, 3), (6, 3), (7, 4), (8, 4), (4, 2)] and states(sweep) == {"COMPLETE": 4}
     assert "8 of 8 runs done" in sweep.summary()
 
 
@@ -234,17 +196,27 @@ def test_a_run_that_kills_its_process_is_a_row_too(tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 6
 
 
-def no_disk(job, execution):
-    raise OSError(28, "No space left on device", "runs/0001")
+def raise_error(error, job, execution):
+    raise error
 
 
-def test_a_full_disk_ends_the_sweep_and_costs_no_run(tmp_path):
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(28, "No space left on device", "runs/0001"), "No space left on device"),
+        (
+            NotReady("mnist is not prepared\nwithout download: --dataset digits"),
+            "prepared; without download: --dataset",
+        ),
+    ],
+)
+def test_a_full_disk_or_a_dataset_that_is_gone_ends_the_sweep_and_costs_no_run(error, says, tmp_path):
     sweep = Sweep.start(tmp_path, plan("grid", "batch_size=1,2,3"))
-    with pytest.raises(RunError, match="No space left on device"):
-        run_workers(sweep, 1, None, Execution(), no_disk)
-    assert runs(sweep) == []
+    with pytest.raises(RunError, match=says):
+        run_workers(sweep, 1, None, Execution(), functools.partial(raise_error, error))
+    assert runs(sweep) == [] and not sweep.has_failed()
     sweep.work(record)
-    assert runs(sweep) == [1, 2, 3]
+    assert runs(sweep) == [1, 2, 3] and not sweep.has_failed()
 
 
 def test_any_database_of_optuna_holds_the_study(tmp_path):

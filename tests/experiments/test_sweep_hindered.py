@@ -6,40 +6,14 @@ import pytest
 
 from kerasref.errors import RunError, UserError
 from kerasref.lab.sweeps import sweep_command as sweep_script
-from kerasref.lab.sweeps.plan import NotReady, Outcome, Plan
-from kerasref.lab.sweeps.results_table import add_rows, make_row, read_rows
+from kerasref.lab.sweeps.plan import NotReady, Outcome
 from kerasref.lab.sweeps.sweep import Sweep
-from kerasref.lab.sweeps.workers import Execution, run_workers, train_run
-from kerasref.recipe import Recipe
-
-SMALLEST = Recipe(model="softmax_regression", dataset="digits", validation=0.1, epochs=1, selection_metric="accuracy")
-
-
-def plan(*fields):
-    return Plan(name="test", base=dataclasses.asdict(SMALLEST), how="grid", fields=fields)
-
-
-def record(job):
-    """Stands in for a training."""
-    add_rows(job.results, [make_row(number=job.number, epoch=1, params=job.params, seed=0, run_dir=job.run_dir)])
-    return Outcome(1.0)
-
-
-def not_ready(job, execution):
-    raise NotReady("mnist is not prepared\nwithout any download: --dataset digits")
-
-
-def test_a_data_set_that_is_gone_ends_the_sweep_and_costs_no_run(tmp_path):
-    sweep = Sweep.start(tmp_path, plan("batch_size=1,2,3"))
-    with pytest.raises(RunError, match="mnist is not prepared; without any download: --dataset digits"):
-        run_workers(sweep, 1, None, Execution(), not_ready)
-    assert read_rows(sweep.results)[0] == [] and not sweep.has_failed()
-    sweep.work(record)
-    assert [row["run"] for row in read_rows(sweep.results)[0]] == [1, 2, 3] and not sweep.has_failed()
+from kerasref.lab.sweeps.workers import Execution, train_run
+from tests.experiments.stand_ins import SMALLEST, plan, record
 
 
 def test_a_worker_tells_what_is_not_there_from_a_run_that_fails(tmp_path, monkeypatch):
-    sweep = Sweep.start(tmp_path, plan("dataset=no/such/folder"))
+    sweep = Sweep.start(tmp_path, plan("grid", "dataset=no/such/folder"))
     job = next(sweep.unfinished(sweep.claim()[0]))
     with pytest.raises(NotReady, match="no/such/folder: no such folder"):
         train_run(job, Execution())

@@ -17,6 +17,7 @@ from kerasref.lab.sweeps.plan import Job, NotReady, Outcome
 from kerasref.lab.sweeps.results_table import read_rows
 from kerasref.lab.sweeps.sweep import Sweep, worker_name
 from kerasref.provenance import mask_secrets
+from kerasref.training.stopping import StopSignals
 
 
 @dataclass(frozen=True)
@@ -143,18 +144,10 @@ def _end_with_parent() -> None:
     os._exit(1)  # exit with the parent process, so that a restart can reclaim the trials
 
 
-class _Signals:
+class _Signals(StopSignals):
     """SIGINT and SIGTERM, forwarded to the children: the first makes them save, the second ends them."""
 
-    def __enter__(self):
-        self.received = 0
-        self.to_forward = False
-        self.previous = {number: signal.signal(number, self.note) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
+    to_forward = False
 
     def note(self, number, _frame=None):
         self.received, self.to_forward = number, True
