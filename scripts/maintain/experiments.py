@@ -27,14 +27,14 @@ from kerasref.atomic import write_atomically
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import RunError, UserError, unknown
 from kerasref.evaluation.plots import STYLE
-from kerasref.lab.sweeps.results_table import KEY, METRICS, read_rows
+from kerasref.lab.sweeps.results_table import KEY, RESERVED, read_rows
 from kerasref.lab.sweeps.values import is_logarithmic, is_number, shown
 from kerasref.markdown import markdown_table
 from maintain.pages import DOCS, RESULTS, ROOT, update_page
 
 FOLDER, EXPERIMENTS, PAGE = ROOT / "experiments", RESULTS / "experiments", DOCS / "experiments.md"
 READS_FILES = "parallel_input"  # the experiment that measures file reading: no prepared dataset has files
-NO_FIELDS = {*KEY, *METRICS, "val_loss", "val_accuracy", "seed", "run directory", "reason"}
+NO_FIELDS = {*RESERVED, "seed", "run directory"}
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,8 @@ def _right(predictor, samples, prepare: Callable[[bytes], np.ndarray]) -> np.nda
     right = np.zeros(len(samples), bool)
     for start in range(0, len(read), BATCH_SIZE):
         rows = slice(start, start + BATCH_SIZE)
-        predicted = predictor(np.stack(inputs[rows])).argmax(axis=1)
-        names = [predictor.labels[number] for number in predicted]
-        right[read[rows]] = [str(samples[i].label) == name for i, name in zip(read[rows], names, strict=True)]
+        labels = np.array(predictor.labels)[predictor(np.stack(inputs[rows])).argmax(axis=1)]
+        right[read[rows]] = labels == [str(samples[i].label) for i in read[rows]]
     return right
 
 

@@ -1,7 +1,6 @@
 """A sweep whose study is in a real PostgreSQL, started here: two workers, one of which is killed."""
 
 import collections
-import contextlib
 import os
 import pwd
 import shutil
@@ -31,7 +30,8 @@ def url():
     programs = next((folder for folder in PROGRAMS if (folder / "initdb").exists()), None)
     if programs is None:
         pytest.skip("PostgreSQL is absent: apt-get install postgresql")
-    user = ("postgres" if _exists("postgres") else "nobody") if os.getuid() == 0 else None
+    users = {entry.pw_name for entry in pwd.getpwall()}
+    user = ("postgres" if "postgres" in users else "nobody") if os.getuid() == 0 else None
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -51,12 +51,6 @@ def url():
                 process.send_signal(signal.SIGINT)  # at once, though connections are open
     finally:
         shutil.rmtree(folder)
-
-
-def _exists(user: str) -> bool:
-    with contextlib.suppress(KeyError):
-        return bool(pwd.getpwnam(user))
-    return False
 
 
 def _answers(port: int) -> bool:

@@ -1,8 +1,6 @@
 """The time of a training step by kind of operation, from TensorFlow's profiler."""
 
 import collections
-import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,8 +11,8 @@ SHOWN = 8  # kinds of operation; the rest is summed
 def measure(workload: str, precision: str, seconds: float = 2.0) -> dict:
     """Measures milliseconds of a training step by kind of operation, the longest first, and of the whole step.
 
-    Operations that run at the same time count in full. Call it in a process of its own: precision and device are set
-    for the whole process.
+    Operations that run at the same time count in full. A contender of `worker`, since precision and device are set for
+    the whole process; the row is its facts.
     """
     import tensorflow as tf
 
@@ -36,7 +34,8 @@ def measure(workload: str, precision: str, seconds: float = 2.0) -> dict:
         by_kind = {kind: total / done for kind, total in _milliseconds(file.read_bytes()).most_common()}
     rest = dict(list(by_kind.items())[SHOWN:])
     shown = dict(list(by_kind.items())[:SHOWN]) | {"all others": sum(rest.values())}
-    return {"part": "profile", "workload": workload, "precision": precision, "step": step, "operations": shown}
+    row = {"part": "profile", "workload": workload, "precision": precision, "step": step, "operations": shown}
+    return {"facts": row}
 
 
 def _milliseconds(plane_file: bytes) -> collections.Counter:
@@ -51,12 +50,3 @@ def _milliseconds(plane_file: bytes) -> collections.Counter:
                 if kind.isidentifier() and name and not name.endswith(":"):  # not C++'s CLASS::METHOD
                     total[kind.removeprefix("_MklNative").removeprefix("_Mkl")] += event.duration_ps / 1e9
     return total
-
-
-def main() -> None:
-    """python -m kerasref.lab.benchmark.profile WORKLOAD PRECISION: prints the row."""
-    print(json.dumps(measure(*sys.argv[1:])))
-
-
-if __name__ == "__main__":
-    main()

@@ -131,7 +131,7 @@ def measure_profiles(workloads: tuple[str, ...], precisions: tuple[str, ...]) ->
     rows = []
     for workload in workloads:
         for precision in precisions:
-            rows.append(json.loads(_run("kerasref.lab.benchmark.profile", workload, precision).splitlines()[-1]))
+            rows.append(_facts("kerasref.lab.benchmark.profile:measure", workload=workload, precision=precision))
             report(f"{workload} {precision}: a step takes {rows[-1]['step']:.1f} ms")
     return rows
 
@@ -140,26 +140,22 @@ def measure_profiles(workloads: tuple[str, ...], precisions: tuple[str, ...]) ->
 def _files_of(dataset: str, data_dir: str | None):
     """Yields a temporary folder with the dataset as PyTorch programs read it."""
     with tempfile.TemporaryDirectory() as folder:
-        _run("kerasref.lab.benchmark.data_files", dataset, folder, data_dir)
+        _facts("kerasref.lab.benchmark.data_files:write", name=dataset, folder=folder, data_dir=data_dir)
         yield folder
 
 
-def _command(module: str, *arguments) -> list[str]:
-    return [sys.executable, "-m", module, *(argument for argument in arguments if argument is not None)]
-
-
-def _run(module: str, *arguments) -> str:
-    done = subprocess.run(_command(module, *arguments), capture_output=True, text=True)
-    if done.returncode:
-        raise RunError(f"{module} {arguments} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
-    return done.stdout
+def _facts(function: str, **arguments) -> dict:
+    """Returns the facts that a function gives in a process of its own."""
+    with open_workers() as open_worker:
+        return open_worker(function, **arguments).facts
 
 
 def _follow(module: str, *arguments, until=lambda event: False) -> tuple[float, list[dict]]:
     """Returns seconds from the start of a program to the event that `until` accepts, or to its end, and its events."""
+    command = [sys.executable, "-m", module, *(argument for argument in arguments if argument is not None)]
     begun, events = time.perf_counter(), []
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(_command(module, *arguments), stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         for line in process.stdout:
             if line.startswith('{"event"'):
                 events.append(json.loads(line))

@@ -8,7 +8,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-METRICS = ("run", "epoch", "loss", "accuracy", "epoch duration", "run duration", "val_loss", "val_accuracy", "reason")
+from kerasref.lab.sweeps.results_table import RESERVED
+
 LAST_REASONS = 3  # shown of runs that failed
 
 
@@ -54,7 +55,7 @@ class LiveTable:
 def make_table(rows: list[dict], title: str = "", limit: int | None = None) -> Table:
     """Makes a table of the last `limit` rows; columns with one value in all rows are listed once, below."""
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if _is_shown(name, rows)]
-    common = [name for name in columns if name not in METRICS and len({_cell(row.get(name)) for row in rows}) == 1]
+    common = [name for name in columns if name not in RESERVED and len({_cell(row.get(name)) for row in rows}) == 1]
     common = common if len(rows) > 1 else []
     hidden = max(0, len(rows) - limit) if limit else 0
     notes = [f"{hidden} rows above these"] if hidden else []

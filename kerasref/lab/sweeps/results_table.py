@@ -20,6 +20,7 @@ KEY = ("run", "epoch")  # a row with the same key replaces the earlier: the epoc
 
 
 METRICS = ("loss", "accuracy", "epoch duration", "run duration")  # named and ordered as in the notes
+RESERVED = (*KEY, *METRICS, "val_loss", "val_accuracy", "reason")  # no name of a hyperparameter
 
 
 def make_row(*, number, params: dict, seed, run_dir, epoch=None, reason=None, **metrics) -> dict:

@@ -30,21 +30,16 @@ class RunBuilder:
 
 def field_name(name: str) -> str:
     """Returns the recipe field of that name or short name; raises UserError for any other."""
-    _check_identifier(name)
     field = SHORT_NAMES.get(name, name)
     if field not in FIELDS:
         raise unknown("recipe field", name, FIELDS)
     return field
 
 
-def _check_identifier(name: str) -> None:
+def _checked_list(name: str, values: Iterable) -> list:
     # The rules for fields of a named tuple.
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise UserError(f"{name!r} is no identifier; expected the name of a hyperparameter, such as learning_rate")
-
-
-def _checked_list(name: str, values: Iterable) -> list:
-    _check_identifier(name)
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise UserError(f"{name} is {values!r}, expected a list of values; for a single one write [{values!r}]")
     values = list(values)

@@ -7,9 +7,7 @@ import keras
 
 from kerasref.errors import UserError
 from kerasref.lab.sweeps.live_table import LiveTable
-from kerasref.lab.sweeps.results_table import KEY, METRICS, add_rows, make_row, write_table
-
-RESERVED = {*KEY, *METRICS, "val_loss", "val_accuracy", "reason"}
+from kerasref.lab.sweeps.results_table import RESERVED, add_rows, make_row, write_table
 
 
 class RunManager(keras.callbacks.Callback):
@@ -42,7 +40,7 @@ class RunManager(keras.callbacks.Callback):
         Raises UserError for a hyperparameter with the name of a column.
         """
         params = run._asdict() if hasattr(run, "_asdict") else dict(run)
-        for name in params.keys() & RESERVED:
+        for name in params.keys() & set(RESERVED):
             raise UserError(f"hyperparameter {name!r}: a column of the results has that name; choose another")
         self.overwrite = self.overwrite and number is None
         self.run_count = number or self.run_count + 1
