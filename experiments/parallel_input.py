@@ -21,7 +21,7 @@ PICTURES, BATCH, ROUNDS = 5_000, 100, 5
 
 
 def measure(folder: Path, data_dir: str | None, dataset: str | None) -> None:
-    files, labels = scan_folder(dataset or "cifar10").splits["train"]
+    files, labels = zip(*scan_folder(dataset or "cifar10").files["train"].values(), strict=True)
     chosen = np.random.default_rng(0).permutation(len(files))[:PICTURES]
     files, labels = np.array(list(map(str, files)))[chosen], np.array(labels)[chosen]
     model = build_model("lenet5", (32, 32, 3), 10)
