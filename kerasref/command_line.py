@@ -59,9 +59,8 @@ class NetworkOptions:
 
     def options(self) -> dict:
         """The options that were given, without input_shape and num_classes."""
-        fields = [field.name for field in dataclasses.fields(NetworkOptions)]
-        given = {field: getattr(self, field) for field in fields if field not in ("input_shape", "num_classes")}
-        return {field: value for field, value in given.items() if value is not None}
+        options = [field.name for field in dataclasses.fields(NetworkOptions)][2:]
+        return {name: value for name in options if (value := getattr(self, name)) is not None}
 
 
 def parse(target, args: Sequence[str], verb: str | None = None, **options):

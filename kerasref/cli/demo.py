@@ -25,10 +25,8 @@ def demo(runs: Path = Path("runs"), host: str = "127.0.0.1", port: int = 7860, d
     host = f"[{host.strip('[]')}]" if ":" in host else host  # as addresses have it
     with tempfile.TemporaryDirectory(prefix="kerasref-demo-") as uploads:  # that only this user can read
         os.environ.update(GRADIO_TEMP_DIR=uploads, GRADIO_ANALYTICS_ENABLED="False")
-        try:
-            import gradio as gr
-        except ModuleNotFoundError:
-            raise UserError("the page needs Gradio: pip install -r requirements-demo.txt, or: make demo") from None
+        import gradio as gr
+
         expect_free(host, port)
         import_tensorflow()
         serve(gr, runs, names, host, port, data_dir)
@@ -49,8 +47,7 @@ def serve(gr, runs: Path, names: list[str], host: str, port: int, data_dir: str 
         Middleware(OwnPageOnly),
         Middleware(LimitBody),
     ]
-    blocks = build_page(runs, names, data_dir)
-    blocks.launch(
+    build_page(runs, names, data_dir).launch(
         server_name=host,
         server_port=port,
         share=False,

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from kerasref.command_line import import_tensorflow, parse
-from kerasref.errors import UserError
+from kerasref.command_line import parse
 from kerasref.text import printable
 
 
@@ -20,22 +19,17 @@ def evaluate(
         data_dir: directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own
         dataset: where the image folder of the training is now, if it was moved; its content must be the same
     """
-    if not run_dir.is_dir():
-        raise UserError(f"{run_dir} is no folder; expected a run directory of train.py")
+    from kerasref.api import Run
 
-    import_tensorflow()
-    from kerasref.evaluation.evaluate import evaluate_run
-    from kerasref.runs import RunFiles
-
-    run = RunFiles(run_dir)
-    metrics = evaluate_run(run, data_dir, dataset)
+    run = Run(run_dir)
+    metrics = run.evaluate(data_dir=data_dir, dataset=dataset)
     selection = metrics["selection_metric"]
     print(
         f"accuracy {metrics['accuracy']:.4f}  {selection['name']} {selection['value']:.4f}  "
         f"on {metrics['n']} test examples"
     )
-    print(printable(f"metrics {run.metrics_file}"))
-    print(printable(f"report  {run.report_file}"))
+    print(printable(f"metrics {run.files.metrics_file}"))
+    print(printable(f"report  {run.report}"))
 
 
 def main(args: list[str]) -> None:

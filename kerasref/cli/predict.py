@@ -38,6 +38,8 @@ def predict(
     if top < 1:
         raise UserError(f"--top is {top}, expected at least 1")
 
+    from kerasref.atomic import write_atomically
+    from kerasref.data.images import png_of
     from kerasref.export.predictors import load, needs_tensorflow, predict_input, read_input
 
     if model.exists() and needs_tensorflow(model):
@@ -60,8 +62,11 @@ def predict(
             failed.append(str(error))
             continue
         if show:
-            write_image(pixels, show if show.suffix == ".png" else show / f"{number:03}-{Path(name).stem}.png")
-        _print(name, predict_input(predictor, pixels, top), as_json=json)
+            file = show if show.suffix == ".png" else show / f"{number:03}-{Path(name).stem}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, png_of(pixels))
+        prediction = predict_input(predictor, pixels, top)
+        print(to_json({"image": name, **prediction}) if json else printable(f"{name}: {describe(prediction)}"))
     if failed:
         raise UserError("\n".join(failed))
 
@@ -80,22 +85,6 @@ def _files(paths: tuple[Path, ...]) -> list[Path | bytes]:
         else:
             files.append(path)
     return files
-
-
-def write_image(pixels, file: Path) -> None:
-    """uint8 [H, W, 1 or 3] as a PNG."""
-    from kerasref.atomic import write_atomically
-    from kerasref.data.images import png_of
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, png_of(pixels))
-
-
-def _print(image: str, prediction: dict, as_json: bool) -> None:
-    if as_json:
-        print(to_json({"image": image, **prediction}))
-    else:
-        print(printable(f"{image}: {describe(prediction)}"))
 
 
 def describe(prediction: dict) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from kerasref.cli.describe import aligned
 from kerasref.cli.png_file import check_png_target, write_png
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.text import printable
@@ -62,10 +63,9 @@ def print_counts(dataset) -> None:
     for note in dataset.notes:
         print(printable(note))
     names = [printable(name) for name in dataset.class_names]
-    long = max(len("class"), *map(len, names))
-    print("class".ljust(long), *(name.rjust(10) for name in splits))
+    rows = [("all", [split.num_examples for split in splits.values()])]
     if dataset.train.labels is not None:
-        counts = [np.bincount(split.labels, minlength=len(dataset.class_names)) for split in splits.values()]
-        for name, row in zip(names, np.transpose(counts), strict=True):
-            print(name.ljust(long), *(f"{count:10,}" for count in row))
-    print("all".ljust(long), *(f"{split.num_examples:10,}" for split in splits.values()))
+        counts = [np.bincount(split.labels, minlength=len(names)) for split in splits.values()]
+        rows = [*zip(names, np.transpose(counts), strict=True), *rows]
+    table = [("class", *splits), *((name, *(f"{count:,}" for count in row)) for name, row in rows)]
+    print("\n".join(aligned(table, right=len(splits))))

@@ -86,7 +86,7 @@ def build_page(runs: Path, names: list[str], data_dir: str | None) -> gr.Blocks:
             return []
         test = load_run_data(RunFiles(runs / name), data_dir).test
         images, labels = next(test.batches(GALLERY).as_numpy_iterator()) if test else ((), ())
-        classes = predictor(name).labels
+        classes = predictor(name).contract.class_names
         return [(image.astype("uint8"), printable(classes[i])) for image, i in zip(images, labels, strict=True)]
 
     def choose(name):

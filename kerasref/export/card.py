@@ -22,6 +22,7 @@ INPUTS = {
     "photo": "a photograph, scaled until it covers the size, then cropped at the centre",
 }
 NOT_A_CLASS = "- an image of none of the classes is given one of them all the same"
+UNKNOWN = {"Training and metrics": ["Not known: the file came from elsewhere, without its run."]}
 LICENCE = "none stated for these weights (--licence states one); kerasref, which made the file, is Apache-2.0"
 
 
@@ -30,29 +31,22 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
     contract = source.contract
     height, width, channels = contract.image_shape
     names = [_plain(name) for name in contract.class_names]
-    lines = [
-        f"# {_plain(contract.model)}",
-        "",
-        "## Input and output",
-        "",
-        f"- takes raw images, uint8 [batch, {height}, {width}, {channels}], 0 to 255: {INPUTS[contract.image_kind]}; "
-        "normalisation is inside",
-        f"- gives `probabilities` [batch, {len(names)}], `class_id` and `label`; the logits as `logits`",
-        f"- classes: {', '.join(names[:SHOWN_CLASSES])}{', … (labels.txt)' if len(names) > SHOWN_CLASSES else ''}",
-        "",
-        "## Files",
-        "",
-        markdown_table(FILE_COLUMNS, (_file_row(name, entry) for name, entry in files.items()), "llrrrr"),
-        "",
-        *(f"Compared on {_plain(entry['compared_on'])}." for entry in list(files.values())[:1]),
-        "",
-    ]
-    if source.run:
-        lines += _training(source.run) + _metrics(source.run, source.model)
-    else:
-        lines += ["## Training and metrics", "", "Not known: the file came from elsewhere, without its run.", ""]
-    lines += ["## Licence", "", f"Licence: {_plain(licence or LICENCE)}", ""]
-    return "\n".join(lines)
+    sections = {
+        "Input and output": [
+            f"- takes raw images, uint8 [batch, {height}, {width}, {channels}], 0 to 255: "
+            f"{INPUTS[contract.image_kind]}; normalisation is inside",
+            f"- gives `probabilities` [batch, {len(names)}], `class_id` and `label`; the logits as `logits`",
+            f"- classes: {', '.join(names[:SHOWN_CLASSES])}{', … (labels.txt)' if len(names) > SHOWN_CLASSES else ''}",
+        ],
+        "Files": [
+            markdown_table(FILE_COLUMNS, (_file_row(name, entry) for name, entry in files.items()), "llrrrr"),
+            *(f"\nCompared on {_plain(entry['compared_on'])}." for entry in list(files.values())[:1]),
+        ],
+        **(_of_run(source.run, source.model) if source.run else UNKNOWN),
+        "Licence": [f"Licence: {_plain(licence or LICENCE)}"],
+    }
+    texts = (f"## {title}\n\n" + "\n".join(lines) for title, lines in sections.items())
+    return "\n\n".join((f"# {_plain(contract.model)}", *texts)) + "\n"
 
 
 def _file_row(name, entry) -> tuple:
@@ -61,57 +55,47 @@ def _file_row(name, entry) -> tuple:
     return f"`{name}`", entry["numbers"], f"{entry['bytes']:,}", difference, same, accuracy
 
 
-def _training(run) -> list[str]:
+def _of_run(run, model) -> dict[str, list[str]]:
     settings, default = run.settings(), json.loads(json.dumps(dataclasses.asdict(Recipe())))  # lists, as the file has
     dataset, recipe = settings["dataset"], settings["recipe"]
     differing = ", ".join(f"{name} {_plain(value)}" for name, value in recipe.items() if value != default.get(name))
-    return [
-        "## Recipe and data",
-        "",
+    training = [
         f"- data: {_plain(dataset.get('name'))}, {_plain(dataset.get('num_train', '?'))} training images",
         f"- recipe: the default with {differing or 'no field changed'}",
         f"- made by {_plain(settings.get('command'))} at commit {_plain(settings.get('commit'))}",
-        "",
     ]
-
-
-def _metrics(run, model) -> list[str]:
     metrics, history = run.metrics_of(weights_sha256(model)), run.history()
     if not metrics:
-        file = _plain(run.model_file.name)
-        return [
-            "## Metrics",
-            "",
-            f"None: {file} was not evaluated with the weights that it has (`evaluate` does it).",
-            "",
-        ]
+        missing = f"None: {_plain(run.model_file.name)} was not evaluated with the weights that it has"
+        return {"Recipe and data": training, "Metrics": [f"{missing} (`evaluate` does it)."]}
     try:
-        return [*_of_metrics(metrics), f"- {_plain(diagnose(history))}", NOT_A_CLASS, ""]
+        return {"Recipe and data": training, **_of_metrics(metrics, history)}
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(f"{run.metrics_file}: not what `evaluate` writes ({reason}); evaluate the run again") from None
 
 
-def _of_metrics(metrics) -> list[str]:
+def _of_metrics(metrics, history) -> dict[str, list[str]]:
     interval = " to ".join(f"{end:.2%}" for end in metrics["accuracy_interval"])
     names = metrics["class_names"]
     worst = sorted((row["recall"], row["class"]) for row in metrics["per_class"] if row["recall"] is not None)[:3]
     confusions = costliest_confusions(metrics["confusion_matrix"], 3)
-    return [
-        "## Metrics",
-        "",
-        f"- accuracy {metrics['accuracy']:.2%} on {metrics['n']:,} test images (95 % interval {interval})",
-        f"- macro F1 {metrics['macro']['f1']:.4f}, log loss {metrics['log_loss']:.4f}, "
-        f"expected calibration error {metrics['expected_calibration_error']:.4f}",
-        "",
-        "## Known weaknesses",
-        "",
-        f"- lowest recall: {', '.join(f'{_plain(name)} ({recall:.1%})' for recall, name in worst)}",
-        *(
-            f"- {_plain(names[true])} predicted as {_plain(names[chosen])}: {n:,} times"
-            for true, chosen, n in confusions
-        ),
-    ]
+    return {
+        "Metrics": [
+            f"- accuracy {metrics['accuracy']:.2%} on {metrics['n']:,} test images (95 % interval {interval})",
+            f"- macro F1 {metrics['macro']['f1']:.4f}, log loss {metrics['log_loss']:.4f}, "
+            f"expected calibration error {metrics['expected_calibration_error']:.4f}",
+        ],
+        "Known weaknesses": [
+            f"- lowest recall: {', '.join(f'{_plain(name)} ({recall:.1%})' for recall, name in worst)}",
+            *(
+                f"- {_plain(names[true])} predicted as {_plain(names[other])}: {n:,} times"
+                for true, other, n in confusions
+            ),
+            f"- {_plain(diagnose(history))}",
+            NOT_A_CLASS,
+        ],
+    }
 
 
 def _plain(text) -> str:

@@ -49,11 +49,11 @@ class Contract:
             raise UserError(f"{where}: its contract is {_shown(fields)}, expected {WRITES}")
         fields = {OLD_KEYS.get(name, name): value for name, value in fields.items()}
         fields = {"origin": {}, "confidence_threshold": None, **fields}
-        for name, expected, holds in FIELDS:
+        for name, (expected, holds) in FIELDS.items():
             if name not in fields or not holds(fields[name]):
                 found = _shown(fields[name]) if name in fields else "missing"
                 raise UserError(f"{where}: {name} is {found}, expected {expected}")
-        chosen = {name: fields[name] for name, _, _ in FIELDS}
+        chosen = {name: fields[name] for name in FIELDS}
         return cls(**chosen | {name: tuple(chosen[name]) for name in ("image_shape", "class_names")})
 
 
@@ -61,35 +61,28 @@ def _is_text(value) -> bool:
     return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)  # lone surrogates
 
 
-FIELDS = (  # of a contract: name, what it is, whether a value is that
-    ("model", "a name", _is_text),
-    (
-        "image_shape",
-        f"three whole numbers, 1 to {MAX_SIDE}",
-        lambda v: (
-            isinstance(v, list)
-            and len(v) == 3
-            and all(type(side) is int and 0 < side <= MAX_SIDE for side in v)
-            and math.prod(v) <= MAX_PIXELS
-        ),
-    ),
-    (
-        "class_names",
+def _is_shape(value) -> bool:
+    sides = isinstance(value, list) and len(value) == 3 and all(type(side) is int for side in value)
+    return sides and all(0 < side <= MAX_SIDE for side in value) and math.prod(value) <= MAX_PIXELS
+
+
+FIELDS = {  # of a contract: what it is, whether a value is that
+    "model": ("a name", _is_text),
+    "image_shape": (f"three whole numbers, 1 to {MAX_SIDE}", _is_shape),
+    "class_names": (
         "2 to 65,536 names in Unicode",
         lambda v: isinstance(v, list) and 2 <= len(v) <= 2**16 and all(map(_is_text, v)),
     ),
-    ("image_kind", f"one of {', '.join(KINDS)}", lambda v: isinstance(v, str) and v in KINDS),
-    (
-        "origin",
+    "image_kind": (f"one of {', '.join(KINDS)}", lambda v: isinstance(v, str) and v in KINDS),
+    "origin": (
         "names with values in Unicode",
         lambda v: isinstance(v, dict) and _is_text(json.dumps(v, ensure_ascii=False)),
     ),
-    (
-        "confidence_threshold",
+    "confidence_threshold": (
         "a number from 0 to 1, or null",
         lambda v: v is None or (type(v) in (int, float) and 0 <= v <= 1),
     ),
-)
+}
 
 
 def _shown(value) -> str:

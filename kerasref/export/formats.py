@@ -6,7 +6,6 @@ import logging
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +52,17 @@ def write_litert(saved_model: Path, contract: Contract, file: Path, quantize: st
     file.write_bytes(content + extra.getvalue())
 
 
+@contextlib.contextmanager
+def _silent():
+    """Suppress a converter's progress messages; errors are exceptions and still come through."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@_silent()
 def write_onnx(servable: Servable, contract: Contract, file: Path, quantize: str | None, calibration) -> None:
     """Convert a servable: outputs probabilities, class_id, label and logits; contract and labels in the metadata."""
     import onnx
@@ -67,8 +77,7 @@ def write_onnx(servable: Servable, contract: Contract, file: Path, quantize: str
         logits = servable.logits_with(kernels, images)
         return {"logits": logits, **classify(logits)}
 
-    with _silent("tf2onnx"):
-        model, _ = tf2onnx.convert.from_function(everything, input_signature=signature, opset=ONNX_OPSET)
+    model, _ = tf2onnx.convert.from_function(everything, input_signature=signature, opset=ONNX_OPSET)
     _set_weights(model.graph, weights)
     if quantize == "float16":
         from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -110,24 +119,22 @@ def _quantized(model, file: Path, calibration):
 
     class Images(CalibrationDataReader):
         def __init__(self):
-            self.left: Iterator[np.ndarray] = iter(calibration)
+            self.left = ({"images": image[None]} for image in calibration)
 
         def get_next(self):
-            image = next(self.left, None)
-            return None if image is None else {"images": image[None]}
+            return next(self.left, None)
 
-    with _silent(None):
-        quantize_static(
-            model,
-            file,
-            Images(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            reduce_range=True,
-            op_types_to_quantize=INTEGER_OPERATIONS,
-        )
+    quantize_static(
+        model,
+        file,
+        Images(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        reduce_range=True,
+        op_types_to_quantize=INTEGER_OPERATIONS,
+    )
     return onnx.load(file)
 
 
@@ -163,15 +170,3 @@ def _add_label(graph, class_names) -> None:
     )
     graph.node.append(helper.make_node("Gather", ["class_names", "class_id"], ["label"], name="label"))
     graph.output.append(helper.make_tensor_value_info("label", TensorProto.STRING, [None]))
-
-
-@contextlib.contextmanager
-def _silent(logger: str | None):
-    """Suppress a converter's progress messages; errors are exceptions and still come through."""
-    logger = logging.getLogger(logger)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

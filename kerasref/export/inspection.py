@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kerasref.errors import UserError
 from kerasref.export.contract import Contract
-from kerasref.export.predictors import KINDS, contract_of_litert, first_line
+from kerasref.export.predictors import KINDS, contract_of_litert, first_line, format_of
 from kerasref.export.trust import read_limited, verified_entry
 from kerasref.provenance import sha256, size_of
 
@@ -22,14 +22,11 @@ def inspect_model(path: Path) -> dict:
     - `verified`: what verification.json next to it says of this checksum, None where it says nothing.
     Raises UserError for what is not a model.
     """
-    if (path / "recipe.json").is_file():
-        path = path / "model.keras"
-    if not path.exists():
-        raise UserError(f"{path} is not there; expected {KINDS}")
-    readers = {".keras": _keras, ".onnx": _onnx, ".tflite": _litert}
-    reader = _saved_model if (path / "saved_model.pb").is_file() else readers.get(path.suffix)
-    if reader is None or not (path.is_file() or (path / "saved_model.pb").is_file()):
-        raise UserError(f"{path} is not a model; expected {KINDS}")
+    path = path / "model.keras" if (path / "recipe.json").is_file() else path
+    readers = {".keras": _keras, ".onnx": _onnx, ".tflite": _litert, "saved_model": _saved_model}
+    reader = readers.get(format_of(path))
+    if reader is None:
+        raise UserError(f"{path} is an .h5 file, which is not inspected; expected {KINDS}")
     try:
         found = reader(path)
     except (UserError, ImportError):
@@ -45,12 +42,16 @@ def _saved_model(path):
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+
+    def described(tensors):
+        sides = {key: [side.size for side in info.tensor_shape.dim] for key, info in tensors.items()}
+        return {key: _described(tf.as_dtype(tensors[key].dtype).name, sides[key]) for key in sorted(tensors)}
+
     signatures = {
-        name: {side: {key: _tensor(info) for key, info in sorted(getattr(signature, side).items())}
-               for side in ("inputs", "outputs")}
+        name: {"inputs": described(signature.inputs), "outputs": described(signature.outputs)}
         for name, signature in sorted(saved.meta_graphs[0].signature_def.items())
         if not name.startswith("__")
-    }  # fmt: skip
+    }
     file = path / "assets.extra" / "contract.json"
     contract = Contract.from_json(read_limited(file), file) if file.exists() else None
     stored = path / "variables" / "variables"
@@ -60,12 +61,6 @@ def _saved_model(path):
     return _found("TensorFlow SavedModel", signatures, parameters, contract)
 
 
-def _tensor(info):
-    import tensorflow as tf
-
-    return _described(tf.as_dtype(info.dtype).name, (side.size for side in info.tensor_shape.dim))
-
-
 def _onnx(path):
     import onnx
     from onnx import TensorProto
@@ -73,19 +68,17 @@ def _onnx(path):
     model = onnx.load(path, load_external_data=False)
     numbers = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8)
     parameters = sum(math.prod(t.dims) for t in model.graph.initializer if t.dims and t.data_type in numbers)
-    sides = {"inputs": model.graph.input, "outputs": model.graph.output}
-    signature = {side: {value.name: _onnx_tensor(value.type) for value in values} for side, values in sides.items()}
+
+    def described(values):
+        tensors = {value.name: value.type.tensor_type for value in values}
+        names = {name: TensorProto.DataType.Name(tensor.elem_type).lower() for name, tensor in tensors.items()}
+        return {key: _described(names[key], [side.dim_value or -1 for side in tensors[key].shape.dim]) for key in names}
+
+    signature = {"inputs": described(model.graph.input), "outputs": described(model.graph.output)}
     text = {entry.key: entry.value for entry in model.metadata_props}.get("contract")
     contract = Contract.from_json(text, path) if text else None
     opset = max(entry.version for entry in model.opset_import)
     return _found(f"ONNX, opset {opset}", {"graph": signature}, parameters, contract)
-
-
-def _onnx_tensor(kind):
-    from onnx import TensorProto
-
-    sides = ((side.dim_value or -1) for side in kind.tensor_type.shape.dim)
-    return _described(TensorProto.DataType.Name(kind.tensor_type.elem_type).lower(), sides)
 
 
 def _litert(path):
@@ -94,17 +87,15 @@ def _litert(path):
     from ai_edge_litert.schema_py_generated import ModelT, TensorType
 
     interpreter = Interpreter(model_path=str(path))
-    signatures = {}
-    for name in interpreter.get_signature_list():
-        runner = interpreter.get_signature_runner(name)
-        sides = {"inputs": runner.get_input_details(), "outputs": runner.get_output_details()}
-        signatures[name] = {
-            side: {
-                key: _described(np.dtype(found["dtype"]).name, found["shape_signature"])
-                for key, found in all_of.items()
-            }
-            for side, all_of in sides.items()
-        }
+
+    def described(details):
+        return {key: _described(np.dtype(one["dtype"]).name, one["shape_signature"]) for key, one in details.items()}
+
+    runners = {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
+    signatures = {
+        name: {"inputs": described(runner.get_input_details()), "outputs": described(runner.get_output_details())}
+        for name, runner in runners.items()
+    }
     model = ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     numbers = (TensorType.FLOAT32, TensorType.FLOAT16, TensorType.INT8, TensorType.UINT8)
     stored = {
@@ -132,22 +123,15 @@ def _keras(path):
             file.visititems(lambda name, item: shapes.append(item.shape) if _is_weight(name, item) else None)
     model = config["config"]
     inputs = [layer["config"] for layer in model.get("layers", ()) if layer["class_name"] == "InputLayer"]
-    signature = {
-        "inputs": {one["name"]: _described(one["dtype"], one["batch_shape"]) for one in inputs},
-        "outputs": {},
-    }
+    signature = {"inputs": {one["name"]: _described(one["dtype"], one["batch_shape"]) for one in inputs}, "outputs": {}}
     kind = f"Keras {metadata.get('keras_version')}, {config['class_name']} {model.get('name')}"
-    return _found(kind, {"call": signature}, sum(map(math.prod, shapes)), _contract_of_neighbour(path))
+    contract = None
+    if (path.parent / "recipe.json").is_file():  # a file from elsewhere has none next to it
+        from kerasref.export.sources import contract_of_run
+        from kerasref.runs import RunFiles
 
-
-def _contract_of_neighbour(path):
-    """Read the recipe.json next to a .keras file; None for a file from elsewhere."""
-    if not (path.parent / "recipe.json").is_file():
-        return None
-    from kerasref.export.sources import contract_of_run
-    from kerasref.runs import RunFiles
-
-    return contract_of_run(RunFiles(path.parent, path))
+        contract = contract_of_run(RunFiles(path.parent, path))
+    return _found(kind, {"call": signature}, sum(map(math.prod, shapes)), contract)
 
 
 def _is_weight(name, item):

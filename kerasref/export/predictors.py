@@ -4,7 +4,6 @@ Only the runtime that the file needs is loaded: ONNX Runtime or LiteRT alone, Te
 both for a run directory.
 """
 
-import stat
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,10 +36,6 @@ class Predictor:
     logits: Callable[[np.ndarray], np.ndarray]
     answer_encoded: Callable[[list[bytes]], dict[str, np.ndarray]] | None = None
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self.contract.class_names
-
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Map uint8 images to probabilities, float32 [batch, classes]."""
         return self.answer(images)["probabilities"]
@@ -50,18 +45,25 @@ def needs_tensorflow(path: Path) -> bool:
     return path.suffix not in (".onnx", ".tflite")
 
 
-def load(path: Path, trust: bool = False) -> Predictor:
-    """Open one of `KINDS`; raise UserError for anything else, and without `trust` for a file from elsewhere."""
+def format_of(path: Path) -> str:
+    """Return "run", "saved_model", or the suffix of a file; raise UserError for what is none of `KINDS`."""
     if not path.exists():
         raise UserError(f"{path} is not there; expected {KINDS}")
-    loaders = {".onnx": _load_onnx, ".tflite": _load_litert}
-    loader = _load_saved_model if (path / "saved_model.pb").is_file() else loaders.get(path.suffix)
-    if loader is None and ((path / "recipe.json").is_file() or path.suffix in (".keras", ".h5")):
-        return _load_keras(path, trust)
-    if loader is None:
+    for name, inside in (("saved_model", "saved_model.pb"), ("run", "recipe.json")):
+        if (path / inside).is_file():
+            return name
+    if path.suffix not in (".onnx", ".tflite", ".keras", ".h5"):
         raise UserError(f"{path} is not a model; expected {KINDS}")
-    if path.suffix in loaders and not stat.S_ISREG(path.stat().st_mode):
+    if not path.is_file():  # a FIFO would hang
         raise UserError(f"{path} is not a regular file; expected {KINDS}")
+    return path.suffix
+
+
+def load(path: Path, trust: bool = False) -> Predictor:
+    """Open one of `KINDS`; raise UserError for anything else, and without `trust` for a file from elsewhere."""
+    loader = {"saved_model": _load_saved_model, ".onnx": _load_onnx, ".tflite": _load_litert}.get(format_of(path))
+    if loader is None:
+        return _load_keras(path, trust)
     expect_trusted(path, trust)
     try:
         return _checked(path, *loader(path))

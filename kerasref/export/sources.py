@@ -56,11 +56,11 @@ def _threshold(run: RunFiles, model) -> float | None:
         threshold = (stored_threshold(run.metrics_of(weights_sha256(model))) or {}).get("probability")
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"a probability of {threshold!r}")
+    except UserError:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         reason = f"confidence_threshold is not what `evaluate` writes ({first_line(error)})"
-        raise (
-            error if isinstance(error, UserError) else UserError(f"{run.metrics_file}: {reason}; evaluate again")
-        ) from None
+        raise UserError(f"{run.metrics_file}: {reason}; evaluate again") from None
     return threshold
 
 

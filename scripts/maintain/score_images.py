@@ -104,7 +104,7 @@ def _right(predictor, samples, prepare: Callable[[bytes], np.ndarray]) -> np.nda
     right = np.zeros(len(samples), bool)
     for start in range(0, len(read), BATCH_SIZE):
         rows = slice(start, start + BATCH_SIZE)
-        labels = np.array(predictor.labels)[predictor(np.stack(inputs[rows])).argmax(axis=1)]
+        labels = np.array(predictor.contract.class_names)[predictor(np.stack(inputs[rows])).argmax(axis=1)]
         right[read[rows]] = labels == [str(samples[i].label) for i in read[rows]]
     return right
 
