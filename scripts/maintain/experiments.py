@@ -15,22 +15,21 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import matplotlib
 import tyro
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kerasref import provenance
 from kerasref.atomic import write_atomically
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import RunError, UserError, unknown
-from kerasref.evaluation.plots import STYLE
 from kerasref.lab.sweeps.results_table import KEY, RESERVED, read_rows
 from kerasref.lab.sweeps.values import is_logarithmic, is_number, shown
 from kerasref.markdown import markdown_table
 from maintain.pages import DOCS, RESULTS, ROOT, update_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FOLDER, EXPERIMENTS, PAGE = ROOT / "experiments", RESULTS / "experiments", DOCS / "experiments.md"
 READS_FILES = "parallel_input"  # the experiment that measures file reading: no prepared dataset has files
@@ -154,9 +153,12 @@ def _mean(column: str, values: list[float]) -> str:
     return f"{text} %" if is_share else text
 
 
-@matplotlib.rc_context(STYLE)
-def plot(experiment: Experiment, settings: list[Setting]) -> Figure:
+def plot(experiment: Experiment, settings: list[Setting]) -> "Figure":
     """Draws a row of panels for each value of `facet`, a panel for each column of y, a line for each setting."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
     facets = list(dict.fromkeys(shown(s.fields[experiment.facet]) for s in settings)) if experiment.facet else [""]
     lines: dict[str, list[Setting]] = {}
     for setting in settings:
@@ -261,7 +263,12 @@ def block(experiment: Experiment) -> str:
 def update(experiment: Experiment) -> None:
     """Generates the experiment's part of docs/experiments.md and its plot from its results."""
     update_page(PAGE, {f"experiment {experiment.name}": block(experiment)})
-    figure = plot(experiment, settings_of(experiment, read_rows(experiment.results)[0]))
+    import matplotlib
+
+    from kerasref.evaluation.plots import STYLE
+
+    with matplotlib.rc_context(STYLE):
+        figure = plot(experiment, settings_of(experiment, read_rows(experiment.results)[0]))
     figure.savefig(experiment.plot_file, dpi=90, metadata={"Source": digest(experiment)})
 
 
