@@ -159,7 +159,6 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/export/test_kill.py::test_killed_at_each_rename",
             "tests/export/test_kill.py::test_the_next_export_clears_up",
             "tests/export/test_export.py::test_what_is_there_is_replaced_only_when_asked",
-            "tests/scripts/test_scripts.py::test_an_existing_export_is_not_replaced_unasked",
         ),
     ),
     23: (

@@ -1,7 +1,9 @@
 """What export leaves behind, in which bytes, and that it leaves nothing where the file is not the network."""
 
+import dataclasses
 import io
 import json
+import pkgutil
 import struct
 import subprocess
 import sys
@@ -77,32 +79,24 @@ def test_what_is_inspected_is_what_was_exported(name, exported, source, run_dir)
 def test_a_keras_file_is_inspected_as_an_archive(run_dir, source, tmp_path):
     found = inspect_model(run_dir)
     assert found["parameters"] == source.model.count_params()
-    contract = json.loads(source.contract.to_json()) | {
-        "confidence_threshold": None
-    }  # it is of weights, and these are not read
-    assert found["contract"] == contract  # of the recipe.json beside it
+    of_recipe = json.loads(source.contract.to_json()) | {"confidence_threshold": None}  # which is of weights, not read
+    assert found["contract"] == of_recipe
     (tmp_path / "model.keras").write_bytes((run_dir / "model.keras").read_bytes())
     assert inspect_model(tmp_path / "model.keras")["contract"] is None
 
 
-def test_the_saved_model_takes_encoded_pictures(exported, pictures):
+def test_the_saved_model_takes_encoded_images_of_several_sizes(exported, pictures):
     signatures = tf.saved_model.load(str(exported[0] / "saved_model")).signatures
-
-    def encode(picture, format="PNG"):
-        file = io.BytesIO()
-        picture.save(file, format)
-        return file.getvalue()
-
-    images = [Image.fromarray(picture[..., 0]) for picture in pictures]
-    expected = signatures["serving_default"](images=tf.constant(pictures))
-    found = signatures["predict_image_bytes"](image_bytes=tf.constant([encode(image) for image in images]))
-    assert set(found) == {"probabilities", "class_id", "label"}
-    np.testing.assert_allclose(found["probabilities"], expected["probabilities"], atol=1e-6)
+    first, second = (Image.fromarray(picture[..., 0]) for picture in pictures[:2])
     wide = Image.new("L", (84, 56))
-    wide.paste(images[0].resize((56, 56)), (14, 0))  # scaled until it covers, the centre cut out
-    mixed = [encode(wide.convert("RGB"), "JPEG"), encode(images[1])]
-    found = signatures["predict_image_bytes"](image_bytes=tf.constant(mixed))
-    assert found["class_id"].numpy().tolist() == expected["class_id"].numpy()[:2].tolist()
+    wide.paste(first.resize((56, 56)), (14, 0))  # scaled until it covers, the centre cut out
+    files = [io.BytesIO(), io.BytesIO()]
+    wide.convert("RGB").save(files[0], "JPEG")
+    second.save(files[1], "PNG")
+    found = signatures["predict_image_bytes"](image_bytes=tf.constant([file.getvalue() for file in files]))
+    assert set(found) == {"probabilities", "class_id", "label"}
+    expected = signatures["serving_default"](images=tf.constant(pictures[:2]))
+    assert found["class_id"].numpy().tolist() == expected["class_id"].numpy().tolist()
 
 
 def test_saved_model_cli_shows_and_runs_it(exported, pictures, tmp_path):
@@ -118,54 +112,74 @@ def test_saved_model_cli_shows_and_runs_it(exported, pictures, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("format", ["onnx", "litert"])
-def test_a_tampered_weight_is_found_and_nothing_is_left(format, source, tmp_path, monkeypatch):
-    write = getattr(exporting, f"write_{format}")
+def _tampered(write, source):
+    """One bias of the file is off by a thousandth."""
     bias = source.model.get_layer("fc3").bias.numpy()
+    other = bias + 0.001 * (np.arange(len(bias)) == 3).astype(bias.dtype)
 
-    def tampered(*args):
+    def replacement(*args):
         write(*args)
-        file = args[2]
-        content = file.read_bytes()
+        content = args[2].read_bytes()
         assert content.count(bias.tobytes()) == 1
-        other = bias.copy()
-        other[3] += 0.001
-        file.write_bytes(content.replace(bias.tobytes(), other.tobytes()))
+        args[2].write_bytes(content.replace(bias.tobytes(), other.tobytes()))
 
-    monkeypatch.setattr(exporting, f"write_{format}", tampered)
-    with pytest.raises(RunError, match="is not the network"):
-        export(source, (format,), tmp_path)
-    assert visible(tmp_path) == []
+    return replacement
 
 
-def test_what_a_converter_cannot_do_is_said_in_a_few_lines(source, tmp_path, monkeypatch):
-    def fail(*args):
+def _failing(write, source):
+    def replacement(*args):
         raise ValueError("no such operation\n" + "func.func " * 1000)
 
-    monkeypatch.setattr(exporting, "write_litert", fail)
-    with pytest.raises(RunError, match=r"model\.tflite cannot be written: no such operation\nsee --debug"):
-        export(source, ("litert",), tmp_path)
+    return replacement
+
+
+def _cut(write, source):
+    return lambda *args: args[2].write_bytes(b"TFL3" * 100)
+
+
+def _black(sample, source):
+    return lambda split, count: (np.zeros((2, 28, 28, 1), np.uint8), None)
+
+
+def _reversed(servable_class, source):
+    contract = dataclasses.replace(source.contract, class_names=source.contract.class_names[::-1])
+    return lambda source: servable_class(dataclasses.replace(source, contract=contract))
+
+
+def _blank(decode, source):
+    return lambda encoded, shape: tf.zeros(shape, tf.uint8)
+
+
+NO_CONVERTER = r"model\.tflite cannot be written: no such operation\nsee --debug"
+REFUSED = {  # format, what is replaced, by what, what the message says
+    "onnx tampered": ("onnx", "exporting.write_onnx", _tampered, "is not the network"),
+    "litert tampered": ("litert", "exporting.write_litert", _tampered, "is not the network"),
+    "onnx cut": ("onnx", "exporting.write_onnx", _cut, "cannot be read back"),
+    "litert cut": ("litert", "exporting.write_litert", _cut, "cannot be read back"),
+    "litert failing": ("litert", "exporting.write_litert", _failing, NO_CONVERTER),
+    "int8 calibrated on black": ("litert", "exporting.sample", _black, "accuracy within"),
+    "names reversed": ("saved_model", "exporting.Servable", _reversed, "class_id, label and probabilities disagree"),
+    "decoded wrongly": ("saved_model", "servable._decode", _blank, "predict_image_bytes differs"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_the_network_is_refused_and_nothing_is_left(case, source, tmp_path, monkeypatch):
+    format, replaced, replacement, says = REFUSED[case]
+    original = pkgutil.resolve_name(f"kerasref.export.{replaced}")
+    monkeypatch.setattr(f"kerasref.export.{replaced}", replacement(original, source))
+    with pytest.raises(RunError, match=says):
+        export(source, (format,), tmp_path, quantize="int8" if "int8" in case else None)
     assert visible(tmp_path) == []
 
 
 def test_each_format_stands_for_itself(source, tmp_path, monkeypatch):
-    def fail(*args):
-        raise ValueError("no such operation")
-
-    monkeypatch.setattr(exporting, "write_onnx", fail)
+    monkeypatch.setattr(exporting, "write_onnx", _failing(None, source))
     with pytest.raises(ExportFailed, match=r"model\.onnx cannot be written: no such operation") as caught:
         export(source, ("onnx", "litert", "saved_model"), tmp_path, examples=50)
     assert list(caught.value.written) == ["model.tflite", "saved_model"]
     assert list(json.loads((tmp_path / "verification.json").read_text())) == ["model.tflite", "saved_model"]
     assert load(tmp_path / "model.tflite").contract == source.contract and not (tmp_path / "model.onnx").exists()
-
-
-@pytest.mark.parametrize("format", ["onnx", "litert"])
-def test_a_file_cut_short_cannot_be_read_back(format, source, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, f"write_{format}", lambda *args: args[2].write_bytes(b"TFL3" * 100))
-    with pytest.raises(RunError, match="cannot be read back"):
-        export(source, (format,), tmp_path)
-    assert visible(tmp_path) == []
 
 
 def test_what_is_there_is_replaced_only_when_asked(exported, source, tmp_path):
@@ -204,13 +218,6 @@ def test_int8_on_real_mnist_loses_at_most_half_a_point(mnist_data_dir, tmp_path)
         assert entry["accuracy_exported"] >= entry["accuracy_keras"] - 0.005
 
 
-def test_a_quantised_network_that_loses_more_is_refused(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "sample", lambda split, count: (np.zeros((2, 28, 28, 1), np.uint8), None))
-    with pytest.raises(RunError, match="accuracy within"):
-        export(source, ("litert",), tmp_path, quantize="int8")  # calibrated on black pictures
-    assert visible(tmp_path) == []
-
-
 def test_a_keras_file_from_elsewhere_needs_trust_and_keeps_its_own_softmax(tmp_path, pictures):
     model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])
     file, labels = tmp_path / "theirs.keras", tmp_path / "names.txt"
@@ -222,7 +229,7 @@ def test_a_keras_file_from_elsewhere_needs_trust_and_keeps_its_own_softmax(tmp_p
     entries = export(source, ("onnx",), tmp_path / "exports", examples=50)
     assert "noise" in entries["model.onnx"]["compared_on"]
     predictor = load(tmp_path / "exports" / "model.onnx")
-    assert predictor.labels == ("a", "b", "c")
+    assert predictor.contract.class_names == ("a", "b", "c")
     expected = model.predict((pictures / 255 - 0.5) / 0.5, verbose=0)
     np.testing.assert_allclose(predictor(pictures), expected, atol=1e-5)
     with pytest.raises(UserError, match="int8"):

@@ -3,6 +3,7 @@ take all memory. Each that runs code makes the folder `canary` when it succeeds.
 
 import gzip
 import io
+import json
 import os
 import re
 import struct
@@ -76,12 +77,10 @@ def _idx_sets():
 def _archives(canary):
     def tar(**fields):
         def write(path):
-            with tarfile.open(path.rename(path.with_suffix(".tar")) if path.exists() else path, "w") as archive:
-                member = tarfile.TarInfo("train/cat/1.png")
-                archive.addfile(member)
+            with tarfile.open(path, "w") as archive:
+                archive.addfile(tarfile.TarInfo("train/cat/1.png"))
                 member = tarfile.TarInfo("x")
-                vars_ = {"type": tarfile.REGTYPE, **fields}
-                for name, value in vars_.items():
+                for name, value in fields.items():
                     setattr(member, name, value)
                 archive.addfile(member, io.BytesIO(b"x") if member.size == 1 else None)
 
@@ -124,12 +123,18 @@ def _runs(canary):
     from kerasref.runs import RunFiles
 
     network = build_model("softmax_regression", (28, 28, 1), 10)
-    kernel = next(f"layers/{layer.name}/vars/0" for layer in network.layers if layer.weights)
-    buffer = canary.parent / "whole.keras"
-    network.save(buffer)
-    with zipfile.ZipFile(buffer) as archive:
+
+    def saved(model):
+        path = canary.parent / "made.keras"
+        model.save(path)
+        content = path.read_bytes()
+        path.unlink()
+        return content
+
+    with zipfile.ZipFile(io.BytesIO(saved(network))) as archive:
         whole = {name: archive.read(name) for name in archive.namelist()}
-    buffer.unlink()
+    with h5py.File(io.BytesIO(whole["model.weights.h5"])) as weights:
+        (layer,) = (f"layers/{name}/vars" for name in weights["layers"] if len(weights[f"layers/{name}/vars"]))
 
     def keras_file(members, packing=zipfile.ZIP_STORED):
         content = io.BytesIO()
@@ -142,19 +147,16 @@ def _runs(canary):
         """change(vars group): what stands where the kernel stood."""
         content = io.BytesIO(whole["model.weights.h5"])
         with h5py.File(content, "r+") as weights:
-            name = next(key for key in weights["layers"] if len(weights["layers"][key]["vars"]))
-            group = weights["layers"][name]["vars"]
-            del group["0"]
-            change(group)
+            del weights[layer]["0"]
+            change(weights[layer])
         return keras_file({**whole, "model.weights.h5": content.getvalue()})
 
     def attribute_bomb(references=3900):
         """An attribute that names one text of 1 MiB many times: 1.2 MB on the disk, 4 GB when it is read."""
         content = io.BytesIO(whole["model.weights.h5"])
         with h5py.File(content, "r+") as weights:
-            name = next(key for key in weights["layers"] if len(weights["layers"][key]["vars"]))
             texts = np.array(["x" * 2**20] + ["y"] * (references - 1), dtype=object)
-            weights["layers"][name]["vars"].attrs.create("name", texts, dtype=h5py.string_dtype())
+            weights[layer].attrs.create("name", texts, dtype=h5py.string_dtype())
         data = content.getvalue()
         length, next_length = struct.pack("<I", 2**20), struct.pack("<I", 1)  # a reference: length, address, index
         start = next(
@@ -171,36 +173,20 @@ def _runs(canary):
         group.create_virtual_dataset("0", layout)
 
     def with_lambda(*after):
-        return lambda path: keras.Sequential([keras.Input((28, 28, 1)), _lambda(canary), *after]).save(path)
+        return saved(keras.Sequential([keras.Input((28, 28, 1)), _lambda(canary), *after]))
 
-    def tfsm_layer():
-        config = {
-            "module": "keras.layers",
-            "class_name": "TFSMLayer",
-            "config": {"name": "t", "filepath": str(canary.parent / "saved_model")},
-            "registered_name": None,
-        }
-        import json
-
-        return keras_file({**whole, "config.json": json.dumps(config), "model.weights.h5": b""})
-
-    def saved(write):
-        path = canary.parent / "made.keras"
-        write(path)
-        content = path.read_bytes()
-        path.unlink()
-        return content
-
+    tfsm = {"name": "t", "filepath": str(canary.parent / "saved_model")}
+    tfsm = {"module": "keras.layers", "class_name": "TFSMLayer", "config": tfsm, "registered_name": None}
     end = keras_file(whole)
     flipped = bytearray(end)
     flipped[end.index(whole["model.weights.h5"]) + len(whole["model.weights.h5"]) // 2] ^= 1
     models = {
-        "lambda": saved(with_lambda(keras.layers.Flatten(), keras.layers.Dense(10, name="theirs"))),
-        "lambda-with-our-tensors": saved(with_lambda(*network.layers[1:])),
-        "tfsm-layer": tfsm_layer(),
+        "lambda": with_lambda(keras.layers.Flatten(), keras.layers.Dense(10, name="theirs")),
+        "lambda-with-our-tensors": with_lambda(*network.layers[1:]),
+        "tfsm-layer": keras_file({**whole, "config.json": json.dumps(tfsm), "model.weights.h5": b""}),
         "external-data": with_kernel(lambda g: g.create_dataset("0", (784, 10), "f4", external="/etc/passwd")),
         "external-link": with_kernel(lambda g: g.__setitem__("0", h5py.ExternalLink("/etc/passwd", "x"))),
-        "soft-link": with_kernel(lambda g: g.__setitem__("0", h5py.SoftLink(f"/{kernel}"))),
+        "soft-link": with_kernel(lambda g: g.__setitem__("0", h5py.SoftLink(f"/{layer}/0"))),
         "attribute-bomb": attribute_bomb(),
         "virtual-data": with_kernel(virtual),
         "shape-bomb": with_kernel(
@@ -224,26 +210,19 @@ def _runs(canary):
         "preprocessing": {"pad": 0, "mean": [0.0], "std": [1.0]},
     }
 
-    def run(content):
-        def write(path):
-            RunFiles(path).write_settings(settings)
-            (path / "model.keras").write_bytes(content)
-
-        return write
-
-    def recipe(**changes):
+    def run(content=end, **changes):
         def write(path):
             RunFiles(path).write_settings({**settings, **changes})
-            (path / "model.keras").write_bytes(end)
+            (path / "model.keras").write_bytes(content)
 
         return write
 
     dataset = settings["dataset"]
     return {
         **{name: run(content) for name, content in models.items()},
-        "recipe-huge-picture": recipe(dataset={**dataset, "image_shape": [10**6, 10**6, 3]}),
-        "recipe-huge-units": recipe(recipe={**settings["recipe"], "model": "mlp", "units": [10**9]}),
-        "recipe-other-network": recipe(recipe={**settings["recipe"], "model": "../../canary"}),
+        "recipe-huge-picture": run(dataset={**dataset, "image_shape": [10**6, 10**6, 3]}),
+        "recipe-huge-units": run(recipe={**settings["recipe"], "model": "mlp", "units": [10**9]}),
+        "recipe-other-network": run(recipe={**settings["recipe"], "model": "../../canary"}),
         "recipe-list": lambda path: (path / "recipe.json").write_text("[" * 100_000),
         "recipe-fifo": lambda path: os.mkfifo(path / "recipe.json"),
     }

@@ -15,7 +15,7 @@ OPENING = Path(__file__).parent / "opening.py"
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
+def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     canary = folder / "canary"
     (folder / "corpus").mkdir()
@@ -23,12 +23,16 @@ def outcomes(tmp_path_factory):
     if canary.exists():
         canary.rmdir()  # making a network with a Lambda layer runs it, too
     (folder / "corpus.json").write_text(json.dumps(made))
-    done = subprocess.run(
-        [sys.executable, str(OPENING), str(folder / "corpus.json")], capture_output=True, text=True, timeout=250
-    )
+    return folder, len(made)
+
+
+@pytest.fixture(scope="module")
+def outcomes(corpus):
+    folder, count = corpus
+    command = [sys.executable, str(OPENING), str(folder / "corpus.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(lines) == len(made), done.stderr[-2000:]
-    assert not canary.exists()
+    assert len(lines) == count, done.stderr[-2000:]
     assert not list(folder.rglob("canary"))
     return lines
 
@@ -47,18 +51,14 @@ def test_each_is_refused_with_its_name(outcomes, row):
         assert seconds < 5, path
 
 
-def test_the_attacks_are_real(tmp_path):
-    """A careless reader runs the code in such a file."""
-    make_one = tmp_path / "corpus"
-    make_one.mkdir()
-    canary = tmp_path / "canary"
-    make(make_one, canary)
-    if canary.exists():
-        canary.rmdir()
-    keras.models.load_model(make_one / "17-elsewhere-lambda.keras", safe_mode=False)(np.zeros((1, 28, 28, 1)))
-    assert canary.exists()
-
-
 def test_without_trust_the_message_says_what_it_means(outcomes):
     text = next(line[3] for line in outcomes if line[2].endswith("17-elsewhere-lambda.keras"))
     assert "--trust" in text and "runs that code" in text
+
+
+def test_the_attacks_are_real(outcomes, corpus):
+    """A careless reader runs the code in such a file."""
+    folder, _ = corpus
+    file = folder / "corpus" / "17-elsewhere-lambda.keras"
+    keras.models.load_model(file, safe_mode=False)(np.zeros((1, 28, 28, 1)))
+    assert (folder / "canary").exists()

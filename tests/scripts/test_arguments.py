@@ -1,6 +1,6 @@
 """Arguments that cannot be right: said before any work, with what was found and expected."""
 
-import importlib
+import sys
 import warnings
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from kerasref.cli.main import call, main
 from kerasref.cli.png_file import write_png
 from kerasref.errors import UserError
 
@@ -21,14 +22,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-MODULES = {"measure_tensorboard": "maintain.tensorboard_cost", "score_pictures": "maintain.score_images"}
-
-
-def call(script, args):
-    importlib.import_module(MODULES.get(script, f"kerasref.cli.{script}")).main(args)
-
-
-@pytest.mark.parametrize("command", ["edges a.png", "show_data digits"])
+@pytest.mark.parametrize("command", ["edges a.png", "show-data digits"])
 @pytest.mark.parametrize(
     ("out", "says"),
     [
@@ -42,28 +36,60 @@ def call(script, args):
 )
 def test_a_target_that_no_png_can_have(command, out, says, folder):
     before = sorted(folder.iterdir())
-    script, *args = command.split()
     with pytest.raises(UserError, match=says):
-        call(script, [*args, "--out", out])
+        call([*command.split(), "--out", out])
     assert sorted(folder.iterdir()) == before
 
 
-@pytest.mark.parametrize(
-    ("command", "says"),
-    [
-        ("measure_tensorboard --rounds 0", "--rounds is 0, expected at least 1"),
-        ("measure_tensorboard --rounds -1", "--rounds is -1, expected at least 1"),
-        ("score_pictures model --seed -1", "--seed is -1, expected at least 0"),
-        ("score_pictures model --out a.png", r"--out a\.png: a\.png is a file, expected a folder"),
-        ("score_pictures model --out a.png/in", r"--out a\.png/in: a\.png is a file, expected a folder"),
-        ("describe --num-classes 5", "name a network for --num-classes"),
-        ("describe --dropout 0 --num-classes 0", "name a network for --num-classes, --dropout"),
-    ],
-)
-def test_an_argument_that_cannot_be_right(command, says):
-    script, *args = command.split()
-    with pytest.raises(UserError, match=says):
-        call(script, args)
+WRONG = {  # the arguments, what the message says
+    "trian": "unknown verb 'trian'; did you mean train?",
+    "showdata": "did you mean show-data?",
+    "xyz": "unknown verb 'xyz'; `kerasref` lists the verbs",
+    "train": "choose from",
+    "train lenet": "unknown recipe 'lenet'; choose from",
+    "train lenet6": "did you mean lenet5?",
+    "train lenet5 --epoch 3": "Unrecognized options: --epoch, 3\ndid you mean --epochs?\nsee --help",
+    "train lenet5 --lr many": "--learning-rate",
+    "train lenet5 --bs=0": "batch_size is 0",
+    "train lenet5 --batch-size many": "--batch-size",
+    "train lenet5 --dataset mnits": "mnist",
+    "train lenet5 --dataset no/such/folder": "no/such/folder",
+    "train lenet5 --model lenet --dataset digits": "lenet5",
+    "train lenet5 --model alexnet --dataset digits": "67",
+    "train mnist_cnn --dataset digits --initializer best": "choose from",
+    "train lenet5 --dataset digits --device gpu": "GPU",
+    "train lenet5 --dataset digits --selection-metric best": "choose from",
+    "train lenet5 --dataset digits --resume": "--resume without --run-dir",
+    "train lenet5 --dataset digits --decay-epochs 0": "decay_epochs is (0,)",
+    "evaluate no/such/run": "no/such/run",
+    "export .": "recipe.json",
+    "export no/such/run": "no/such/run",
+    "export x --format h5": "--format",
+    "export x --format": "--format without a name",
+    "export x --examples 0": "--examples 0: expected at least 1",
+    "predict no.onnx x.png": "no.onnx is not there",
+    "predict . x.png": ". is not a model",
+    "describe --num-class 3": "did you mean --num-classes?",
+    "describe --num-classes 5": "name a network for --num-classes",
+    "describe --dropout 0 --num-classes 0": "name a network for --num-classes, --dropout",
+    "edges any.png --angle nan": "angle is nan, expected a number of degrees",
+    "measure-tensorboard --rounds 0": "--rounds is 0, expected at least 1",
+    "measure-tensorboard --rounds -1": "--rounds is -1, expected at least 1",
+    "score-pictures model --seed -1": "--seed is -1, expected at least 0",
+    "score-pictures model --out a.png": "--out a.png: a.png is a file, expected a folder",
+    "score-pictures model --out a.png/in": "--out a.png/in: a.png is a file, expected a folder",
+}
+
+
+@pytest.mark.parametrize("args", WRONG)
+def test_wrong_arguments_get_three_lines_and_code_2(args, folder, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["kerasref"])
+    with pytest.raises(SystemExit) as stop:
+        main(args.split())
+    message = capsys.readouterr().err
+    assert stop.value.code == 2 and WRONG[args] in message
+    assert "Traceback" not in message and len(message.strip().splitlines()) <= 4
+    assert list(folder.rglob("recipe.json")) == []
 
 
 def test_a_png_of_names_that_the_font_has_not():

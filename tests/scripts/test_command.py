@@ -37,25 +37,6 @@ def test_without_a_verb_the_verbs_are_listed_in_groups(capsys):
         assert max(map(len, lines)) <= 100 and sum(line.endswith(":") for line in lines) == len(main.VERBS)
 
 
-@pytest.mark.parametrize(
-    ("args", "says"),
-    [
-        (["trian"], "unknown verb 'trian'; did you mean train?"),
-        (["showdata"], "did you mean show-data?"),
-        (["xyz"], "unknown verb 'xyz'; `kerasref` lists the verbs"),
-        (["train", "lenet6"], "did you mean lenet5?"),
-        (["train", "lenet5", "--epoch", "3"], "Unrecognized options: --epoch, 3\ndid you mean --epochs?\nsee --help"),
-        (["train", "lenet5", "--lr", "many"], "--learning-rate"),
-        (["train", "lenet5", "--bs=0"], "batch_size is 0"),
-        (["describe", "--num-class", "3"], "did you mean --num-classes?"),
-    ],
-)
-def test_near_misses(args, says):
-    with pytest.raises(UserError) as error:
-        main.call(args)
-    assert says in str(error.value)
-
-
 @pytest.mark.parametrize("name", ["show-data", "show_data", "show"])
 def test_a_verb_by_its_other_names(name, capsys):
     with pytest.raises(SystemExit) as stop:

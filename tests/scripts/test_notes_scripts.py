@@ -90,11 +90,6 @@ def test_edges_of_what_is_no_picture(tmp_path, size, says):
         edges.main([str(path)])
 
 
-def test_edges_at_no_angle():
-    with pytest.raises(UserError, match="angle is nan, expected a number of degrees"):
-        edges.main(["any.png", "--angle", "nan"])
-
-
 def test_edges_of_a_strip(tmp_path):
     Image.new("L", (3, 900)).save(tmp_path / "strip.png")
     edges.main([str(tmp_path / "strip.png"), "--out", str(tmp_path / "out.png")])

@@ -1,7 +1,6 @@
 """A browser opens TensorBoard on a small finished sweep and finds all that a run shows."""
 
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -11,11 +10,6 @@ import pytest
 from kerasref.recipe import Recipe
 from kerasref.training import train
 
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
-    *("disable-component-update", "disable-sync", "disable-dev-shm-usage", "window-size=1500,1100"),
-)
 SECONDS = 90  # to wait for anything; an idle machine needs five
 # Text and pictures also below shadow roots, of which TensorBoard's pages are made.
 SEEN = """
@@ -57,20 +51,6 @@ def tensorboard(sweep, tmp_path_factory):
     finally:
         server.terminate()
         server.wait()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, which is not installed")
-    if not (CHROMIUM and CHROMEDRIVER):
-        pytest.skip("needs Debian's chromium and chromium-driver, which are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(f"--{flag}")
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.mark.parametrize(
