@@ -26,8 +26,8 @@ def mask_secrets(text: str) -> str:
     return re.sub(option + r"""('[^']*'|"[^"]*"|[^&\s]*)""", r"\1***", text)
 
 
-def versions() -> dict[str, str]:
-    packages = ("keras", "tensorflow", "numpy", "scikit-learn", "kerasref")
+def versions(*more: str) -> dict[str, str]:
+    packages = ("keras", "tensorflow", "numpy", "scikit-learn", "kerasref", *more)
     found = {"python": platform.python_version()}
     for package in packages:
         try:

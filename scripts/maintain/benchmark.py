@@ -1,8 +1,6 @@
 """results/benchmark.json, the latest rows of each measurement and their origin; docs/performance.md is made of them."""
 
-import importlib.metadata
 import json
-import time
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from kerasref import provenance
 from kerasref.atomic import write_atomically
 from kerasref.command_line import parse
 from kerasref.errors import unknown
-from maintain.pages import DOCS, RESULTS, ROOT, update_page
+from maintain.pages import DOCS, RESULTS, ROOT, origin, update_page
 
 FILE = RESULTS / "benchmark.json"
 KEY = ("part", "workload", "mode", "precision", "backend")  # a row with the same values replaces the earlier
@@ -103,22 +101,10 @@ def read(file: Path = FILE) -> list[dict]:
 
 def add(rows: list[dict], file: Path = FILE) -> None:
     """Adds `rows` to the file, with command, commit, date, versions and hardware; rows of the same KEY are replaced."""
-    versions = provenance.versions()
-    for package in ("torch", "jax"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    origin = {
-        "command": provenance.command(),
-        "commit": provenance.commit(),
-        "date": time.strftime("%Y-%m-%d"),
-        "versions": versions,
-        "hardware": provenance.hardware(),
-    }
+    where = origin(provenance.command())
     table = {tuple(row.get(name) for name in KEY): row for row in read(file)}
     for row in rows:
-        table[tuple(row.get(name) for name in KEY)] = _rounded(row) | {"origin": origin}
+        table[tuple(row.get(name) for name in KEY)] = _rounded(row) | {"origin": where}
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(row, ensure_ascii=False) for row in table.values())
     write_atomically(file, "[\n" + ",\n".join(lines) + "\n]\n")

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from kerasref import provenance
 from kerasref.atomic import write_atomically
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import RunError, UserError, unknown
 from kerasref.lab.sweeps.results_table import KEY, RESERVED, read_rows
 from kerasref.lab.sweeps.values import is_logarithmic, is_number, shown
 from kerasref.markdown import markdown_table
-from maintain.pages import DOCS, RESULTS, ROOT, update_page
+from maintain.pages import DOCS, RESULTS, ROOT, origin, update_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -226,14 +225,8 @@ def keep_results(experiment: Experiment, results: Path, seconds: float, dataset:
         )
     experiment.results.parent.mkdir(exist_ok=True)
     shutil.copyfile(results, experiment.results)
-    where = {
-        "command": command(experiment) + (f" --dataset {Path(dataset).name}" if dataset else ""),
-        "seconds": round(seconds),
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": provenance.commit(),
-        "hardware": provenance.hardware(),
-        "versions": provenance.versions(),
-    }
+    where = origin(command(experiment) + (f" --dataset {Path(dataset).name}" if dataset else ""))
+    where["seconds"] = round(seconds)
     write_atomically(experiment.results.with_suffix(".json"), json.dumps(where, indent=2) + "\n")
 
 

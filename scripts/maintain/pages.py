@@ -1,8 +1,10 @@
 """The repository's pages: tables are replaced between `<!-- marker -->` and `<!-- /marker -->`."""
 
 import csv
+import time
 from pathlib import Path
 
+from kerasref import provenance
 from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 
@@ -26,6 +28,17 @@ def replace_between(text: str, marker: str, content: str) -> str:
         raise UserError(f"no {begin} … {end} in the page, expected both")
     before, rest = text.split(begin, 1)
     return f"{before}{begin}\n{content}\n{end}{rest.split(end, 1)[1]}"
+
+
+def origin(command: str) -> dict:
+    """Returns how and where a result was measured."""
+    return {
+        "command": command,
+        "commit": provenance.commit(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": provenance.versions("torch", "jax"),
+        "hardware": provenance.hardware(),
+    }
 
 
 def read_csv(file: Path) -> list[dict]:
