@@ -183,16 +183,22 @@ def rate_field(layer) -> str:
 
 
 @contextlib.contextmanager
-def inference(module: nn.Module):
-    """Evaluation mode without gradients; afterwards every module is in the mode that it was in."""
+def _modes_kept(module: nn.Module):
+    """After the block every module is in the mode that it was in."""
     training = {part: part.training for part in module.modules()}
     try:
-        with torch.no_grad():
-            module.eval()
-            yield
+        yield
     finally:
         for part, was in training.items():
             part.training = was
+
+
+@contextlib.contextmanager
+def inference(module: nn.Module):
+    """Evaluation mode without gradients; afterwards every module is in the mode that it was in."""
+    with _modes_kept(module), torch.no_grad():
+        module.eval()
+        yield
 
 
 def train_mode(module: nn.Module) -> None:
@@ -218,22 +224,20 @@ def preserved(model: keras.Model, module: nn.Module):
     """Inside the block weights may change and nothing drops out; afterwards everything is as before."""
     weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    training = {part: part.training for part in module.modules()}
     droppers = [layer for layer in all_layers(model) if isinstance(layer, KERAS_DROPOUT)]
     droppers += [part for part in module.modules() if isinstance(part, TORCH_DROPOUT)]
     rates = [(layer, rate_field(layer), getattr(layer, rate_field(layer))) for layer in droppers]
     try:
         for owner, field, _ in rates:
             setattr(owner, field, 0.0)
-        yield
+        with _modes_kept(module):
+            yield
     finally:
         for owner, field, value in rates:
             setattr(owner, field, value)
         for weight, value in zip(model.weights, weights, strict=True):
             weight.assign(value)
         module.load_state_dict(state)
-        for part, was in training.items():
-            part.training = was
         module.zero_grad()
 
 
