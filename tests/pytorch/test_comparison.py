@@ -127,7 +127,7 @@ def test_a_wrong_rule_in_float32_is_not_taken_for_rounding():
         (dict(steps=-1), "steps is -1, expected at least 0"),
         (dict(torch_module=nn.Flatten()), "Flatten is no PyTorch module with parameters"),
         (dict(keras_model=Theirs()), "Theirs is no Keras model"),
-        (dict(torch_module=nn.Sequential(Theirs(), nn.Softmax(1))), "PyTorch module puts out probabilities"),
+        (dict(torch_module=nn.Sequential(Theirs(), nn.Softmax(1))), "PyTorch module outputs probabilities"),
         (dict(layer_map={"conv": "stem"}), "leaves out: bn, hidden, out"),
         (dict(layer_map={"conv": "trunk", "bn": "norm", "hidden": "head.1", "out": "head.3"}), "trunk.weight"),
     ],

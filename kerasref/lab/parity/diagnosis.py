@@ -110,7 +110,7 @@ def different_weights(model: keras.Model, module: nn.Module, names: dict, only: 
         if _close(slot.to_torch(variable), theirs):
             continue
         if slot.map_shape and _close(variable.T, theirs):
-            return cause("flatten_order", f"{slot.layer}'s rows stand in C-H-W order, and Keras flattens H-W-C")
+            return cause("flatten_order", f"{slot.layer}'s rows are in C-H-W order, and Keras flattens H-W-C")
         if variable.shape == theirs.shape and _close(variable, theirs):
             return cause(None, f"{slot.layer}'s {slot.variable.name} was copied without moving its axes")
         return cause(None, f"{slot.layer}'s {slot.variable.name} and {slot.tensor} hold different numbers")

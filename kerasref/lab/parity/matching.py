@@ -13,7 +13,7 @@ def match_layers(model: keras.Model, module: nn.Module, inputs: np.ndarray) -> d
     """Keras layer -> PyTorch module for all that have weights: same shapes, equal weights first, then by order.
 
     The order is the model's layers on one side, the calls of a forward pass on the other. Where several have equal
-    weights, as fresh batch norms do, one that puts out the same comes first. A SeparableConv2D is two modules. Raises
+    weights, as fresh batch norms do, one that outputs the same comes first. A SeparableConv2D is two modules. Raises
     UserError naming the layers left over on either side.
     """
     free = _called_modules(module, inputs)
@@ -67,7 +67,7 @@ def _tensor(slot, part: str) -> str:
 
 
 def _shapes_fit(of_layer, part: str, module: nn.Module, state) -> bool:
-    """All the layer's weights are there in these shapes, and the module has no parameter beside them."""
+    """All the layer's weights are there in these shapes, and the module has no parameter besides them."""
     mine = {_tensor(slot, part): slot.torch_shape for slot in of_layer}
     theirs = {
         f"{part}.{name}".removeprefix(".") for name, _ in module.get_submodule(part).named_parameters(recurse=False)

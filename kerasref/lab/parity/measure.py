@@ -52,10 +52,10 @@ def forward_part(model: keras.Model, module: nn.Module, inputs: np.ndarray, name
 
 
 def _refuse_probabilities(model, module, inputs, keras_logits, torch_logits) -> None:
-    """Several that sum to 1 are told by their values; a single one, which a logit may look like, by its sigmoid."""
+    """Several that sum to 1 are recognized by their values; a single one, which a logit may look like, by its sigmoid."""
     for side, outputs in (("Keras model", keras_logits), ("PyTorch module", torch_logits)):
         if outputs.shape[-1] > 1 and outputs.min() >= 0 and np.allclose(outputs.sum(-1), 1, atol=1e-3):
-            raise UserError(f"the {side} puts out probabilities, expected logits; compare both without their softmax")
+            raise UserError(f"the {side} outputs probabilities, expected logits; compare both without their softmax")
     if keras_logits.shape[-1] > 1:
         return
     last = keras_steps(model, inputs[:1])[-1:], torch_steps(module, inputs[:1])[-1:]
@@ -97,7 +97,7 @@ def weights_part(model: keras.Model, module: nn.Module, names: dict[str, str]) -
 def _outputs_of_both(model, ours: dict, theirs: dict, names: dict[str, str]):
     """(layer, Keras' output, PyTorch's) in Keras' order of execution, for layers that are called once on both sides.
 
-    PyTorch's between a flatten and the first Dense layer stands in C-H-W order, and is brought into Keras'.
+    PyTorch's between a flatten and the first Dense layer is in C-H-W order, and is brought into Keras'.
     """
     maps = flattened_maps(model, [find_layer(model, layer) for layer in ours])
     for layer, output in ours.items():

@@ -42,11 +42,11 @@ def run_comparison(arguments: NetworkComparison, say=print) -> Comparison:
     if dataset and (arguments.input_shape or arguments.num_classes):
         raise UserError(
             f"shape and classes are those of {dataset}: leave out --input-shape and --num-classes, or --dataset; "
-            "--image-size scales its pictures"
+            "--image-size scales its images"
         )
     if arguments.threads:
         _set_threads(arguments.threads)
-    tf.get_logger().setLevel("ERROR")  # many networks are traced, which it takes for one traced again and again
+    tf.get_logger().setLevel("ERROR")  # many networks are traced, which TensorFlow takes for one traced again and again
     keras.config.set_floatx(arguments.precision)
     keras.config.set_dtype_policy(arguments.precision)
     options, recipe = arguments.options(), _recipe(arguments)
@@ -139,7 +139,7 @@ def _rule(recipe: Recipe) -> Rule:
 
 
 def _inputs(network: keras.Model, data: ImageDataset | None, preprocessing: Preprocessing, count: int, seed: int):
-    """Preprocessed training pictures with their labels, or normal random numbers with random labels."""
+    """Preprocessed training images with their labels, or normal random numbers with random labels."""
     if data:
         batch = data.train.batches(count, shuffle_seed=seed, preprocessing=preprocessing)
         return next(batch.as_numpy_iterator())

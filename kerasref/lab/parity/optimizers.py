@@ -1,4 +1,4 @@
-"""Keras optimizers that follow PyTorch's update rules to the letter, for comparisons.
+"""Keras optimizers that follow PyTorch's update rules exactly, for comparisons.
 
 They differ from Keras' own in three ways: weight_decay is coupled (added to the gradient, so it goes through the
 momentum), the learning rate stays outside the velocity, and epsilon comes after the bias correction.

@@ -1,4 +1,4 @@
-"""What the layers of either side put out in a forward pass; and both sides' state, put back afterwards."""
+"""The outputs of the layers of either side in a forward pass; and both sides' state, put back afterwards."""
 
 import contextlib
 import copy

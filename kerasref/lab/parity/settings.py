@@ -183,7 +183,7 @@ def _drops(step: Step, kinds) -> bool:
 
 
 def _described(step: Step) -> str:
-    """Dropout 0.5, by PyTorch's name; of a class of one's own by that of the library's it is derived from."""
+    """Dropout 0.5, by PyTorch's name; of a custom class by that of the library's class it is derived from."""
     layer = step.source
     classes = (kind for kind in type(layer).__mro__ if kind.__module__.startswith(("keras.", "torch.")))
     name = next(classes).__name__

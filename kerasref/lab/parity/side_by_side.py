@@ -19,7 +19,7 @@ from kerasref.training.execution import STEPS_PER_CALL, choose_steps_per_executi
 from kerasref.training.losses import classification_accuracy, classification_loss
 from kerasref.training.schedules import Schedule
 
-SIGNIFICANCE = 0.05  # below this p the two samples of accuracies are told apart
+SIGNIFICANCE = 0.05  # below this p the two samples of accuracies differ
 EQUIVALENT = 0.005  # accuracies whose difference is within this, with 95 % confidence, count as equal
 POWER = 0.8  # of the smallest difference that the test would have seen
 EVALUATION_BATCH = 500

@@ -153,8 +153,8 @@ def trajectory(
         return [state[slot.tensor].cpu().numpy().copy() for slot in weights]
 
     def largest(ours, theirs, trained):
-        """By step, of the trained weights or of batch norm's statistics; of these, which grow with the square of what
-        the layer before puts out, relative to a tensor's largest entry where that is above 1."""
+        """By step, of the trained weights or of batch norm's statistics; of these, which grow with the square of the
+        outputs of the layer before, relative to a tensor's largest entry where that is above 1."""
         pick = [slot.variable.trainable == trained for slot in weights]
         return [
             _largest(
