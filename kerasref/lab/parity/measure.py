@@ -52,7 +52,7 @@ def forward_part(model: keras.Model, module: nn.Module, inputs: np.ndarray, name
 
 
 def _refuse_probabilities(model, module, inputs, keras_logits, torch_logits) -> None:
-    """Several that sum to 1 are recognized by their values; a single one, which a logit may look like, by its sigmoid."""
+    """Several that sum to 1 show by their values; a single one, which a logit may look like, by its sigmoid."""
     for side, outputs in (("Keras model", keras_logits), ("PyTorch module", torch_logits)):
         if outputs.shape[-1] > 1 and outputs.min() >= 0 and np.allclose(outputs.sum(-1), 1, atol=1e-3):
             raise UserError(f"the {side} outputs probabilities, expected logits; compare both without their softmax")
