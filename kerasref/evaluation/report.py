@@ -12,8 +12,10 @@ from matplotlib.image import imsave
 from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 from kerasref.evaluation.diagnosis import column, diagnose
-from kerasref.evaluation.metrics import calibration_bins, checked, confident_mistakes, error_analysis, stored_threshold
-from kerasref.evaluation.plots import checked_images, plot_calibration, plot_confusion_matrix, plot_curves, svg
+from kerasref.evaluation.error_analysis import confident_mistakes, error_analysis
+from kerasref.evaluation.metrics import calibration_bins, checked, stored_threshold
+from kerasref.evaluation.plot_style import svg
+from kerasref.evaluation.plots import checked_images, plot_calibration, plot_confusion_matrix, plot_curves
 from kerasref.page import templates
 
 SHOWN = 36  # mistakes, and samples

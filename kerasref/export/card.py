@@ -6,7 +6,7 @@ import re
 
 from kerasref.errors import UserError
 from kerasref.evaluation.diagnosis import diagnose
-from kerasref.evaluation.metrics import costliest_confusions
+from kerasref.evaluation.error_analysis import costliest_confusions
 from kerasref.export.predictors import first_line
 from kerasref.export.sources import Source
 from kerasref.markdown import markdown_table

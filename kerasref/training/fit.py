@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -19,16 +20,51 @@ from kerasref.runs import RunFiles, check_folder
 from kerasref.text import printable
 from kerasref.training import checkpoints, distribution, execution, resuming, transfer
 from kerasref.training.callback_state import check_resumable
-from kerasref.training.callbacks import LearningRateDecay, ProgressBar, StopOnNonFinite
+from kerasref.training.callbacks import LearningRateDecay, StopOnNonFinite
 from kerasref.training.checkpointing import Checkpointer, Progress, assign_best
 from kerasref.training.epochs import CallbacksOfATraining, EpochLogs, Saving
 from kerasref.training.network import compile_network, initial_network
 from kerasref.training.options import Interval, TrainOptions
+from kerasref.training.progress_bar import ProgressBar
 from kerasref.training.stopping import StopSignals
 from kerasref.training.tensorboard import run_callbacks
 
 CONFUSION_BATCHES = 10  # TensorBoard's confusion matrix is of at most 5,000 examples
 VALIDATION_BATCH_SIZE = 500
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that a training needs, its network apart.
+
+    begun: whether the weights come from a checkpoint; planned_epochs: those of the recipe before, for a checkpoint
+    that does not record them.
+    """
+
+    run: RunFiles
+    recipe: Recipe
+    options: TrainOptions
+    dataset: ImageDataset
+    preprocessing: Preprocessing
+    devices: distribution.OneDevice | distribution.Replicas
+    begun: bool
+    planned_epochs: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.dataset.train.num_examples / self.recipe.batch_size)
+
+    def batches(self, epoch: int, first_step: int = 0):
+        """The training batches of an epoch from `first_step` on, augmented, in the epoch's own order."""
+        return self.dataset.train.batches(
+            self.recipe.batch_size,
+            shuffle_seed=self.recipe.seed,
+            epoch=epoch,
+            first_step=first_step,
+            augmentation=make_augmentation(self.recipe),
+            preprocessing=self.preprocessing,
+            share=self.devices.share,
+        )
 
 
 def train(
@@ -63,110 +99,103 @@ def train(
         if devices.is_chief:
             remove_unfinished(run.path)
         resume = options.resume and run.recipe_file.exists()
+        if resume and resuming.is_complete(run, recipe):
+            print(f"{run.path} is already complete: {recipe.epochs} epochs asked for, {len(run.history())} trained")
+            return run
         if resume:
-            if resuming.is_complete(run, recipe):
-                print(f"{run.path} is already complete: {recipe.epochs} epochs asked for, {len(run.history())} trained")
-                return run
             check_resumable(callbacks)
-
         device = execution.configure(recipe, options)
         devices.connect(recipe.batch_size)
-        dataset = dataset or load_data(recipe, options.data_dir)
-        for note in dataset.notes:
-            print(note)
-        check_selection_metric(recipe.selection_metric, len(dataset.class_names))
-        begun = resume and checkpoints.latest_place(run.checkpoints) > (0, 0)  # its weights come from the checkpoint
-        preprocessing = run.preprocessing() if begun else make_preprocessing(recipe, dataset)
-        network = initial_network(recipe, dataset, preprocessing, devices, transferred=not begun)
-        model = compile_network(network, recipe, dataset, device, devices)
-        execution_record = {
-            "device": device,
-            "deterministic": options.deterministic,
-            "steps_per_execution": model.steps_per_execution,
-            "jit_compile": model.jit_compile,
-            "strategy": options.strategy,
-            "replicas": devices.replicas,
-        }
-        settings = describe_settings(recipe, dataset, preprocessing, name=name, execution=execution_record)
-        planned_epochs = run.recipe().epochs if resume else recipe.epochs
-        if resume:
-            settings = resuming.continued(run, settings)
-        devices.check_agreement(
-            recipe=settings["recipe"], data=settings["dataset"], preprocessing=settings["preprocessing"]
+        setting = _make_setting(run, recipe, options, devices, dataset, resume)
+        network = initial_network(
+            recipe, setting.dataset, setting.preprocessing, devices, transferred=not setting.begun
         )
-        extended = run.model_file.exists()  # its files stay, recipe.json with them, until their successors are there
-        if devices.is_chief and not extended:
-            run.write_settings(settings)
-        if devices.is_chief and dataset.left_out:
-            write_atomically(run.left_out_file, "".join(f"{printable(line)}\n" for line in dataset.left_out))
+        model = compile_network(network, recipe, setting.dataset, device, devices)
+        settings = _make_settings(setting, model, device, name, resume)
         with StopSignals() as signals:
-            fit(model, recipe, dataset, preprocessing, run, options, callbacks, devices, signals, planned_epochs)
-            if devices.is_chief:
-                save_networks(network, model, run)
-                if extended:
-                    run.write_settings(settings)
-                    for file in (run.metrics_file, run.validation_file, run.report_file):
-                        file.unlink(missing_ok=True)  # of the network before
+            _train_and_save(network, model, setting, settings, callbacks, signals)
         if devices.is_chief and signals.received:
             raise Stopped(f"trained to the end and saved, but not evaluated: {run.path}", signals.received)
     return run
 
 
-def fit(
+def _make_setting(run: RunFiles, recipe: Recipe, options: TrainOptions, devices, dataset, resume: bool) -> Setting:
+    dataset = dataset or load_data(recipe, options.data_dir)
+    for note in dataset.notes:
+        print(note)
+    check_selection_metric(recipe.selection_metric, len(dataset.class_names))
+    begun = resume and checkpoints.latest_place(run.checkpoints) > (0, 0)
+    preprocessing = run.preprocessing() if begun else make_preprocessing(recipe, dataset)
+    planned_epochs = run.recipe().epochs if resume else recipe.epochs
+    return Setting(run, recipe, options, dataset, preprocessing, devices, begun, planned_epochs)
+
+
+def _make_settings(setting: Setting, model: keras.Model, device: str, name: str | None, resume: bool) -> dict:
+    """The content of recipe.json; raises UserError unless a resume, and all workers, have the same."""
+    execution_record = {
+        "device": device,
+        "deterministic": setting.options.deterministic,
+        "steps_per_execution": model.steps_per_execution,
+        "jit_compile": model.jit_compile,
+        "strategy": setting.options.strategy,
+        "replicas": setting.devices.replicas,
+    }
+    settings = describe_settings(
+        setting.recipe, setting.dataset, setting.preprocessing, name=name, execution=execution_record
+    )
+    if resume:
+        settings = resuming.continued(setting.run, settings)
+    setting.devices.check_agreement(
+        recipe=settings["recipe"], data=settings["dataset"], preprocessing=settings["preprocessing"]
+    )
+    return settings
+
+
+def _train_and_save(
+    network: keras.Model,
     model: keras.Model,
-    recipe: Recipe,
-    dataset: ImageDataset,
-    preprocessing: Preprocessing,
-    run: RunFiles,
-    options: TrainOptions,
+    setting: Setting,
+    settings: dict,
     callbacks: Sequence[keras.callbacks.Callback],
-    devices,
     signals: StopSignals,
-    planned_epochs: int,
 ) -> None:
-    """Train the compiled `model` epoch by epoch, from where the newest checkpoint of `run` ends.
+    """Train, then save; the files of a run that gets more epochs, recipe.json with them, stay until that is done."""
+    run, chief = setting.run, setting.devices.is_chief
+    extended = run.model_file.exists()
+    if chief and not extended:
+        run.write_settings(settings)
+    if chief and setting.dataset.left_out:
+        write_atomically(run.left_out_file, "".join(f"{printable(line)}\n" for line in setting.dataset.left_out))
+    fit(model, setting, callbacks, signals)
+    if chief:
+        save_networks(network, model, run)
+    if chief and extended:
+        run.write_settings(settings)
+        for file in (run.metrics_file, run.validation_file, run.report_file):
+            file.unlink(missing_ok=True)  # of the network before
 
-    `planned_epochs`: those of the recipe before, for a checkpoint that does not say.
-    """
-    steps_per_epoch = math.ceil(dataset.train.num_examples / recipe.batch_size)
 
-    def batches(epoch: int, first_step: int):
-        return dataset.train.batches(
-            recipe.batch_size,
-            shuffle_seed=recipe.seed,
-            epoch=epoch,
-            first_step=first_step,
-            augmentation=make_augmentation(recipe),
-            preprocessing=preprocessing,
-            share=devices.share,
-        )
-
+def fit(
+    model: keras.Model, setting: Setting, callbacks: Sequence[keras.callbacks.Callback], signals: StopSignals
+) -> None:
+    """Train the compiled `model` epoch by epoch, from where the newest checkpoint of the run ends."""
+    recipe, devices, steps_per_epoch = setting.recipe, setting.devices, setting.steps_per_epoch
     decay = LearningRateDecay(make_schedule(recipe), steps_per_epoch)
     checkpointer = Checkpointer(
-        run.checkpoints,
+        setting.run.checkpoints,
         model,
         callbacks,
         decay,
-        interval=Interval.parse(options.checkpoint_every),
-        keep=options.keep_checkpoints,
+        interval=Interval.parse(setting.options.checkpoint_every),
+        keep=setting.options.keep_checkpoints,
         steps_per_epoch=steps_per_epoch,
         writes=devices.is_chief,
     )
-    epoch_logs = EpochLogs(dataset, preprocessing, recipe.selection_metric)
+    epoch_logs = EpochLogs(setting.dataset, setting.preprocessing, recipe.selection_metric)
     saving = Saving(checkpointer, devices.agreed(signals), epoch_logs)
     stop_on_non_finite = StopOnNonFinite(steps_per_epoch=steps_per_epoch)
     progress_bar = ProgressBar(recipe.epochs, steps_per_epoch)
-    shown = [progress_bar] if devices.is_chief else []
-    if devices.is_chief and options.tensorboard:
-        examples = (dataset.validation or dataset.train).batches(VALIDATION_BATCH_SIZE, preprocessing=preprocessing)
-        shown += run_callbacks(
-            run.path / "tensorboard",
-            recipe,
-            batches(0, 0),
-            examples.take(CONFUSION_BATCHES),
-            dataset.class_names,
-            gradients=not devices.distributed,
-        )
+    shown = [progress_bar, *_tensorboard(setting)] if devices.is_chief else []
     unfreeze = [transfer.Unfreeze(recipe.frozen_epochs)] if recipe.frozen_epochs else []
     # `saving` is last: what the others write of a step is there before its checkpoint.
     all_callbacks = CallbacksOfATraining(
@@ -176,32 +205,53 @@ def fit(
         epochs=recipe.epochs,
     )
     all_callbacks.begin()
-    progress = checkpointer.restore(batches(0, 0).take(1))
-    if progress != Progress():
-        print(f"continues at epoch {progress.epoch + 1}, step {progress.step} of {steps_per_epoch}")
-        _report_jump(recipe, progress.planned_epochs or planned_epochs, progress, steps_per_epoch)
-    progress.planned_epochs = recipe.epochs
-    if devices.distributed:
-        devices.check_agreement(checkpoint=[progress.epoch, progress.step], initial_weights=weights_sha256(model))
+    progress = _restore(checkpointer, setting, model)
     for callback in (progress_bar, stop_on_non_finite, decay):
         callback.first_step = progress.step
     epoch_logs.progress = saving.progress = progress
     try:
         while progress.epoch < recipe.epochs and not progress.stopped_early:
-            devices.fit_epoch(model, progress.epoch, batches(progress.epoch, progress.step), all_callbacks)
+            devices.fit_epoch(model, progress.epoch, setting.batches(progress.epoch, progress.step), all_callbacks)
             progress.add_epoch(epoch_logs.logs)
             progress.stopped_early = model.stop_training
             if devices.is_chief:
-                run.write_history(progress.rows)
+                setting.run.write_history(progress.rows)
             saving.after_epoch(progress, last=progress.epoch == recipe.epochs or progress.stopped_early)
     except Stopped:
         raise
     except RunError as error:
-        saved = sorted(run.checkpoints.glob("*.npz"))
+        saved = sorted(setting.run.checkpoints.glob("*.npz"))
         raise RunError(f"{error}\nlast good checkpoint: {saved[-1] if saved else 'none yet'}") from error
     finally:
         progress_bar.close()
     all_callbacks.end()
+
+
+def _restore(checkpointer: Checkpointer, setting: Setting, model: keras.Model) -> Progress:
+    progress, recipe = checkpointer.restore(setting.batches(0).take(1)), setting.recipe
+    if progress != Progress():
+        print(f"continues at epoch {progress.epoch + 1}, step {progress.step} of {setting.steps_per_epoch}")
+        _report_jump(recipe, progress.planned_epochs or setting.planned_epochs, progress, setting.steps_per_epoch)
+    progress.planned_epochs = recipe.epochs
+    if setting.devices.distributed:
+        place = [progress.epoch, progress.step]
+        setting.devices.check_agreement(checkpoint=place, initial_weights=weights_sha256(model))
+    return progress
+
+
+def _tensorboard(setting: Setting) -> list[keras.callbacks.Callback]:
+    if not setting.options.tensorboard:
+        return []
+    split = setting.dataset.validation or setting.dataset.train
+    examples = split.batches(VALIDATION_BATCH_SIZE, preprocessing=setting.preprocessing)
+    return run_callbacks(
+        setting.run.path / "tensorboard",
+        setting.recipe,
+        setting.batches(0),
+        examples.take(CONFUSION_BATCHES),
+        setting.dataset.class_names,
+        gradients=not setting.devices.distributed,
+    )
 
 
 def save_networks(network: keras.Model, model: keras.Model, run: RunFiles) -> None:

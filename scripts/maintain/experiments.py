@@ -258,7 +258,7 @@ def update(experiment: Experiment) -> None:
     update_page(PAGE, {f"experiment {experiment.name}": block(experiment)})
     import matplotlib
 
-    from kerasref.evaluation.plots import STYLE
+    from kerasref.evaluation.plot_style import STYLE
 
     with matplotlib.rc_context(STYLE):
         figure = plot(experiment, settings_of(experiment, read_rows(experiment.results)[0]))

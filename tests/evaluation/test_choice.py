@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerasref.errors import UserError
-from kerasref.evaluation.choice import Criterion, metrics_of_run, parse_criterion
 from kerasref.evaluation.metrics import compute_metrics
+from kerasref.lab.sweeps.choice import Criterion, metrics_of_run, parse_criterion
 from kerasref.runs import RunFiles
 
 FAST = {"accuracy": 0.97, "macro_f1": 0.90, "log_loss": 0.2, "latency_ms": 2.0}

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from kerasref.errors import UserError
-from kerasref.evaluation.plots import cjk_fonts, image_grid, plot_calibration, plot_confusion_matrix, plot_curves, svg
+from kerasref.evaluation.plot_style import cjk_fonts, svg
+from kerasref.evaluation.plots import image_grid, plot_calibration, plot_confusion_matrix, plot_curves
 
 
 def labels_of(axis):

@@ -7,15 +7,13 @@ import pytest
 from scipy.stats import binomtest
 
 from kerasref.errors import UserError
+from kerasref.evaluation.error_analysis import confident_mistakes, costliest_confusions, error_analysis
 from kerasref.evaluation.metrics import (
     SELECTION_METRICS,
     calibration_bins,
     checked,
     compute_metrics,
     confidence_threshold,
-    confident_mistakes,
-    costliest_confusions,
-    error_analysis,
     probabilities,
     stored_threshold,
     wilson_interval,

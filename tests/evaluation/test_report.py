@@ -13,13 +13,8 @@ import scipy.sparse
 from matplotlib.image import imread
 
 from kerasref.errors import RunError, UserError
-from kerasref.evaluation.metrics import (
-    compute_metrics,
-    confident_mistakes,
-    confusion_entries,
-    costliest_confusions,
-    probabilities,
-)
+from kerasref.evaluation.error_analysis import confident_mistakes, confusion_entries, costliest_confusions
+from kerasref.evaluation.metrics import compute_metrics, probabilities
 from kerasref.evaluation.report import render_report, write_report
 from kerasref.runs import RunFiles
 

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from kerasref.build import make_optimizer
+from kerasref.lab.studies.masked_loss import MaskedBinaryCrossEntropy
 from kerasref.recipe import Recipe
 from kerasref.training.losses import (
-    MaskedBinaryCrossEntropy,
     SmoothedCrossEntropy,
     classification_accuracy,
     classification_loss,

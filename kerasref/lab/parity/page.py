@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from kerasref.evaluation.plots import svg
+from kerasref.evaluation.plot_style import svg
 from kerasref.lab.parity.differences import DIFFERENCES
 from kerasref.lab.parity.plots import plot_accuracies, plot_explanations, plot_losses, plot_trajectories
 from kerasref.page import templates

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kerasref.evaluation.plots import MUTED, STYLE, TRAIN, VALIDATION
+from kerasref.evaluation.plot_style import MUTED, STYLE, TRAIN, VALIDATION
 
 KERAS, PYTORCH = TRAIN, VALIDATION
 SMALLEST = 1e-17  # differences of zero are drawn here, on the logarithmic axis

@@ -114,9 +114,9 @@ def _only(split: MemorySplit, column: int) -> MemorySplit:
 def _train(task: MultiTask, split: MemorySplit):
     import keras
 
+    from kerasref.lab.studies.masked_loss import MaskedBinaryCrossEntropy
     from kerasref.models import build_model
     from kerasref.training import StopOnNonFinite
-    from kerasref.training.losses import MaskedBinaryCrossEntropy
 
     keras.utils.set_random_seed(task.seed)
     model = build_model(task.model, split.image_shape, split.labels.shape[1])

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import optuna
 
 from kerasref.errors import UserError
-from kerasref.evaluation.choice import Criterion, metrics_of_run, parse_criterion
 from kerasref.evaluation.metrics import SELECTION_METRICS
+from kerasref.lab.sweeps.choice import Criterion, metrics_of_run, parse_criterion
 from kerasref.lab.sweeps.results_table import read_rows
 from kerasref.lab.sweeps.values import is_logarithmic, is_number, shown
 from kerasref.runs import RunFiles
@@ -82,7 +82,7 @@ class Comparison:
 def read_entries(paths: Iterable[Path], choose: str | None = None) -> list[Entry]:
     """Reads run directories, and the runs of sweep directories; raises UserError for anything else.
 
-    choose: a criterion for `evaluation.choice.parse_criterion`; a run that breaks one of its limits, or lacks one of
+    choose: a criterion for `choice.parse_criterion`; a run that breaks one of its limits, or lacks one of
     its metrics, is not ranked.
     """
     criterion = parse_criterion(choose) if choose else None

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kerasref.atomic import write_atomically
-from kerasref.evaluation.plots import svg
+from kerasref.evaluation.plot_style import svg
 from kerasref.lab.sweeps.comparison import Comparison
 from kerasref.lab.sweeps.comparison_plots import plot_curves_together, plot_importance, plot_parallel_coordinates
 from kerasref.lab.sweeps.significance import significance

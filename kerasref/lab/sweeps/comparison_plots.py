@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kerasref.evaluation.diagnosis import column
-from kerasref.evaluation.plots import MUTED, STYLE, TRAIN
+from kerasref.evaluation.plot_style import MUTED, STYLE, TRAIN
 from kerasref.lab.sweeps.comparison import Comparison
 from kerasref.lab.sweeps.values import is_logarithmic, is_number, shown, shown_metric
 

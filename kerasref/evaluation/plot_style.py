@@ -1,0 +1,79 @@
+"""The style of every plot of kerasref: decorate a function that draws with `@matplotlib.rc_context(STYLE)`."""
+
+import base64
+import io
+import re
+import warnings
+from pathlib import Path
+
+import matplotlib
+from matplotlib import font_manager
+
+TRAIN, VALIDATION = "#2f6fde", "#e8590c"
+MUTED = "#6b7280"
+CJK_FONTS = {  # name of the family, beginning of its file names; SC, JP and the like follow
+    "Noto Sans CJK": "NotoSansCJK",
+    "Source Han Sans": "SourceHanSans",
+    "Noto Sans SC": "NotoSansSC",
+    "WenQuanYi Zen Hei": "wqy-zenhei",
+    "WenQuanYi Micro Hei": "wqy-microhei",
+    "Microsoft YaHei": "msyh",
+    "SimHei": "simhei",
+    "PingFang": "PingFang",
+    "Hiragino Sans GB": "Hiragino Sans GB",
+    "Arial Unicode MS": "Arial Unicode",
+    "Droid Sans Fallback": "DroidSansFallback",
+}
+
+
+def cjk_fonts() -> list[str]:
+    """The first of CJK_FONTS that is installed, for Chinese class names; empty where there is none.
+
+    Matplotlib keeps its own list of fonts, which lacks those that were installed after it was made: these are added.
+    Without such a font an SVG still shows the names, in the reader's fonts; a PNG has boxes, and Matplotlib warns.
+    """
+    for stem in ("", *CJK_FONTS.values()):
+        for file in font_manager.findSystemFonts() if stem else ():
+            if Path(file).name.lower().startswith(stem.lower()):
+                font_manager.fontManager.addfont(file)
+        installed = sorted(font_manager.get_font_names(), key=lambda name: "SC" not in name)
+        if found := [name for family in CJK_FONTS for name in installed if name.startswith(family)]:
+            return found[:1]
+    return []
+
+
+def _has_bold(name: str) -> bool:
+    return any(font.name == name and font.weight in ("bold", 700) for font in font_manager.fontManager.ttflist)
+
+
+CJK = cjk_fonts()
+STYLE = {
+    # Families by name, not as "font.sans-serif": that is looked up when a figure is saved, and then STYLE is gone.
+    "font.family": ["DejaVu Sans", *CJK, "sans-serif"],
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold" if all(map(_has_bold, CJK)) else "normal",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#8884",
+    "legend.frameon": False,
+}
+
+
+def svg(figure) -> dict:
+    """A figure as a data URI with its width in CSS pixels; text stays text, in the reader's own fonts."""
+    file = io.StringIO()
+    stable = {"svg.fonttype": "none", "svg.hashsalt": "kerasref"}  # the same plot gives the same bytes
+    with matplotlib.rc_context(stable), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts may well have it
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    content = base64.b64encode(_shortened(file.getvalue()).encode()).decode()
+    return {"uri": f"data:image/svg+xml;base64,{content}", "width": round(figure.get_figwidth() * 96)}
+
+
+def _shortened(text: str) -> str:
+    """The SVG with coordinates, which are inside tags, cut to a thousandth of a point; the text between stays whole."""
+    return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d\d)\d+", r"\1", tag[0]), text)
