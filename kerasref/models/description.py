@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
+from kerasref.keras_internals import calls_of
+
 # These use each number of their kernels once for every pixel of their output; the transposed ones, of their input.
 PER_OUTPUT_PIXEL = (
     *(layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D),
@@ -38,13 +40,7 @@ def describe(model):
     activations, pooling and additions are left out.
     """
     model = keras.Model(model.inputs, model.outputs)  # a Sequential has no graph of its own
-    # Keras has no public name for the calls that make up a model; its own `summary` reads the same attributes.
-    calls = {node for nodes in model._nodes_by_depth.values() for node in nodes}
-    return [
-        _row(operation, call, first=i == 0)
-        for operation in model.operations
-        for i, call in enumerate(call for call in operation._inbound_nodes if call in calls)
-    ]
+    return [_row(layer, call, first=i == 0) for layer, calls in calls_of(model) for i, call in enumerate(calls)]
 
 
 def multiply_adds(model):

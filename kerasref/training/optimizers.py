@@ -7,8 +7,8 @@ numbers up to rounding (docs/performance.md has the times).
 import keras
 import tensorflow as tf
 
+from kerasref.keras_internals import variable_index
 from kerasref.recipe import Recipe
-from kerasref.training.keras_internals import variable_index
 
 # The notes, chapters 梯度下降中的摆动 and Adam优化算法: β 0.9, β₁ 0.9, β₂ 0.999, ε 1e-8.
 MOMENTUM = 0.9

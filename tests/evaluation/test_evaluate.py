@@ -40,11 +40,11 @@ def test_a_folder_that_changed_since_is_not_measured(tmp_path):
     run = train(recipe, tmp_path / "run")
     before = evaluate.evaluate_run(run)["accuracy"]
     shutil.copy(tmp_path / "pets" / "cat" / "0.png", tmp_path / "pets" / "cat" / "more.png")
-    with pytest.raises(UserError, match=r"was trained with dataset's num_train \d+, found \d+; bring"):
+    with pytest.raises(UserError, match=r"is not the folder that .* was trained on: 41 images, expected 40; .*bring"):
         evaluate.evaluate_run(run)
     (tmp_path / "pets" / "cat" / "more.png").rename(tmp_path / "more.png")
     (tmp_path / "pets" / "cat").rename(tmp_path / "pets" / "zebra")
-    with pytest.raises(UserError, match=r"class_names \['cat', 'dog'\], found \['dog', 'zebra'\]"):
+    with pytest.raises(UserError, match="the names or sizes of its images are different"):
         evaluate.evaluate_run(run)
     (tmp_path / "pets" / "zebra").rename(tmp_path / "pets" / "cat")
     assert evaluate.evaluate_run(run)["accuracy"] == before

@@ -1,8 +1,8 @@
-import describe as script
 import keras
 import pytest
 from keras import layers
 
+from kerasref.cli import describe as script
 from kerasref.errors import UserError
 from kerasref.models import build_model
 from kerasref.models.description import describe, multiply_adds

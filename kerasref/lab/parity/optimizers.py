@@ -15,7 +15,7 @@ import math
 import keras
 from keras import ops
 
-from kerasref.training.keras_internals import applies_weight_decay, variable_index
+from kerasref.keras_internals import applies_weight_decay, variable_index
 
 
 class _TorchOptimizer(keras.optimizers.Optimizer):

@@ -1,4 +1,4 @@
-"""The private names of Keras that optimizers use; tests/training/test_keras_internals.py fails when one is gone."""
+"""Every private name of Keras that kerasref uses; tests/test_keras_internals.py fails when one is gone."""
 
 import keras
 
@@ -19,3 +19,13 @@ def applies_weight_decay(optimizer: keras.Optimizer, variable) -> bool:
     (Keras 3.15), which coupled weight decay needs as well.
     """
     return optimizer._use_weight_decay(variable)
+
+
+def calls_of(model: keras.Model) -> list[tuple]:
+    """Return (layer or operation, its calls in a functional `model`), in the order of the model.
+
+    A layer that is called twice has two; Keras' own `summary` reads the same attributes, which have no public name
+    (Keras 3.15). A call has `input_tensors` and `outputs`.
+    """
+    calls = {node for nodes in model._nodes_by_depth.values() for node in nodes}
+    return [(operation, [call for call in operation._inbound_nodes if call in calls]) for operation in model.operations]
