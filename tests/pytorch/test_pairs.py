@@ -176,7 +176,7 @@ def test_layers_without_weights_are_compared_where_the_map_names_them():
         layers.Dense(5),
     ]
     parts = [nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.BatchNorm1d(72), nn.Linear(72, 5)]
-    model, module, names = pair([*chain, layers.Dense(5)], parts, SHAPE)
+    model, module, names = pair(chain, parts, SHAPE)
     inputs = np.random.default_rng(0).normal(size=(16, *SHAPE))
     comparison = compare(model, module, inputs, names | {"act": "parts.1", "flat": "parts.2"}, **QUICK)
     assert {"act", "flat", "bn"} <= {row["layer"] for row in comparison["forward"]["rows"]}
