@@ -7,7 +7,7 @@ Importing this package loads neither torch nor Keras; using one of its names doe
 UserError which says how to install it. `kerasref.lab.parity` compares the two sides.
 """
 
-import importlib
+from kerasref.lazy import lazy_names
 
 _HOMES = {
     "build_twin": "models",
@@ -20,9 +20,4 @@ _HOMES = {
     "port": "porting",
 }
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

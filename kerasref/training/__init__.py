@@ -3,7 +3,7 @@
 Importing this package loads neither Keras nor TensorFlow; using one of its names does.
 """
 
-import importlib
+from kerasref.lazy import lazy_names
 
 _HOMES = {
     "ConfusionMatrixImage": "tensorboard",
@@ -24,9 +24,4 @@ _HOMES = {
     "warmup": "schedules",
 }
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)
