@@ -11,24 +11,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kerasref.errors import UserError, unknown
+from kerasref.recipe_checks import Checked, above_0, at_least_0, expect, is_of_type, is_seed, whole_from_1
+from kerasref.recipe_training import ScheduleFields
 
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
-Schedule = Literal["constant", "inverse_time", "step", "exponential", "cosine"]
 Normalization = Literal["half", "dataset", "none", "raw"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
-class _Checked:
-    """Calls `check` of every group once the fields are set."""
-
-    def __post_init__(self):
-        for group in GROUPS:
-            if isinstance(self, group):
-                group.check(self)
-
-
 @dataclass(frozen=True, kw_only=True)
-class DataFields(_Checked):
+class DataFields(Checked):
     """Data."""
 
     dataset: str = "mnist"
@@ -49,14 +41,14 @@ class DataFields(_Checked):
     """Number of training examples to use, stratified; None: all."""
 
     def check(self):
-        _whole_from_1(self, "image_size", "train_examples")
-        _at_least_0(self, "pad")
-        _seed(self, "split_seed")
+        whole_from_1(self, "image_size", "train_examples")
+        at_least_0(self, "pad")
+        is_seed(self, "split_seed")
         parse_ratio(self.validation)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentationFields(_Checked):
+class AugmentationFields(Checked):
     """Augmentation."""
 
     crop_padding: int = 0
@@ -69,11 +61,11 @@ class AugmentationFields(_Checked):
     """Random rotation by up to so many degrees."""
 
     def check(self):
-        _at_least_0(self, "crop_padding", "cutout", "rotation")
+        at_least_0(self, "crop_padding", "cutout", "rotation")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkFields(_Checked):
+class NetworkFields(Checked):
     """Network."""
 
     model: str = "mnist_cnn"
@@ -94,8 +86,8 @@ class NetworkFields(_Checked):
     """Initial weights by name (keras: as the network's builder sets them); see kerasref/models/initializers.py."""
 
     def check(self):
-        _expect(self, "keep_prob", "a number above 0, at most 1", lambda x: x is None or 0 < x <= 1)
-        _expect(
+        expect(self, "keep_prob", "a number above 0, at most 1", lambda x: x is None or 0 < x <= 1)
+        expect(
             self,
             "units",
             "whole numbers from 1 to 65536",
@@ -104,7 +96,7 @@ class NetworkFields(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferFields(_Checked):
+class TransferFields(Checked):
     """Transfer learning."""
 
     init_from: str | None = None
@@ -117,14 +109,14 @@ class TransferFields(_Checked):
     """Epochs that freeze lasts; None: to the end."""
 
     def check(self):
-        _whole_from_1(self, "frozen_epochs")
+        whole_from_1(self, "frozen_epochs")
         for field, needed in (("init_until", "init_from"), ("freeze", "init_from"), ("frozen_epochs", "freeze")):
             if getattr(self, field) is not None and getattr(self, needed) is None:
                 raise UserError(f"{field} is {getattr(self, field)!r}, which has no effect without {needed}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerFields(_Checked):
+class OptimizerFields(Checked):
     """Optimizer and loss."""
 
     epochs: int = 10
@@ -145,35 +137,14 @@ class OptimizerFields(_Checked):
     """Share of the target spread evenly over all classes."""
 
     def check(self):
-        _whole_from_1(self, "epochs", "batch_size")
-        _above_0(self, "learning_rate")
-        _at_least_0(self, "weight_decay", "l2")
-        _expect(self, "label_smoothing", "a number from 0 to below 1", lambda x: 0 <= x < 1)
+        whole_from_1(self, "epochs", "batch_size")
+        above_0(self, "learning_rate")
+        at_least_0(self, "weight_decay", "l2")
+        expect(self, "label_smoothing", "a number from 0 to below 1", lambda x: 0 <= x < 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduleFields(_Checked):
-    """Learning-rate schedule."""
-
-    schedule: Schedule = "constant"
-    """How the learning rate decays; inverse_time is the notes' a0 / (1 + decay_rate * epoch)."""
-    decay_rate: float = 0.1
-    """Of inverse_time as in its formula; of step and exponential the factor."""
-    decay_epochs: tuple[int, ...] = ()
-    """Epochs, counted from the end of the warm-up, at which step multiplies the learning rate by decay_rate."""
-    warmup_epochs: float = 0.0
-    """Epochs over which the learning rate rises linearly."""
-
-    def check(self):
-        _above_0(self, "decay_rate")
-        _at_least_0(self, "warmup_epochs")
-        _expect(self, "decay_epochs", "whole numbers of at least 1", lambda x: all(epoch >= 1 for epoch in x))
-        if self.schedule == "step" and not self.decay_epochs:
-            raise UserError("schedule step needs decay_epochs, found none; give e.g. --decay-epochs 80 120")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExecutionFields(_Checked):
+class ExecutionFields(Checked):
     """Execution and choice of the best epoch."""
 
     precision: Precision = "float32"
@@ -188,8 +159,8 @@ class ExecutionFields(_Checked):
     """The single number that runs are compared by."""
 
     def check(self):
-        _whole_from_1(self, "steps_per_execution")
-        _seed(self, "seed")
+        whole_from_1(self, "steps_per_execution")
+        is_seed(self, "seed")
 
 
 GROUPS = (
@@ -229,7 +200,7 @@ def from_dict(fields: dict) -> Recipe:
         if name not in known:
             raise unknown("recipe field", name, known)
         hint = hints[name]
-        if not _is_of_type(tuple(value) if isinstance(value, list) else value, hint):
+        if not is_of_type(tuple(value) if isinstance(value, list) else value, hint):
             expected = getattr(hint, "__name__", None) or str(hint).replace("typing.", "")
             raise UserError(f"recipe field {name} is {str(value)[:80]!r}, expected {expected}")
     return Recipe(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
@@ -254,46 +225,3 @@ def parse_ratio(validation: float | str) -> tuple[float, float, float | None]:
         f"validation {validation!r}: expected a fraction from 0 to below 1, such as 0.1, "
         "or a ratio train:validation:test, such as 6:2:2"
     )
-
-
-def _whole_from_1(recipe, *fields):
-    for field in fields:
-        _expect(recipe, field, "a whole number of at least 1", lambda x: x is None or x >= 1)
-
-
-def _at_least_0(recipe, *fields):
-    for field in fields:
-        _expect(recipe, field, "a finite number of at least 0", lambda x: 0 <= x < math.inf)
-
-
-def _above_0(recipe, *fields):
-    for field in fields:
-        _expect(recipe, field, "a finite number above 0", lambda x: 0 < x < math.inf)
-
-
-def _seed(recipe, *fields):
-    for field in fields:
-        _expect(recipe, field, "a whole number from 0 to 2**32 - 1", lambda x: 0 <= x < 2**32)
-
-
-def _expect(recipe, field: str, expected: str, holds) -> None:
-    value = getattr(recipe, field)
-    try:
-        good = holds(value)
-    except TypeError:
-        good = False
-    if not good:
-        option = "--" + field.replace("_", "-")
-        raise UserError(f"{field} is {value!r}, expected {expected}; set it with {option}")
-
-
-def _is_of_type(value, hint) -> bool:
-    """For the types that recipes have: plain ones, Literal, unions, tuples of any length. A whole number is a float."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return isinstance(value, str) and value in arguments
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_is_of_type(item, arguments[0]) for item in value)
-    if arguments:
-        return any(_is_of_type(value, argument) for argument in arguments)
-    return type(value) is hint or (hint is float and type(value) is int)
