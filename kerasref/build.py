@@ -8,6 +8,7 @@ import keras
 from kerasref import provenance
 from kerasref.data import Augmentation, ImageDataset, Preprocessing, load_dataset
 from kerasref.data.content import content_difference
+from kerasref.data.images import Resizing
 from kerasref.errors import UserError
 from kerasref.models import build_model, options_of
 from kerasref.models.weight_files import load_weights, weights_sha256
@@ -23,10 +24,16 @@ def load_data(recipe: Recipe, data_dir: str | None = None) -> ImageDataset:
         data_dir=data_dir,
         classes=recipe.classes,
         image_size=recipe.image_size,
+        resizing=make_resizing(recipe),
         validation=recipe.validation,
         split_seed=recipe.split_seed,
         train_examples=recipe.train_examples,
     )
+
+
+def make_resizing(recipe: Recipe) -> Resizing:
+    """How the recipe brings an image, of the dataset or of a user, to its size."""
+    return Resizing(recipe.resize_size, recipe.interpolation, recipe.antialias)
 
 
 def make_preprocessing(recipe: Recipe, dataset: ImageDataset) -> Preprocessing:

@@ -15,7 +15,8 @@ from kerasref.recipe_checks import Checked, above_0, at_least_0, expect, is_of_t
 from kerasref.recipe_training import ScheduleFields
 
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
-Normalization = Literal["half", "dataset", "none", "raw"]
+Normalization = Literal["half", "dataset", "imagenet", "none", "raw"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
@@ -29,10 +30,18 @@ class DataFields(Checked):
     """Names of the classes to keep, in this order; None: all."""
     image_size: int | None = None
     """Side in pixels that images are resized and cropped to; None: the dataset's own."""
+    resize_size: int | None = None
+    """Short side in pixels that images are scaled to before the centre is cropped (torchvision: 256, image_size 224);
+    None: as small as covers image_size."""
+    interpolation: Interpolation = "bilinear"
+    """Filter of that scaling, by Pillow's and torchvision's name."""
+    antialias: bool = True
+    """Widen the filter where an image is made smaller, as Pillow does; False: bilinear alone, as tf.image.resize."""
     pad: int = 0
     """Pixels of zeros around every image, in training and prediction (LeNet-5: 28 -> 32)."""
     normalization: Normalization = "half"
-    """half: (x-0.5)/0.5 as the notes; dataset: mean and standard deviation of train; none: x/255; raw: 0 to 255."""
+    """half: (x-0.5)/0.5 as the notes; dataset: mean and standard deviation of train; imagenet: torchvision's constants;
+    none: x/255; raw: 0 to 255."""
     validation: float | str = 0.0
     """Fraction of train kept for validation (stratified), or a ratio as the notes write it, such as 6:2:2."""
     split_seed: int = 0
@@ -41,8 +50,12 @@ class DataFields(Checked):
     """Number of training examples to use, stratified; None: all."""
 
     def check(self):
-        whole_from_1(self, "image_size", "train_examples")
+        whole_from_1(self, "image_size", "resize_size", "train_examples")
         at_least_0(self, "pad")
+        if self.resize_size and not self.image_size:
+            raise UserError(f"resize_size is {self.resize_size}, which needs image_size, the side of the crop")
+        if not self.antialias and (not self.resize_size or self.interpolation != "bilinear"):
+            raise UserError("antialias False needs resize_size and the interpolation bilinear")
         is_seed(self, "split_seed")
         parse_ratio(self.validation)
 

@@ -45,6 +45,8 @@ def test_the_default_is_the_notes_program():
         ("crop_padding", -2),
         ("batch_size", "many"),
         ("schedule", "step"),
+        ("resize_size", 256),
+        ("antialias", False),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(field, value):

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -37,11 +37,13 @@ def without_autotune(dataset):
 
 
 class Split(ABC):
-    """`num_examples` images with their labels, int64 [n] (None for a stream, whose labels are not known in advance)."""
+    """`num_examples` images with their labels, int64 [n] (None for a stream, whose labels are not known in advance);
+    files: their paths [n], None where they are no files of their own."""
 
     num_examples: int
     image_shape: tuple[int, int, int]
     labels: np.ndarray | None
+    files: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.num_examples:,} images {'x'.join(map(str, self.image_shape))})"
@@ -98,6 +100,7 @@ class MemorySplit(Split):
     all_images: np.ndarray
     all_labels: np.ndarray
     indices: np.ndarray
+    all_files: np.ndarray | None = None
 
     @classmethod
     def of(cls, images: np.ndarray, labels: np.ndarray) -> "MemorySplit":
@@ -119,19 +122,23 @@ class MemorySplit(Split):
     def labels(self) -> np.ndarray:
         return self.all_labels[self.indices]
 
+    @property
+    def files(self) -> np.ndarray | None:
+        return None if self.all_files is None else self.all_files[self.indices]
+
     def examples(self, indices) -> np.ndarray:
         """uint8 images [len(indices), H, W, C]."""
         return self.all_images[self.indices[indices]]
 
     def select(self, indices) -> "MemorySplit":
         """The split of these rows of this one."""
-        return MemorySplit(self.all_images, self.all_labels, self.indices[indices])
+        return replace(self, indices=self.indices[indices])
 
     def with_labels(self, labels: np.ndarray) -> "MemorySplit":
         """The same images with other labels, int64 [n] (or [n, L] where an example has several)."""
         all_labels = np.zeros((len(self.all_images), *labels.shape[1:]), np.int64)
         all_labels[self.indices] = labels
-        return MemorySplit(self.all_images, all_labels, self.indices)
+        return replace(self, all_labels=all_labels)
 
     def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
         import tensorflow as tf

@@ -4,12 +4,12 @@ import math
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kerasref.data.dataset import WHOLE, MemorySplit, Split, order_of
-from kerasref.data.images import PHOTO_FORMATS, prepare_photo, read_image
+from kerasref.data.images import COVER, PHOTO_FORMATS, Resizing, prepare_photo, read_image
 from kerasref.errors import UserError
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of uint8 pixels up to which a dataset is decoded once and kept
@@ -24,30 +24,35 @@ class FileSplit(Split):
     paths: np.ndarray
     labels: np.ndarray
     image_shape: tuple[int, int, int]
+    resizing: Resizing = COVER
 
     @property
     def num_examples(self) -> int:
         return len(self.paths)
 
+    @property
+    def files(self) -> np.ndarray | None:
+        return None if isinstance(self.paths[0], bytes) else self.paths
+
     def examples(self, indices) -> np.ndarray:
         """uint8 images [len(indices), H, W, C]. Raises UserError for a file that cannot be decoded."""
-        images, failed = decode(self.paths[indices], self.image_shape)
+        images, failed = decode(self.paths[indices], self.image_shape, self.resizing)
         if failed:
             raise next(iter(failed.values()))
         return images
 
     def select(self, indices) -> "FileSplit":
-        return FileSplit(self.paths[indices], self.labels[indices], self.image_shape)
+        return replace(self, paths=self.paths[indices], labels=self.labels[indices])
 
     def with_labels(self, labels: np.ndarray) -> "FileSplit":
         """The same images with other labels, int64 [n]."""
-        return FileSplit(self.paths, labels, self.image_shape)
+        return replace(self, labels=labels)
 
     def in_memory(self) -> tuple[MemorySplit, dict[str, UserError]]:
         """The split decoded, without the files that could not be, and what was wrong with those."""
-        images, failed = decode(self.paths, self.image_shape)
+        images, failed = decode(self.paths, self.image_shape, self.resizing)
         good = np.array([path not in failed for path in self.paths], bool)
-        return MemorySplit.of(images, self.labels).select(np.flatnonzero(good)), failed
+        return replace(MemorySplit.of(images, self.labels), all_files=self.files).select(np.flatnonzero(good)), failed
 
     def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
         import tensorflow as tf
@@ -66,7 +71,7 @@ class FileSplit(Split):
         return steps.map(fetch_in_tensorflow, num_parallel_calls=2, deterministic=True)
 
 
-def decode(sources: Iterable, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, dict]:
+def decode(sources: Iterable, image_shape: tuple[int, int, int], resizing: Resizing = COVER) -> tuple[np.ndarray, dict]:
     """Files, or their contents as bytes, -> uint8 [n, H, W, C] (`prepare_photo`) and {source: UserError} for those
     that could not be decoded, whose rows stay black.
 
@@ -79,7 +84,8 @@ def decode(sources: Iterable, image_shape: tuple[int, int, int]) -> tuple[np.nda
     def work(start):
         for row, source in enumerate(sources[start : start + chunk], start):
             try:
-                images[row] = prepare_photo(read_image(source, PHOTO_FORMATS), image_shape[:2], image_shape[2])
+                image = read_image(source, PHOTO_FORMATS)
+                images[row] = prepare_photo(image, image_shape[:2], image_shape[2], resizing)
             except UserError as error:
                 failed[source] = error
 

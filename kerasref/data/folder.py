@@ -11,7 +11,16 @@ from kerasref.data.checked import CheckedImages
 from kerasref.data.content import content_summary
 from kerasref.data.dataset import ImageDataset
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
-from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, is_image, open_image, reason_of, why_unreadable
+from kerasref.data.images import (
+    COVER,
+    ORIENTATION,
+    PHOTO_FORMATS,
+    Resizing,
+    is_image,
+    open_image,
+    reason_of,
+    why_unreadable,
+)
 from kerasref.data.layout import class_folders, files_under, find_splits, is_hidden
 from kerasref.errors import UserError
 from kerasref.text import printable
@@ -87,11 +96,11 @@ def scan_folder(root) -> ImageFolder:
     return folder
 
 
-def load_folder(root, image_size: int | None, decode: bool = True) -> ImageDataset:
+def load_folder(root, image_size: int | None, decode: bool = True, resizing: Resizing = COVER) -> ImageDataset:
     """The folder's splits, in memory where they fit (`MEMORY_LIMIT`), else decoded batch by batch.
 
-    image_size: images are scaled to it on the short side (antialiased) and cropped square from the centre; None keeps
-        the size that all share, and is a UserError when they share none. Channels are always R, G, B.
+    image_size: images are scaled to it on the short side (or as `resizing` says) and cropped square from the centre;
+        None keeps the size that all share, and is a UserError when they share none. Channels are always R, G, B.
     decode: False leaves the images in their files, and does not look for those that do not decode
     A validation folder without a test folder serves as the test split: validation then comes out of train, as
     everywhere. Files that do not decode are left out; a folder that is not kept in memory is checked for them once
@@ -110,7 +119,7 @@ def load_folder(root, image_size: int | None, decode: bool = True) -> ImageDatas
     small = len(folder.sizes) * sizes[0][0] * sizes[0][1] * 3 <= MEMORY_LIMIT
     if decode and not small:
         folder.drop(folder.checked.failures(folder.sizes))
-    splits = {split: _file_split(files, sizes[0]) for split, files in folder.files.items() if files}
+    splits = {split: _file_split(files, sizes[0], resizing) for split, files in folder.files.items() if files}
     if decode and small:
         for split, files in list(splits.items()):
             splits[split], failed = files.in_memory()
@@ -189,9 +198,9 @@ def _upright_size(image, path) -> tuple[int, int]:
     return image.size if turned else image.size[::-1]
 
 
-def _file_split(files, size):
+def _file_split(files, size, resizing):
     paths, labels = zip(*files.values(), strict=True)
-    return FileSplit(np.array(paths), np.array(labels, np.int64), (*size, 3))
+    return FileSplit(np.array(paths), np.array(labels, np.int64), (*size, 3), resizing)
 
 
 def _check_classes(folder):

@@ -11,6 +11,7 @@ import io
 import os
 import stat
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,27 @@ def _other_format(source, formats):
     return f"not a {', '.join(formats[:-1])} or {formats[-1]} image"
 
 
-def image_to_input(image: Image.Image, kind: str, image_shape: tuple[int, int, int], invert="auto") -> np.ndarray:
+@dataclass(frozen=True)
+class Resizing:
+    """How a photograph is scaled before its centre is cut out.
+
+    resize_size: pixels of the short side, as of torchvision's Resize; None: as few as cover the cut
+    interpolation: "nearest", "bilinear", "bicubic" or "lanczos"
+    antialias: whether the filter is widened where the image becomes smaller, as Pillow and torchvision do; False needs
+        resize_size and "bilinear"
+    """
+
+    resize_size: int | None = None
+    interpolation: str = "bilinear"
+    antialias: bool = True
+
+
+COVER = Resizing()
+
+
+def image_to_input(
+    image: Image.Image, kind: str, image_shape: tuple[int, int, int], invert="auto", resizing: Resizing = COVER
+) -> np.ndarray:
     """An image (`read_image`) -> uint8 [H, W, C], prepared as the dataset's own images were.
 
     kind: "digit", "garment" or "photo"
@@ -145,22 +166,49 @@ def image_to_input(image: Image.Image, kind: str, image_shape: tuple[int, int, i
     """
     height, width, channels = image_shape
     if kind == "photo":
-        return prepare_photo(image, (height, width), channels)
+        return prepare_photo(image, (height, width), channels, resizing)
     if kind not in KINDS:
         raise unknown("kind of image", kind, KINDS)
     made = prepare_digit(image, invert) if kind == "digit" else prepare_garment(image, invert)
     if made.shape == tuple(image_shape):
         return made
-    return prepare_photo(Image.fromarray(made[..., 0]), (height, width), channels)
+    return prepare_photo(Image.fromarray(made[..., 0]), (height, width), channels, resizing)
 
 
-def prepare_photo(image: Image.Image, size: int | tuple[int, int], channels: int = 3) -> np.ndarray:
-    """uint8 [H, W, channels]: scaled, antialiased, until it covers `size` (one number for a square), centre cut out."""
+def prepare_photo(
+    image: Image.Image, size: int | tuple[int, int], channels: int = 3, resizing: Resizing = COVER
+) -> np.ndarray:
+    """uint8 [H, W, channels]: scaled until it covers `size` (one number for a square), or to `resizing.resize_size`;
+    then the centre is cut out."""
     height, width = (size, size) if isinstance(size, int) else size
     image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (width, height):
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    if resizing.resize_size:
+        image = _cut_out(_scaled(image, resizing), width, height)
+    elif image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling[resizing.interpolation.upper()])
     return np.asarray(image).reshape(height, width, channels)
+
+
+def _scaled(image, resizing):
+    """torchvision's Resize of a Pillow image: the long side is rounded down."""
+    short, wanted, method = min(image.size), resizing.resize_size, Image.Resampling[resizing.interpolation.upper()]
+    longest = short * max(1, MAX_PIXELS // wanted**2)
+    if max(image.size) > longest:  # a strip of pixels would fill the memory: its middle alone is scaled
+        image = _cut_out(image, *(min(side, longest) for side in image.size))
+    width, height = image.size
+    size = tuple(wanted if side == short else int(wanted * side / short) for side in image.size)
+    if resizing.antialias:
+        return image.resize(size, method)
+    return image.transform(size, Image.Transform.AFFINE, (width / size[0], 0, 0, 0, height / size[1], 0), method)
+
+
+def _cut_out(image, width, height):
+    """torchvision's CenterCrop of a Pillow image, with its rounding: black around an image that is smaller."""
+    left, top = (
+        round((side - cut) / 2) if side >= cut else -((cut - side) // 2)
+        for side, cut in zip(image.size, (width, height), strict=True)
+    )
+    return image.crop((left, top, left + width, top + height))
 
 
 def prepare_digit(image: Image.Image, invert: str = "auto") -> np.ndarray:

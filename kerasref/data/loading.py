@@ -13,7 +13,7 @@ from kerasref.data.archives import is_archive
 from kerasref.data.dataset import ImageDataset, MemorySplit
 from kerasref.data.digits import load_digits
 from kerasref.data.folder import load_folder
-from kerasref.data.images import prepare_photo
+from kerasref.data.images import COVER, Resizing, prepare_photo
 from kerasref.data.splitting import keep_classes, split_three
 from kerasref.errors import UserError
 from kerasref.recipe import parse_ratio
@@ -25,6 +25,7 @@ def load_dataset(
     data_dir: str | os.PathLike | None = None,
     classes: Sequence[str] | None = None,
     image_size: int | None = None,
+    resizing: Resizing = COVER,
     validation: float | str = 0.1,
     split_seed: int = 0,
     train_examples: int | None = None,
@@ -44,6 +45,7 @@ def load_dataset(
     data_dir: where TensorFlow Datasets keeps its sets; None obeys TFDS_DATA_DIR, else ~/tensorflow_datasets
     classes: names of the classes to keep, numbered in this order; None keeps all
     image_size: pixels; images are scaled to it on the short side and cropped square from the centre
+    resizing: how they are scaled, if not to that size
     validation: a fraction f of train; or a ratio train:validation:test such as "6:2:2", "98:1:1", "99.5:0.25:0.25" or
         "7:3:0". A set that brings a test split keeps it: of a ratio only train:validation counts. A set without one
         is split three ways: by the ratio, or f for validation and 0.2 for test. `test` is None if that share is 0.
@@ -55,7 +57,7 @@ def load_dataset(
     parse_ratio(validation)  # a wrong one is reported before anything is read
     if image_size is not None and image_size < 1:
         raise UserError(f"image size {image_size}: expected at least 1 pixel")
-    dataset = _find(name, data_dir, image_size, decode)
+    dataset = _find(name, data_dir, image_size, decode, resizing)
     if classes is not None:
         dataset = keep_classes(dataset, classes)
     return split_three(dataset, validation, split_seed, train_examples)
@@ -71,18 +73,19 @@ def check_available(name: str | os.PathLike, data_dir: str | os.PathLike | None 
         tfds_sets.locate(name, data_dir)
 
 
-def _find(name, data_dir, image_size, decode) -> ImageDataset:
+def _find(name, data_dir, image_size, decode, resizing) -> ImageDataset:
     folder, note = Path(name).expanduser(), None
     if not _is_dataset(name, data_dir):
-        dataset = load_folder(folder, image_size, decode)
+        dataset = load_folder(folder, image_size, decode, resizing)
         if os.sep not in name and name not in (".", ".."):
             note = f"{name}: the folder {folder.resolve()}; no dataset has this name"
     else:
         if name == "digits":
             digits, class_names = load_digits()
-            dataset = ImageDataset(name, class_names, _resized(digits, image_size), None, None, picture="digit")
+            digits = _resized(digits, image_size, resizing)
+            dataset = ImageDataset(name, class_names, digits, None, None, picture="digit")
         else:
-            dataset = tfds_sets.load_tfds(name, data_dir, image_size, decode)
+            dataset = tfds_sets.load_tfds(name, data_dir, image_size, decode, resizing)
         if folder.is_dir():
             note = f"{name}: the dataset of this name; for the folder write ./{name}"
     return replace(dataset, name=name, notes=(note, *dataset.notes) if note else dataset.notes)
@@ -105,8 +108,8 @@ def _is_dataset(name, data_dir) -> bool:
     raise UserError(f"{name}: no such folder, nor the form of a dataset's name (digits, mnist, imagenette/160px-v2)")
 
 
-def _resized(split, size):
-    if size in (None, split.image_shape[0]):
+def _resized(split, size, resizing):
+    if size in (None, split.image_shape[0]) and not resizing.resize_size:
         return split
     images = (Image.fromarray(image[..., 0]) for image in split.examples(slice(None)))
-    return MemorySplit.of(np.stack([prepare_photo(image, size, 1) for image in images]), split.labels)
+    return MemorySplit.of(np.stack([prepare_photo(image, size, 1, resizing) for image in images]), split.labels)

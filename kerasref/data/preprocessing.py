@@ -6,8 +6,12 @@ import numpy as np
 
 from kerasref.errors import UserError, unknown
 
-FIXED = {"half": (0.5, 0.5), "none": (0.0, 1.0), "raw": (0.0, 1 / 255)}  # mean and standard deviation
-KINDS = ("half", "dataset", "none", "raw")
+FIXED = {  # mean and standard deviation, for all channels or for each
+    "half": ((0.5,), (0.5,)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # torchvision's, of ImageNet's training images
+    "none": ((0.0,), (1.0,)),
+    "raw": ((0.0,), (1 / 255,)),
+}
 SAMPLE = 10_000  # images that a streamed set's mean and standard deviation are taken from
 
 
@@ -25,15 +29,16 @@ class Preprocessing:
     @classmethod
     def for_dataset(cls, kind: str, dataset, pad: int = 0) -> "Preprocessing":
         """kind "half": (x - 0.5) / 0.5, as the notes; "dataset": mean and standard deviation of the train split (of a
-        sample of 10,000 where it is streamed); "none": x / 255 alone; "raw": x from 0 to 255. Raises UserError for
-        another kind."""
+        sample of 10,000 where it is streamed); "imagenet": torchvision's constants, of three channels; "none": x / 255
+        alone; "raw": x from 0 to 255. Raises UserError for another kind or number of channels."""
         channels = dataset.image_shape[-1]
         if kind == "dataset":
             return cls(pad, *_mean_and_std(dataset.train))
         if kind not in FIXED:
-            raise unknown("preprocessing", kind, KINDS)
-        mean, std = FIXED[kind]
-        return cls(pad, (mean,) * channels, (std,) * channels)
+            raise unknown("preprocessing", kind, (*FIXED, "dataset"))
+        if len(FIXED[kind][0]) not in (1, channels):
+            raise UserError(f"normalization {kind} is of 3 channels, the images have {channels}; use half or dataset")
+        return cls(pad, *(values * (channels // len(values)) for values in FIXED[kind]))
 
     def __call__(self, images):
         """uint8 [..., H, W, C] -> float32 [..., H + 2 pad, W + 2 pad, C], in TensorFlow operations alone."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kerasref.data.dataset import ImageDataset
 from kerasref.data.files import MEMORY_LIMIT
+from kerasref.data.images import COVER, Resizing
 from kerasref.data.tfds_stream import AGAIN, StreamSplit
 from kerasref.errors import RunError, UserError, unknown
 
@@ -44,11 +45,13 @@ def is_known(name: str, data_dir) -> bool:
     return not config or config[0] in configs
 
 
-def load_tfds(name: str, data_dir, image_size: int | None, decode: bool = True) -> ImageDataset:
+def load_tfds(
+    name: str, data_dir, image_size: int | None, decode: bool = True, resizing: Resizing = COVER
+) -> ImageDataset:
     """An image-classification set of TensorFlow Datasets, in memory where it fits, else streamed.
 
     data_dir: None obeys TFDS_DATA_DIR, else ~/tensorflow_datasets
-    image_size: as in `load_folder`; needed where the set's images have no common size
+    image_size, resizing: as in `load_folder`; a size is needed where the set's images have no common size
     decode: False keeps a set that fits into memory encoded
     Its split "test" serves as the test split, or "validation" where there is none; for imagenet2012 always
     "validation", since the labels of its "test" were never published.
@@ -74,7 +77,8 @@ def load_tfds(name: str, data_dir, image_size: int | None, decode: bool = True) 
     if "train" not in splits:
         raise UserError(f"{name}: has no split 'train'; its splits are {', '.join(splits) or 'none'}")
     own = {
-        part: StreamSplit(builder, keys, split, 0, splits[split].num_examples, shape) for part, split in names.items()
+        part: StreamSplit(builder, keys, split, 0, splits[split].num_examples, shape, resizing)
+        for part, split in names.items()
     }
     if sum(stream.num_examples for stream in own.values()) * math.prod(shape) <= MEMORY_LIMIT:
         read = StreamSplit.in_memory if decode else StreamSplit.encoded

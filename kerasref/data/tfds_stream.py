@@ -1,13 +1,14 @@
 """A split of TensorFlow Datasets: read into memory, or decoded as it is trained on."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kerasref.data.dataset import WHOLE, MemorySplit, Split
 from kerasref.data.files import FileSplit, decode
 from kerasref.data.idx import check_labels
+from kerasref.data.images import COVER, Resizing
 from kerasref.errors import UserError
 
 SHUFFLE_BUFFER = 4096  # encoded images, about 0.5 GB of ImageNet's
@@ -25,6 +26,7 @@ class StreamSplit(Split):
     start: int
     stop: int
     image_shape: tuple[int, int, int]
+    resizing: Resizing = COVER
     labels = None
 
     @property
@@ -34,7 +36,7 @@ class StreamSplit(Split):
     def select(self, indices) -> "StreamSplit":
         """The split of these rows, which must be a run."""
         start = self.start + int(indices[0])
-        return StreamSplit(self.builder, self.keys, self.split, start, start + len(indices), self.image_shape)
+        return replace(self, start=start, stop=start + len(indices))
 
     def encoded(self, num_classes: int) -> FileSplit:
         """The whole of the TFDS split, its images as they are stored. Raises UserError for records that are damaged or
@@ -58,7 +60,7 @@ class StreamSplit(Split):
             raise self._damaged(f"has {found} examples, its dataset_info.json says {self.num_examples}")
         images, labels = (np.concatenate([batch[key] for batch in batches]) for key in self.keys)
         check_labels(labels, num_classes, f"{self.builder.name}, split {self.split}")
-        return FileSplit(images, labels.astype(np.int64), self.image_shape)
+        return FileSplit(images, labels.astype(np.int64), self.image_shape, self.resizing)
 
     def in_memory(self, num_classes: int) -> MemorySplit:
         """`encoded`, then decoded. Raises UserError also for a damaged image."""
@@ -84,7 +86,7 @@ class StreamSplit(Split):
         """uint8 [n, H, W, C] of encoded images."""
         if NO_RECORD in (contents := list(contents)):
             raise self._damaged(f"ends before the last of its examples {self.start} to {self.stop - 1}")
-        images, failed = decode(contents, self.image_shape)
+        images, failed = decode(contents, self.image_shape, self.resizing)
         if failed:
             raise UserError(f"{self.builder.name}, split {self.split}: {next(iter(failed.values()))}")
         return images

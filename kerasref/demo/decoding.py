@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.data.images import image_to_input, read_image
+from kerasref.data.images import COVER, Resizing, image_to_input, read_image
 from kerasref.errors import UserError
 
 SECONDS = 10.0  # for one image; 25 megapixels take three
 
 
-def read_input(image: Path | bytes, kind: str, image_shape: tuple[int, int, int], seconds=SECONDS) -> np.ndarray:
+def read_input(
+    image: Path | bytes, kind: str, image_shape: tuple[int, int, int], resizing: Resizing = COVER, seconds=SECONDS
+) -> np.ndarray:
     """Read an image as what the network sees of it: uint8 [height, width, channels].
 
     Raises UserError for what is not an image by the rules of `kerasref.data.images`, or is not decoded in `seconds`.
@@ -21,7 +23,7 @@ def read_input(image: Path | bytes, kind: str, image_shape: tuple[int, int, int]
     if "forkserver" in methods:
         context.set_forkserver_preload([__name__])
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_decode, args=(sender, image, kind, image_shape), daemon=True)
+    process = context.Process(target=_decode, args=(sender, image, kind, image_shape, resizing), daemon=True)
     process.start()
     sender.close()  # the process holds the only one: when it dies, `recv` raises EOFError
     try:
@@ -37,8 +39,8 @@ def read_input(image: Path | bytes, kind: str, image_shape: tuple[int, int, int]
     return answer
 
 
-def _decode(sender, image, kind, image_shape) -> None:
+def _decode(sender, image, kind, image_shape, resizing) -> None:
     try:
-        sender.send(image_to_input(read_image(image), kind, image_shape))
+        sender.send(image_to_input(read_image(image), kind, image_shape, resizing=resizing))
     except UserError as error:
         sender.send(str(error))

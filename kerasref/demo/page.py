@@ -111,7 +111,7 @@ def build_page(runs: Path, names: list[str], data_dir: str | None) -> gr.Blocks:
         try:
             with errors_shown():
                 contract = predictor(name).contract
-                return answer(name, read_input(image, contract.image_kind, contract.image_shape))
+                return answer(name, read_input(image, contract.image_kind, contract.image_shape, contract.resizing))
         finally:
             if isinstance(image, Path):  # in a folder of its own, named after its content
                 with contextlib.suppress(OSError):

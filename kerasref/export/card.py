@@ -19,7 +19,7 @@ FILE_COLUMNS = ("file", "numbers", "bytes", "largest difference of a probability
 INPUTS = {
     "digit": "one handwritten digit, light on black, laid out as MNIST's (20x20 in 28x28, centred by mass)",
     "garment": "one piece of clothing, light on black, laid out as Fashion-MNIST's",
-    "photo": "a photograph, scaled until it covers the size, then cropped at the centre",
+    "photo": "a photograph, {scaled} ({filter}), then cropped at the centre",
 }
 NOT_A_CLASS = "- an image of none of the classes is given one of them all the same"
 UNKNOWN = {"Training and metrics": ["Not known: the file came from elsewhere, without its run."]}
@@ -34,7 +34,7 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
     sections = {
         "Input and output": [
             f"- takes raw images, uint8 [batch, {height}, {width}, {channels}], 0 to 255: "
-            f"{INPUTS[contract.image_kind]}; normalisation is inside",
+            f"{INPUTS[contract.image_kind].format_map(_of_resizing(contract.resizing))}; normalisation is inside",
             f"- gives `probabilities` [batch, {len(names)}], `class_id` and `label`; the logits as `logits`",
             f"- classes: {', '.join(names[:SHOWN_CLASSES])}{', … (labels.txt)' if len(names) > SHOWN_CLASSES else ''}",
         ],
@@ -47,6 +47,12 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
     }
     texts = (f"## {title}\n\n" + "\n".join(lines) for title, lines in sections.items())
     return "\n\n".join((f"# {_plain(contract.model)}", *texts)) + "\n"
+
+
+def _of_resizing(resizing) -> dict[str, str]:
+    short = resizing.resize_size
+    scaled = f"its short side scaled to {short} pixels" if short else "scaled until it covers the size"
+    return {"scaled": scaled, "filter": f"{resizing.interpolation}, {'' if resizing.antialias else 'not '}antialiased"}
 
 
 def _file_row(name, entry) -> tuple:

@@ -8,8 +8,9 @@ import json
 import math
 from dataclasses import dataclass, field
 
-from kerasref.data.images import KINDS
+from kerasref.data.images import COVER, KINDS, Resizing
 from kerasref.errors import UserError
+from kerasref.recipe import from_dict
 from kerasref.runs import MAX_SIDE
 from kerasref.text import printable
 
@@ -21,8 +22,9 @@ WRITES = "what `export` writes; export the network again"
 @dataclass(frozen=True)
 class Contract:
     """image_shape: (height, width, channels) of the raw uint8 images; image_kind: "digit", "garment" or "photo", how
-    a user's own image is brought to that shape; origin: the run, dataset, commit and checksum that the file is from;
-    confidence_threshold: the probability above which 99 % of the validation predictions were right, or None."""
+    a user's own image is brought to that shape; resizing: how a photograph is scaled; origin: the run, dataset, commit
+    and checksum that the file is from; confidence_threshold: the probability above which 99 % of the validation
+    predictions were right, or None."""
 
     model: str
     image_shape: tuple[int, int, int]
@@ -30,6 +32,7 @@ class Contract:
     image_kind: str
     origin: dict = field(default_factory=dict)
     confidence_threshold: float | None = None
+    resizing: Resizing = COVER
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
@@ -48,17 +51,26 @@ class Contract:
         if not isinstance(fields, dict):
             raise UserError(f"{where}: its contract is {_shown(fields)}, expected {WRITES}")
         fields = {OLD_KEYS.get(name, name): value for name, value in fields.items()}
-        fields = {"origin": {}, "confidence_threshold": None, **fields}
+        fields = {"origin": {}, "confidence_threshold": None, "resizing": dataclasses.asdict(COVER), **fields}
         for name, (expected, holds) in FIELDS.items():
             if name not in fields or not holds(fields[name]):
                 found = _shown(fields[name]) if name in fields else "missing"
                 raise UserError(f"{where}: {name} is {found}, expected {expected}")
-        chosen = {name: fields[name] for name in FIELDS}
+        chosen = {name: fields[name] for name in FIELDS} | {"resizing": Resizing(**fields["resizing"])}
         return cls(**chosen | {name: tuple(chosen[name]) for name in ("image_shape", "class_names")})
 
 
 def _is_text(value) -> bool:
     return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)  # lone surrogates
+
+
+def _is_resizing(value) -> bool:
+    if not isinstance(value, dict) or set(value) != set(dataclasses.asdict(COVER)):
+        return False
+    try:
+        return (from_dict({"image_size": 1, **value}).resize_size or 1) <= MAX_SIDE
+    except UserError:
+        return False
 
 
 def _is_shape(value) -> bool:
@@ -82,6 +94,7 @@ FIELDS = {  # of a contract: what it is, whether a value is that
         "a number from 0 to 1, or null",
         lambda v: v is None or (type(v) in (int, float) and 0 <= v <= 1),
     ),
+    "resizing": ("resize_size, interpolation and antialias as of a recipe", _is_resizing),
 }
 
 

@@ -201,7 +201,7 @@ def read_input(predictor: Predictor, image: Path | bytes, invert: str = "auto") 
     """
     opened, contract = read_image(image), predictor.contract
     try:
-        return image_to_input(opened, contract.image_kind, contract.image_shape, invert=invert)
+        return image_to_input(opened, contract.image_kind, contract.image_shape, invert, contract.resizing)
     except UserError as error:
         raise error if isinstance(image, bytes) else UserError(f"{image}: {error}") from None
 

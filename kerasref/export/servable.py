@@ -5,6 +5,7 @@ from functools import partial
 import keras
 import tensorflow as tf
 
+from kerasref.data.images import COVER
 from kerasref.export.sources import Source
 
 
@@ -44,7 +45,11 @@ class Servable(tf.Module):
         @tf.function(input_signature=[encoded], autograph=False)
         def predict_image_bytes(image_bytes):
             # One image at a time: they may differ in size.
-            images = tf.map_fn(partial(_decode, shape=shape), image_bytes, fn_output_signature=raw.dtype)
+            images = tf.map_fn(
+                partial(_decode, shape=shape, resizing=source.contract.resizing),
+                image_bytes,
+                fn_output_signature=raw.dtype,
+            )
             return serving_default(tf.ensure_shape(images, raw.shape))
 
         self.dense_kernels = [kernel.value for kernel in dense_kernels]
@@ -64,7 +69,7 @@ def classify(logits):
     return {"probabilities": probabilities, "class_id": tf.argmax(probabilities, axis=-1)}
 
 
-def _decode(encoded, shape):
+def _decode(encoded, shape, resizing=COVER):
     """Decode PNG or JPEG bytes to uint8 [height, width, channels]: centre crop, scaled, transparent parts on white.
 
     The crop comes before the scaling: a strip of pixels would be scaled to an image larger than the memory.
@@ -72,8 +77,11 @@ def _decode(encoded, shape):
     height, width, channels = shape
     image = tf.io.decode_image(encoded, expand_animations=False)  # 1 or 3 channels, with or without alpha
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
-    scale = tf.reduce_max((height, width) / sides)
-    box = tf.clip_by_value(tf.cast(tf.round((height, width) / scale), tf.int32), 1, tf.shape(image)[:2])
+    short = resizing.resize_size
+    scale = short / tf.reduce_min(sides) if short else tf.reduce_max((height, width) / sides)
+    wanted = tf.cast(tf.round((height, width) / scale), tf.int32)
+    box = tf.clip_by_value(wanted, 1, tf.shape(image)[:2])
+    size = tf.where(wanted > box, tf.cast(tf.round(sides * scale), tf.int32), (height, width)) if short else shape[:2]
     top, left = tf.unstack((tf.shape(image)[:2] - box) // 2)
     image = tf.cast(image[top : top + box[0], left : left + box[1]], tf.float32)
     opaque = tf.shape(image)[2] % 2 == 1
@@ -81,7 +89,9 @@ def _decode(encoded, shape):
     image = tf.cond(tf.shape(image)[2] == 1, lambda: tf.repeat(image, 3, axis=-1), lambda: image)
     image.set_shape((None, None, 3))
     image = tf.image.rgb_to_grayscale(image) if channels == 1 else image
-    image = tf.image.resize(image, (height, width), antialias=True)
+    method = resizing.interpolation.replace("lanczos", "lanczos3")
+    image = tf.image.resize(image, size, method, antialias=resizing.antialias)
+    image = tf.image.resize_with_crop_or_pad(image, height, width) if short else image
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
 
 

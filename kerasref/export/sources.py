@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasref.build import load_trained_model
+from kerasref.build import load_trained_model, make_resizing
 from kerasref.data import Preprocessing
 from kerasref.errors import UserError
 from kerasref.evaluation.metrics import stored_threshold
@@ -77,7 +77,13 @@ def contract_of_run(run: RunFiles, confidence_threshold: float | None = None) ->
         "versions": settings.get("versions"),
     }
     contract = Contract(
-        run.recipe().model, run.image_shape(), run.class_names(), dataset["picture"], origin, confidence_threshold
+        run.recipe().model,
+        run.image_shape(),
+        run.class_names(),
+        dataset["picture"],
+        origin,
+        confidence_threshold,
+        make_resizing(run.recipe()),
     )
     return Contract.from_json(contract.to_json(), run.recipe_file)  # what a file would carry that cannot be read again
 

@@ -193,7 +193,7 @@ def test_a_picture_that_breaks_is_named_while_it_is_read(too_large, tmp_path, mo
     cut = too_large / "dog" / "cut.jpg"
     Image.effect_noise((60, 40), 50).save(cut)
     content = cut.read_bytes()
-    monkeypatch.setattr("kerasref.data.tfds_stream.decode", lambda raw, shape: (None, {raw[0]: UserError("truncated")}))
+    monkeypatch.setattr("kerasref.data.tfds_stream.decode", lambda raw, *_: (None, {raw[0]: UserError("truncated")}))
     for name, says in ((too_large, "cut.jpg"), ("my_pets", "my_pets, split train: truncated")):
         train = load_dataset(name, data_dir=tmp_path / "tfds", image_size=8, validation=0.0).train
         cut.write_bytes(content[: len(content) // 2])  # after the check

@@ -1,6 +1,7 @@
 """Damaged runs, exports and contracts are a UserError that names the file, what was found and what was expected."""
 
 import csv
+import dataclasses
 import functools
 import json
 import operator
@@ -12,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
+from kerasref.data.images import Resizing
 from kerasref.errors import UserError
 from kerasref.export.card import model_card
 from kerasref.export.contract import Contract
@@ -71,6 +73,12 @@ CONTRACTS = {  # what the contract becomes, what the message says
     "a list for a kind": (fields(image_kind=[]), "image_kind is .., expected one of digit"),
     "no origin": (fields(origin=[]), "origin is"),
     "a threshold of NaN": (fields(confidence_threshold=float("nan")), "confidence_threshold is nan, expected a number"),
+    "a huge scale": (
+        fields(resizing={"resize_size": 9999, "interpolation": "bilinear", "antialias": True}),
+        "resizing is",
+    ),
+    "an unknown filter": (fields(resizing={"resize_size": 9, "interpolation": "x", "antialias": True}), "resizing is"),
+    "a text for a scale": (fields(resizing="256"), "resizing is '256', expected"),
     "a threshold of 10^400": (fields(confidence_threshold=10**400), "confidence_threshold is 1000"),
 }
 
@@ -93,7 +101,9 @@ def test_contracts_of_older_exports_are_read():
     old |= {"picture": "digit", "sure_above": 0.75}
     contract = Contract("mnist_cnn", (28, 28, 1), ("a", "b"), "digit", {"run": "x"}, 0.75)
     assert Contract.from_json(json.dumps(old), "file") == contract
-    assert Contract.from_json(contract.to_json(), "file") == contract
+    for resizing in (Resizing(), Resizing(256, "bicubic"), Resizing(64, antialias=False)):
+        contract = dataclasses.replace(contract, resizing=resizing)
+        assert Contract.from_json(contract.to_json(), "file") == contract
 
 
 def _renamed(old, new):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kerasref.build import is_evaluated, load_trained_model
-from kerasref.data.images import prepare_photo, read_image
+from kerasref.data.images import Resizing, prepare_photo, read_image
 from kerasref.errors import RunError, UserError
 from kerasref.export import verification
 from kerasref.export.card import model_card
@@ -164,18 +164,21 @@ def _bytes(picture, format="PNG"):
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
 @pytest.mark.parametrize("shape", [(28, 28, 1), (24, 32, 3)])
-def test_encoded_pictures_are_prepared_as_predict_prepares_them(mode, shape):
+@pytest.mark.parametrize("resizing", [Resizing(), Resizing(40, "bicubic"), Resizing(36, antialias=False), Resizing(18)])
+def test_encoded_pictures_are_prepared_as_predict_prepares_them(mode, shape, resizing):
     ramp = np.add.outer(np.arange(90), np.arange(150)).astype(np.uint8)
     bands = [Image.fromarray(band) for band in (ramp, 255 - ramp, ramp // 2, ramp)]
     content = _bytes(Image.merge("RGBA", bands).convert(mode))
-    expected = prepare_photo(read_image(content), shape[:2], shape[2]).astype(int)
-    difference = np.abs(_decode(tf.constant(content), shape).numpy().astype(int) - expected)
+    expected = prepare_photo(read_image(content), shape[:2], shape[2], resizing).astype(int)
+    difference = np.abs(_decode(tf.constant(content), shape, resizing).numpy().astype(int) - expected)
     assert difference.max() <= 12 and difference.mean() < 2  # cut at whole pixels
 
 
 def test_a_strip_of_pixels_takes_no_memory():
     begun = time.monotonic()
-    assert _decode(tf.constant(_bytes(Image.new("L", (1, 100_000), 7))), (224, 224, 3)).shape == (224, 224, 3)
+    strip = tf.constant(_bytes(Image.new("L", (1, 100_000), 7)))
+    for resizing in (Resizing(), Resizing(256)):
+        assert _decode(strip, (224, 224, 3), resizing).shape == (224, 224, 3)
     assert time.monotonic() - begun < 60  # it would have been scaled to 60 GB
 
 
