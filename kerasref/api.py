@@ -145,7 +145,8 @@ class Run:
 
         from kerasref.runs import HISTORY_COLUMNS
 
-        return pandas.DataFrame(self.files.history(), columns=list(HISTORY_COLUMNS)).astype({"epoch": int})
+        rows = self.files.history()
+        return pandas.DataFrame(rows, columns=list(rows[0] if rows else HISTORY_COLUMNS)).astype({"epoch": int})
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The one interpreter of recipes: data, preprocessing, augmentation, network, optimizer and schedule of a recipe."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import keras
@@ -13,6 +14,7 @@ from kerasref.errors import UserError
 from kerasref.models import build_model, options_of
 from kerasref.models.weight_files import load_weights, weights_sha256
 from kerasref.recipe import Recipe
+from kerasref.recipe_training import ONE_CYCLE
 from kerasref.runs import RunFiles
 from kerasref.training import optimizers, schedules
 
@@ -60,11 +62,13 @@ def build_network(recipe: Recipe, input_shape: tuple[int, int, int], num_classes
         if "dropout" not in options_of(recipe.model):
             raise UserError(f"{recipe.model} has no dropout, found keep_prob {recipe.keep_prob}; leave it out")
         chosen["dropout"] = 1.0 - recipe.keep_prob
+    of_training = {name: getattr(recipe, name) for name in ("zero_init_residual", "stochastic_depth")}
+    chosen |= {name: value for name, value in of_training.items() if value}
     return build_model(recipe.model, input_shape, num_classes, **chosen)
 
 
 def network_options(recipe: Recipe) -> dict:
-    """What the recipe sets of its network, dropout apart."""
+    """What the recipe sets of its network, apart from what only training shows, such as dropout."""
     chosen = {name: getattr(recipe, name) for name in ("activation", "pooling", "units", "batch_norm", "shortcut")}
     return {name: value for name, value in chosen.items() if value is not None}
 
@@ -84,15 +88,22 @@ def make_optimizer(recipe: Recipe, fused: bool = True) -> keras.optimizers.Optim
     return optimizers.Adam(rate, **optimizers.ADAM, **common)
 
 
-def make_schedule(recipe: Recipe) -> schedules.Schedule:
-    """The recipe's schedule with its warm-up; the decay counts from the end of the warm-up."""
-    rate = recipe.learning_rate
+def make_schedule(recipe: Recipe, steps_per_epoch: int | None = None) -> schedules.Schedule:
+    """The recipe's schedule with its warm-up; the decay counts from the end of the warm-up. Plateau is constant here.
+
+    steps_per_epoch: of the training, for one_cycle's last step; None leaves out that it is one before the end.
+    """
+    rate, epochs = recipe.learning_rate, max(recipe.epochs - recipe.warmup_epochs, 1e-9)
+    cycle = {name: getattr(recipe, name) for name in ONE_CYCLE} | {"step": 1 / (steps_per_epoch or math.inf)}
     schedule = {
         "constant": lambda: schedules.constant(rate),
+        "plateau": lambda: schedules.constant(rate),
         "inverse_time": lambda: schedules.inverse_time(rate, recipe.decay_rate),
         "step": lambda: schedules.step(rate, recipe.decay_epochs, recipe.decay_rate),
         "exponential": lambda: schedules.exponential(rate, recipe.decay_rate),
-        "cosine": lambda: schedules.cosine(rate, max(recipe.epochs - recipe.warmup_epochs, 1e-9)),
+        "cosine": lambda: schedules.cosine(rate, epochs, recipe.final_rate),
+        "polynomial": lambda: schedules.polynomial(rate, epochs, recipe.power, recipe.final_rate),
+        "one_cycle": lambda: schedules.one_cycle(rate, epochs, **cycle),
     }[recipe.schedule]()
     return schedules.warmup(schedule, recipe.warmup_epochs) if recipe.warmup_epochs else schedule
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from kerasref.errors import UserError, unknown
 from kerasref.recipe_checks import Checked, above_0, at_least_0, expect, is_of_type, is_seed, whole_from_1
-from kerasref.recipe_training import ScheduleFields
+from kerasref.recipe_training import LossFields, ScheduleFields, StoppingFields
 
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
 Normalization = Literal["half", "dataset", "imagenet", "none", "raw"]
@@ -95,10 +95,15 @@ class NetworkFields(Checked):
     """Batch norm before every activation of mlp; None: the network's own."""
     shortcut: Literal["A", "A_around", "B"] | None = None
     """Shortcut of a CIFAR ResNet: A pads with zeros, B projects; None: the network's own."""
+    zero_init_residual: bool = False
+    """Start the last batch norm of every residual block at 0, so that a block begins as its shortcut."""
+    stochastic_depth: float = 0.0
+    """Rate at which an example skips the last residual block; the rate rises linearly from the first block."""
     initializer: str = "keras"
     """Initial weights by name (keras: as the network's builder sets them); see kerasref/models/initializers.py."""
 
     def check(self):
+        expect(self, "stochastic_depth", "a number from 0 to below 1", lambda x: 0 <= x < 1)
         expect(self, "keep_prob", "a number above 0, at most 1", lambda x: x is None or 0 < x <= 1)
         expect(
             self,
@@ -183,6 +188,8 @@ GROUPS = (
     TransferFields,
     OptimizerFields,
     ScheduleFields,
+    LossFields,
+    StoppingFields,
     ExecutionFields,
 )
 
@@ -190,6 +197,8 @@ GROUPS = (
 @dataclass(frozen=True, kw_only=True)
 class Recipe(
     ExecutionFields,
+    StoppingFields,
+    LossFields,
     ScheduleFields,
     OptimizerFields,
     TransferFields,
@@ -198,6 +207,16 @@ class Recipe(
     DataFields,
 ):
     """The default is the notes' own program (chapter 手写数字识别模型): batch 64, Adam 1e-3, 10 epochs, (x−0.5)/0.5."""
+
+    def check(self):
+        if self.watches_validation and not parse_ratio(self.validation)[1]:
+            what = "early_stopping and schedule plateau watch the validation split"
+            raise UserError(f"{what}, found validation {self.validation!r}; give e.g. --validation 0.1")
+
+    @property
+    def watches_validation(self) -> bool:
+        """Whether the training depends on its selection metric on the validation split."""
+        return self.early_stopping is not None or self.schedule == "plateau"
 
 
 def group_of(field: str) -> type:

@@ -36,6 +36,13 @@ def is_seed(recipe, *fields):
         expect(recipe, field, "a whole number from 0 to 2**32 - 1", lambda x: 0 <= x < 2**32)
 
 
+def no_effect(recipe, has: bool, needed: str, *fields):
+    """Refuse `fields` that are not at their defaults unless `has`."""
+    for field in fields:
+        if not has and (value := getattr(recipe, field)) != getattr(type(recipe), field):
+            raise UserError(f"{field} is {value!r}, which has no effect without {needed}")
+
+
 def expect(recipe, field: str, expected: str, holds) -> None:
     value = getattr(recipe, field)
     try:

@@ -1,12 +1,14 @@
-"""The groups of recipe fields that say how a training proceeds: its schedule."""
+"""The groups of recipe fields that say how a training proceeds: its schedule, its loss, when it stops."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from kerasref.errors import UserError
-from kerasref.recipe_checks import Checked, above_0, at_least_0, expect
+from kerasref.recipe_checks import Checked, above_0, at_least_0, expect, no_effect, whole_from_1
 
-Schedule = Literal["constant", "inverse_time", "step", "exponential", "cosine"]
+Schedule = Literal["constant", "inverse_time", "step", "exponential", "cosine", "polynomial", "one_cycle", "plateau"]
+ONE_CYCLE = ("pct_start", "div_factor", "final_div_factor", "anneal")  # its fields
+Loss = Literal["cross_entropy", "focal", "class_balanced"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,15 +18,87 @@ class ScheduleFields(Checked):
     schedule: Schedule = "constant"
     """How the learning rate decays; inverse_time is the notes' a0 / (1 + decay_rate * epoch)."""
     decay_rate: float = 0.1
-    """Of inverse_time as in its formula; of step and exponential the factor."""
+    """Of inverse_time as in its formula; of step, exponential and plateau the factor."""
     decay_epochs: tuple[int, ...] = ()
     """Epochs, counted from the end of the warm-up, at which step multiplies the learning rate by decay_rate."""
     warmup_epochs: float = 0.0
     """Epochs over which the learning rate rises linearly."""
 
+    final_rate: float = 0.0
+    """Share of the learning rate at which cosine and polynomial end."""
+    power: float = 1.0
+    """Of polynomial: (1 - epoch / epochs) ** power; 1 is a line."""
+    pct_start: float = 0.3
+    """Share of the steps over which one_cycle rises, as torch.optim.lr_scheduler.OneCycleLR has it."""
+    div_factor: float = 25.0
+    """one_cycle begins at learning_rate / div_factor."""
+    final_div_factor: float = 1e4
+    """one_cycle ends at learning_rate / div_factor / final_div_factor."""
+    anneal: Literal["cosine", "linear"] = "cosine"
+    """How one_cycle rises and falls; linear is a triangle."""
+    plateau_patience: int = 10
+    """Epochs without a better selection metric on validation that plateau lets pass before it multiplies the rate."""
+    plateau_threshold: float = 1e-4
+    """Share of the best selection metric by which plateau counts a metric as better."""
+
     def check(self):
-        above_0(self, "decay_rate")
-        at_least_0(self, "warmup_epochs")
+        above_0(self, "decay_rate", "power", "div_factor", "final_div_factor")
+        at_least_0(self, "warmup_epochs", "plateau_patience", "plateau_threshold")
         expect(self, "decay_epochs", "whole numbers of at least 1", lambda x: all(epoch >= 1 for epoch in x))
+        expect(self, "final_rate", "a number from 0 to 1", lambda x: 0 <= x <= 1)
+        expect(self, "pct_start", "a number above 0 and below 1", lambda x: 0 < x < 1)
         if self.schedule == "step" and not self.decay_epochs:
             raise UserError("schedule step needs decay_epochs, found none; give e.g. --decay-epochs 80 120")
+        if self.schedule == "one_cycle" and self.warmup_epochs:
+            raise UserError("schedule one_cycle has a rise of its own, pct_start; leave warmup_epochs out")
+        no_effect(self, self.schedule in ("cosine", "polynomial"), "schedule cosine or polynomial", "final_rate")
+        no_effect(self, self.schedule == "polynomial", "schedule polynomial", "power")
+        no_effect(self, self.schedule == "one_cycle", "schedule one_cycle", *ONE_CYCLE)
+        no_effect(self, self.schedule == "plateau", "schedule plateau", "plateau_patience", "plateau_threshold")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossFields(Checked):
+    """Loss, weights of classes, and a teacher."""
+
+    loss: Loss = "cross_entropy"
+    """focal: hard examples weigh more (Lin et al. 2017); class_balanced: rare classes do (Cui et al. 2019)."""
+    focal_gamma: float = 2.0
+    """Of focal: the factor is (1 - p) ** focal_gamma."""
+    class_beta: float = 0.999
+    """Of class_balanced: a class of n examples weighs (1 - class_beta) / (1 - class_beta ** n)."""
+    class_weights: Literal["balanced"] | None = None
+    """balanced: a class weighs n / (classes * its examples), and a batch counts as the sum of its weights."""
+    balanced_sampling: bool = False
+    """Every epoch draws all classes equally often, as many examples as there are."""
+    teacher: str | None = None
+    """A run directory whose network this one also learns to predict like (Hinton et al. 2015)."""
+    temperature: float = 4.0
+    """Of teacher: what the logits of both are divided by for that."""
+    alpha: float = 0.5
+    """Of teacher: its share of the loss."""
+
+    def check(self):
+        above_0(self, "focal_gamma", "temperature")
+        expect(self, "class_beta", "a number from 0 to below 1", lambda x: 0 <= x < 1)
+        expect(self, "alpha", "a number from 0 to 1", lambda x: 0 <= x <= 1)
+        no_effect(self, self.loss == "focal", "loss focal", "focal_gamma")
+        no_effect(self, self.loss == "class_balanced", "loss class_balanced", "class_beta")
+        no_effect(self, self.teacher is not None, "teacher", "temperature", "alpha")
+        if (self.loss == "class_balanced") + (self.class_weights is not None) + self.balanced_sampling > 1:
+            raise UserError("class_balanced, class_weights and balanced_sampling all favour rare classes; choose one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppingFields(Checked):
+    """Early stopping."""
+
+    early_stopping: int | None = None
+    """Epochs without a better selection metric on validation after which the training stops; None: never."""
+    min_delta: float = 0.0
+    """By how much more a selection metric has to be for early_stopping to count it as better."""
+
+    def check(self):
+        whole_from_1(self, "early_stopping")
+        at_least_0(self, "min_delta")
+        no_effect(self, self.early_stopping is not None, "early_stopping", "min_delta")

@@ -104,7 +104,8 @@ class RunFiles:
 
     def write_history(self, rows: list[dict]) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, HISTORY_COLUMNS, restval="", lineterminator="\n")
+        watched = ["selection_metric"] if rows and "selection_metric" in rows[0] else []
+        writer = csv.DictWriter(text, [*HISTORY_COLUMNS, *watched], restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_atomically(self.history_file, text.getvalue())

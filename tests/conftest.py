@@ -20,7 +20,12 @@ SLOW = {
     *("pytorch/test_parity.py", "pytorch/test_trajectories.py", "pytorch/test_comparison.py"),
     *("pytorch/test_differences.py", "pytorch/test_pair_differences.py", "pytorch/test_pairs.py"),
     *("scripts/test_demo.py", "scripts/test_menu.py", "scripts/test_scripts.py", "training/test_distribution.py"),
-    *("training/test_extension.py", "training/test_tensorboard.py", "training/test_tensorboard_browser.py"),
+    *(
+        "training/test_extension.py",
+        "training/test_training_options.py",
+        "training/test_tensorboard.py",
+        "training/test_tensorboard_browser.py",
+    ),
     *("training/test_training.py", "training/test_transfer.py", "training/test_disk_faults.py"),
     *("pytorch/test_porting.py", "pytorch/test_published_weights.py", "pytorch/test_initializers.py"),
     *("docs/test_readme.py", "docs/test_pytorch_to_keras.py", "models/test_weight_files.py", "export/test_damaged.py"),

@@ -33,7 +33,8 @@ def main(args: list[str]) -> None:
         return
     model = build_model(options.model, options.input_shape, options.num_classes, **options.options())
     print_layers(model)
-    flags = ["--" + option.replace("_", "-") for option in ("input_shape", "num_classes", *options_of(options.model))]
+    known = [name for name in ("input_shape", "num_classes", *options_of(options.model)) if hasattr(options, name)]
+    flags = ["--" + option.replace("_", "-") for option in known]
     print(f"options                   {', '.join(flags)}")
 
 

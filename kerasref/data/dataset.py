@@ -23,6 +23,18 @@ def order_of(num_examples: int, shuffle_seed: int | None, epoch: int) -> np.ndar
     return np.arange(num_examples) if shuffle_seed is None else epoch_order(num_examples, shuffle_seed, epoch)
 
 
+def balanced_rows(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Rows of `labels`, int64 [n], in which an epoch has every class equally often, but for a remainder: int64 [n].
+
+    A function of (seed, epoch) alone, from a stream of its own. No example is drawn again before all of its class are.
+    """
+    random = np.random.Generator(np.random.Philox(key=[seed, epoch]).jumped(16))
+    classes = np.unique(labels)
+    shares = len(labels) // len(classes) + (random.permutation(len(classes)) < len(labels) % len(classes))
+    drawn = zip(classes, shares, strict=True)
+    return np.concatenate([np.resize(random.permutation(np.flatnonzero(labels == c)), share) for c, share in drawn])
+
+
 def without_autotune(dataset):
     """A tf.data.Dataset that keeps the parallelism it begins with: as many calls as there are cores.
 
@@ -179,6 +191,12 @@ class ImageDataset:
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of the uint8 images before any `Preprocessing`."""
         return self.train.image_shape
+
+    def train_labels(self) -> np.ndarray:
+        """Labels of the train split, int64 [n]; raises UserError for a streamed set, where they are not known."""
+        if self.train.labels is None:
+            raise UserError(f"{self.name} is streamed, its labels are unknown; limit it with --train-examples")
+        return self.train.labels
 
     def __repr__(self) -> str:
         splits = {"train": self.train, "validation": self.validation, "test": self.test}

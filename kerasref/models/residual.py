@@ -1,6 +1,10 @@
 """The two residual blocks of He, Zhang, Ren, Sun 2015 (Deep Residual Learning for Image Recognition), one by one.
 
 a⁽ˡ⁺²⁾ = g(z⁽ˡ⁺²⁾ + a⁽ˡ⁾) (the notes, 残差块). `x` is an image map, height x width x channels; so is the result.
+
+Both take two options of training, with a shortcut only: `zero_init` starts the last batch norm's γ at 0, so that the
+block begins as its shortcut (Goyal et al. 2017, section 5.1; torchvision's zero_init_residual); `drop` is the rate at
+which an example skips the block but for its shortcut (Huang et al. 2016; torchvision's StochasticDepth, mode "row").
 """
 
 from keras import layers
@@ -13,27 +17,27 @@ from kerasref.models.normalization import BATCH_NORM
 SHORTCUTS = ("A", "A_around", "B", None)
 
 
-def residual_block(x, filters, stride=1, shortcut="B", *, name):
+def residual_block(x, filters, stride=1, shortcut="B", *, zero_init=False, drop=0.0, name):
     """Two 3x3 convolutions and a shortcut (figure 5, left); the first one strides. Returns `filters` channels."""
     y = layers.ReLU(name=f"{name}_relu1")(conv_bn(x, filters, 3, stride, name=f"{name}_conv1"))
-    y = conv_bn(y, filters, 3, name=f"{name}_conv2")
-    y = _add_shortcut(x, y, stride, shortcut, name)
+    y = conv_bn(y, filters, 3, zero_init=zero_init, name=f"{name}_conv2")
+    y = _add_shortcut(x, y, stride, shortcut, drop, name)
     return layers.ReLU(name=f"{name}_relu2")(y)
 
 
-def bottleneck_block(x, filters, stride=1, shortcut="B", *, name):
+def bottleneck_block(x, filters, stride=1, shortcut="B", *, zero_init=False, drop=0.0, name):
     """1x1, 3x3, 1x1 convolutions and a shortcut (figure 5, right). Returns 4 · `filters` channels.
 
     The 3x3 strides, as in torchvision and most published weights ("v1.5"); in the paper the first 1x1 does.
     """
     y = layers.ReLU(name=f"{name}_relu1")(conv_bn(x, filters, 1, name=f"{name}_conv1"))
     y = layers.ReLU(name=f"{name}_relu2")(conv_bn(y, filters, 3, stride, name=f"{name}_conv2"))
-    y = conv_bn(y, 4 * filters, 1, name=f"{name}_conv3")
-    y = _add_shortcut(x, y, stride, shortcut, name)
+    y = conv_bn(y, 4 * filters, 1, zero_init=zero_init, name=f"{name}_conv3")
+    y = _add_shortcut(x, y, stride, shortcut, drop, name)
     return layers.ReLU(name=f"{name}_relu3")(y)
 
 
-def conv_bn(x, filters, kernel_size, stride=1, *, name):
+def conv_bn(x, filters, kernel_size, stride=1, *, zero_init=False, name):
     """Convolution without bias (batch norm's β is one) and batch norm; `name` says conv, the norm's says bn there.
 
     Padded by (kernel_size - 1) / 2 on every side. Keras' "same" would do that at stride 1 only: at stride 2 it pads an
@@ -45,10 +49,11 @@ def conv_bn(x, filters, kernel_size, stride=1, *, name):
     else:
         padding = "same" if stride == 1 else "valid"
     x = layers.Conv2D(filters, kernel_size, stride, padding, use_bias=False, name=name)(x)
-    return layers.BatchNormalization(**BATCH_NORM, name="bn".join(name.rsplit("conv", 1)))(x)
+    gamma = "zeros" if zero_init else "ones"
+    return layers.BatchNormalization(**BATCH_NORM, gamma_initializer=gamma, name="bn".join(name.rsplit("conv", 1)))(x)
 
 
-def _add_shortcut(x, y, stride, shortcut, name):
+def _add_shortcut(x, y, stride, shortcut, drop, name):
     """y + x, with x brought to y's shape where they differ, the way `shortcut` says."""
     if shortcut not in SHORTCUTS:
         raise unknown("shortcut", shortcut, SHORTCUTS[:-1])
@@ -61,6 +66,8 @@ def _add_shortcut(x, y, stride, shortcut, name):
         else:
             before = more // 2 if shortcut == "A_around" else 0
             x = _subsample_and_pad(x, stride, (before, more - before), name)
+    if drop:  # of an example all or nothing
+        y = layers.Dropout(drop, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(y)
     return layers.Add(name=f"{name}_add")([y, x])
 
 

@@ -19,6 +19,8 @@ _HOMES = {
     "image_grid": "tensorboard",
     "inverse_time": "schedules",
     "is_chief": "distribution",
+    "one_cycle": "schedules",
+    "polynomial": "schedules",
     "step": "schedules",
     "train": "fit",
     "warmup": "schedules",

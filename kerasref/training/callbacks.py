@@ -53,7 +53,8 @@ class LearningRateDecay(keras.callbacks.Callback):
     Where another callback sets the rate, such as ReduceLROnPlateau, the rest of the schedule is scaled by as much.
     Logs `learning_rate`, the last one used, at the end of each epoch.
 
-    steps_per_epoch: what `fit` reports unless given; first_step: the step at which the first epoch is entered.
+    steps_per_epoch: what `fit` reports unless given; first_step: the step at which the first epoch is entered. The
+    attribute `factor` multiplies the schedule, from the next step on.
     Raises UserError for a dataset of unknown length.
     """
 
@@ -62,6 +63,7 @@ class LearningRateDecay(keras.callbacks.Callback):
         self.schedule = schedule
         self.steps_per_epoch = steps_per_epoch
         self.first_step = first_step
+        self.factor = 1.0
 
     def get_state(self) -> dict:
         return {"scale": self._scale_now()}
@@ -91,7 +93,8 @@ class LearningRateDecay(keras.callbacks.Callback):
         first = self.first_step + batch
         last = max(first + 1, min(first + self.model.steps_per_execution, steps_per_epoch))
         self.scale = self._scale_now()
-        rates = [self.scale * self.schedule(self.epoch + step / steps_per_epoch) for step in range(first, last)]
+        scale = self.factor * self.scale
+        rates = [scale * self.schedule(self.epoch + step / steps_per_epoch) for step in range(first, last)]
         self._set_rates(np.asarray(rates, np.float32))
 
     def _set_rates(self, rates: np.ndarray) -> None:

@@ -37,7 +37,8 @@ class Progress:
 
     def add_epoch(self, logs: dict) -> None:
         """Count a whole epoch, with its row of history.csv."""
-        metrics = {name: logs[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in logs}
+        measured = ("loss", "accuracy", "val_loss", "val_accuracy", "selection_metric")
+        metrics = {name: logs[name] for name in measured if name in logs}
         times = {"epoch_duration": logs["duration"], "run_duration": logs["run_duration"]}
         self.rows.append({"epoch": self.epoch + 1, **metrics, "learning_rate": logs["learning_rate"], **times})
         self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0

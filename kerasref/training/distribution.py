@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from kerasref.data.dataset import WHOLE
 from kerasref.errors import RunError, UserError
+from kerasref.recipe import Recipe
 from kerasref.training.cluster import Cluster
 from kerasref.training.options import Strategy, TrainOptions
 
@@ -227,6 +228,14 @@ class Replicas:
                 f"{self.cluster.describe(lost) or 'a worker'} is gone, and the others cannot continue without it; "
                 "look for the reason there, then start the same command with --resume on every machine"
             ) from error
+
+
+def check_recipe(recipe: Recipe, devices: OneDevice | Replicas) -> None:
+    """Raise UserError for what only a training on one device has."""
+    weighted = recipe.class_weights or recipe.loss == "class_balanced"
+    if devices.distributed and (weighted or recipe.teacher or recipe.watches_validation):
+        what = "weights of classes, a teacher, early_stopping and schedule plateau"
+        raise UserError(f"{what} are for one device; leave them out, or --strategy")
 
 
 def choose(strategy: Strategy, peer_timeout: float = TrainOptions.peer_timeout) -> OneDevice | Replicas:

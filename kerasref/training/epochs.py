@@ -10,6 +10,7 @@ from kerasref.data import ImageDataset, Preprocessing
 from kerasref.errors import Stopped
 from kerasref.evaluation.evaluate import labels_of, predict_logits
 from kerasref.evaluation.metrics import compute_metrics, probabilities
+from kerasref.recipe import Recipe
 from kerasref.training.checkpointing import Checkpointer, Progress
 
 
@@ -34,11 +35,12 @@ class EpochLogs(keras.callbacks.Callback):
 
     logs: those of the last epoch, complete once all callbacks have had them; score: the selection metric on the
     validation split, its sign such that higher is better; None without a split or where the logits are not finite.
+    Where the recipe watches it, its value is in the logs too.
     """
 
-    def __init__(self, dataset: ImageDataset, preprocessing: Preprocessing, selection_metric: str):
+    def __init__(self, dataset: ImageDataset, preprocessing: Preprocessing, recipe: Recipe):
         super().__init__()
-        self.dataset, self.preprocessing, self.selection_metric = dataset, preprocessing, selection_metric
+        self.dataset, self.preprocessing, self.recipe = dataset, preprocessing, recipe
         self.progress, self.logs, self.score = Progress(), {}, None
 
     def seconds(self) -> float:
@@ -56,7 +58,7 @@ class EpochLogs(keras.callbacks.Callback):
         self.logs = logs
 
     def _validate(self) -> dict:
-        split, metric = self.dataset.validation, self.selection_metric
+        split, metric, watched = self.dataset.validation, self.recipe.selection_metric, {}
         logits = predict_logits(self.model, split, self.preprocessing).astype(np.float32)
         labels, self.score = labels_of(split), None
         if np.isfinite(logits).all():  # else the weights are not finite either, which saving them reports
@@ -64,9 +66,10 @@ class EpochLogs(keras.callbacks.Callback):
                 "selection_metric"
             ]
             self.score = metrics["value"] if metrics["higher_is_better"] else -metrics["value"]
+            watched = {"selection_metric": metrics["value"]} if self.recipe.watches_validation else {}
         predicted = logits.argmax(-1) if logits.shape[-1] > 1 else logits[:, 0] > 0
         loss = self.model.loss(labels, logits) + sum(self.model.losses)  # with the L2 term, as the training's loss
-        return {"val_loss": float(loss), "val_accuracy": float(np.mean(predicted == labels))}
+        return {"val_loss": float(loss), "val_accuracy": float(np.mean(predicted == labels)), **watched}
 
 
 class Saving(keras.callbacks.Callback):

@@ -12,13 +12,14 @@ import keras
 from kerasref.atomic import remove_unfinished, replacing, write_atomically
 from kerasref.build import describe_settings, load_data, make_augmentation, make_preprocessing, make_schedule
 from kerasref.data import ImageDataset, Preprocessing
+from kerasref.data.dataset import balanced_rows
 from kerasref.errors import RunError, Stopped
 from kerasref.evaluation.metrics import check_selection_metric
 from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles, check_folder
 from kerasref.text import printable
-from kerasref.training import checkpoints, distribution, execution, resuming, transfer
+from kerasref.training import checkpoints, distribution, execution, plateau, resuming, transfer
 from kerasref.training.callback_state import check_resumable
 from kerasref.training.callbacks import LearningRateDecay, StopOnNonFinite
 from kerasref.training.checkpointing import Checkpointer, Progress, assign_best
@@ -56,7 +57,10 @@ class Setting:
 
     def batches(self, epoch: int, first_step: int = 0):
         """The training batches of an epoch from `first_step` on, augmented, in the epoch's own order."""
-        return self.dataset.train.batches(
+        split = self.dataset.train
+        if self.recipe.balanced_sampling:
+            split = split.select(balanced_rows(self.dataset.train_labels(), self.recipe.seed, epoch))
+        return split.batches(
             self.recipe.batch_size,
             shuffle_seed=self.recipe.seed,
             epoch=epoch,
@@ -91,6 +95,7 @@ def train(
     """
     options = TrainOptions(run_dir=run_dir, **options)
     devices = distribution.choose(options.strategy, options.peer_timeout)
+    distribution.check_recipe(recipe, devices)
     run = RunFiles(options.run_dir)
     check_folder(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
@@ -110,7 +115,7 @@ def train(
         network = initial_network(
             recipe, setting.dataset, setting.preprocessing, devices, transferred=not setting.begun
         )
-        model = compile_network(network, recipe, setting.dataset, device, devices)
+        model = compile_network(network, recipe, setting.dataset, setting.preprocessing, device, devices)
         settings = _make_settings(setting, model, device, name, resume)
         with StopSignals() as signals:
             _train_and_save(network, model, setting, settings, callbacks, signals)
@@ -140,8 +145,9 @@ def _make_settings(setting: Setting, model: keras.Model, device: str, name: str 
         "strategy": setting.options.strategy,
         "replicas": setting.devices.replicas,
     }
+    taught = {"teacher": model.teacher_sha256} if setting.recipe.teacher else {}
     settings = describe_settings(
-        setting.recipe, setting.dataset, setting.preprocessing, name=name, execution=execution_record
+        setting.recipe, setting.dataset, setting.preprocessing, name=name, execution=execution_record, **taught
     )
     if resume:
         settings = resuming.continued(setting.run, settings)
@@ -180,7 +186,7 @@ def fit(
 ) -> None:
     """Train the compiled `model` epoch by epoch, from where the newest checkpoint of the run ends."""
     recipe, devices, steps_per_epoch = setting.recipe, setting.devices, setting.steps_per_epoch
-    decay = LearningRateDecay(make_schedule(recipe), steps_per_epoch)
+    decay = LearningRateDecay(make_schedule(recipe, steps_per_epoch), steps_per_epoch)
     checkpointer = Checkpointer(
         setting.run.checkpoints,
         model,
@@ -191,7 +197,7 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         writes=devices.is_chief,
     )
-    epoch_logs = EpochLogs(setting.dataset, setting.preprocessing, recipe.selection_metric)
+    epoch_logs = EpochLogs(setting.dataset, setting.preprocessing, recipe)
     saving = Saving(checkpointer, devices.agreed(signals), epoch_logs)
     stop_on_non_finite = StopOnNonFinite(steps_per_epoch=steps_per_epoch)
     progress_bar = ProgressBar(recipe.epochs, steps_per_epoch)
@@ -211,9 +217,10 @@ def fit(
     epoch_logs.progress = saving.progress = progress
     try:
         while progress.epoch < recipe.epochs and not progress.stopped_early:
+            decay.factor = plateau.rate_factor(recipe, progress.rows)
             devices.fit_epoch(model, progress.epoch, setting.batches(progress.epoch, progress.step), all_callbacks)
             progress.add_epoch(epoch_logs.logs)
-            progress.stopped_early = model.stop_training
+            progress.stopped_early = model.stop_training or bool(plateau.stop_reason(recipe, progress.rows))
             if devices.is_chief:
                 setting.run.write_history(progress.rows)
             saving.after_epoch(progress, last=progress.epoch == recipe.epochs or progress.stopped_early)
@@ -224,6 +231,8 @@ def fit(
         raise RunError(f"{error}\nlast good checkpoint: {saved[-1] if saved else 'none yet'}") from error
     finally:
         progress_bar.close()
+    if (reason := plateau.stop_reason(recipe, progress.rows)) and devices.is_chief:
+        print(reason)
     all_callbacks.end()
 
 
@@ -275,10 +284,11 @@ def save_model(model: keras.Model, file: Path) -> None:
 
 def _report_jump(recipe: Recipe, planned_epochs: int, progress: Progress, steps_per_epoch: int) -> None:
     """Print the last and the next learning rate where more (or fewer) epochs have changed the schedule."""
-    before = make_schedule(dataclasses.replace(recipe, epochs=planned_epochs))
+    before = make_schedule(dataclasses.replace(recipe, epochs=planned_epochs), steps_per_epoch)
+    now = make_schedule(recipe, steps_per_epoch)
     at = progress.epoch + progress.step / steps_per_epoch
-    old, new = before(at - 1 / steps_per_epoch), make_schedule(recipe)(at)
-    if before(at) != make_schedule(recipe)(at) and progress.epoch < recipe.epochs:
+    old, new = before(at - 1 / steps_per_epoch), now(at)
+    if before(at) != new and progress.epoch < recipe.epochs:
         print(
             f"the learning rate jumps from {old:.2g} to {new:.2g}: "
             f"the {recipe.schedule} schedule was one of {planned_epochs} epochs, and is one of {recipe.epochs} now"

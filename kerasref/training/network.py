@@ -1,14 +1,16 @@
 """The network that is trained: its initial weights, its loss, its update rule."""
 
 import keras
+import numpy as np
 
 from kerasref.build import build_network, make_optimizer
 from kerasref.data import ImageDataset, Preprocessing
 from kerasref.models.initializers import initialize
 from kerasref.recipe import Recipe
 from kerasref.training import execution, transfer
+from kerasref.training.distillation import TaughtModel, load_teacher
 from kerasref.training.fused import fuse_batch_norm
-from kerasref.training.losses import classification_accuracy, classification_loss
+from kerasref.training.losses import classification_accuracy, classification_loss, weights_of_classes
 from kerasref.training.optimizers import add_l2, l2_coefficient
 
 
@@ -26,14 +28,20 @@ def initial_network(
     return network
 
 
-def compile_network(network: keras.Model, recipe: Recipe, dataset: ImageDataset, device: str, devices) -> keras.Model:
+def compile_network(
+    network: keras.Model, recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing, device: str, devices
+) -> keras.Model:
     """Return the model that is trained: the layers of `network`, or with fused batch norm layers of its own, compiled.
 
     Its variables correspond to those of `network`, one by one.
     """
     num_logits = network.output_shape[-1]
     fused = network if devices.distributed else fuse_batch_norm(network)
-    model = keras.Model(fused.inputs, fused.outputs, name=network.name)
+    kind, taught = keras.Model, {}
+    if recipe.teacher:
+        kind, teacher = TaughtModel, load_teacher(recipe.teacher, dataset, preprocessing)
+        taught = {"teacher": teacher, "temperature": recipe.temperature, "alpha": recipe.alpha}
+    model = kind(fused.inputs, fused.outputs, name=network.name, **taught)
     if coefficient := l2_coefficient(recipe, dataset.train.num_examples):
         add_l2(model, coefficient)
     with devices.scope():
@@ -41,7 +49,7 @@ def compile_network(network: keras.Model, recipe: Recipe, dataset: ImageDataset,
         optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,
-        loss=classification_loss(num_logits, recipe.label_smoothing),
+        loss=make_loss(recipe, dataset, num_logits),
         metrics=[classification_accuracy(num_logits)],
         jit_compile=False if devices.distributed else execution.choose_jit_compile(recipe, device),
         steps_per_execution=1 if devices.distributed else execution.choose_steps_per_execution(recipe, model),
@@ -52,3 +60,12 @@ def compile_network(network: keras.Model, recipe: Recipe, dataset: ImageDataset,
     if recipe.freeze:
         transfer.freeze(model, recipe.freeze)
     return model
+
+
+def make_loss(recipe: Recipe, dataset: ImageDataset, num_logits: int) -> keras.losses.Loss:
+    """The recipe's loss, its weights from the labels of the train split; raises UserError where they are not known."""
+    weights, gamma = None, recipe.focal_gamma if recipe.loss == "focal" else 0.0
+    if recipe.class_weights or recipe.loss == "class_balanced":
+        counts = np.bincount(dataset.train_labels(), minlength=len(dataset.class_names))
+        weights = weights_of_classes(counts, None if recipe.class_weights else recipe.class_beta)
+    return classification_loss(num_logits, recipe.label_smoothing, gamma=gamma, class_weights=weights)

@@ -81,6 +81,7 @@ def continued(run: RunFiles, settings: dict) -> dict:
     for field, value in old.items():
         if not (is_folder and field in _SAME_FOLDER):
             _expect_same(run, f"dataset's {field}", value, new.get(field))
+    _expect_same(run, "a teacher of weights", before.get("teacher"), settings.get("teacher"))
     for part in ("execution", "versions"):
         for field, value in before.get(part, {}).items():
             if value != settings[part].get(field):

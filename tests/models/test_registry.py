@@ -41,8 +41,9 @@ def test_a_wrong_value_is_one_sentence(name, options, says):
 def test_options():
     assert options_of("alexnet") == ("dropout", "local_response_normalization")
     assert options_of("vgg16_bn") == ("dropout",)
-    assert options_of("resnet20") == ("shortcut",)
-    assert options_of("plain20") == options_of("resnet50") == ()
+    of_training = ("zero_init_residual", "stochastic_depth")
+    assert options_of("resnet20") == ("shortcut", *of_training)
+    assert (options_of("plain20"), options_of("resnet50")) == ((), of_training)
     with pytest.raises(UserError, match="unknown model"):
         options_of("lenet")
 

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from kerasref.errors import UserError
 from kerasref.models import bottleneck_block, build_model, residual_block
 from kerasref.models.description import count_weights
 
@@ -78,3 +79,41 @@ def test_parameters_with_shortcut_b(name, trainable):
 def test_batch_norm_is_pytorch_s(name):
     norms = [layer for layer in build_model(name).layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {(layer.momentum, layer.epsilon) for layer in norms} == {(0.9, 1e-5)}
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet18_cifar", "resnet50"])
+def test_zero_init_residual_is_torchvisions(name):
+    """γ of each block's last batch norm is 0, of all others 1, so that every block begins as its shortcut."""
+    model = build_model(name, (32, 32, 3), 10, zero_init_residual=True)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    last = "bn3" if name == "resnet50" else "bn2"
+    for layer in norms:
+        zero = layer.name.startswith("stage") and layer.name.endswith(f"_{last}")
+        np.testing.assert_array_equal(layer.gamma, np.full(layer.gamma.shape, float(not zero)))
+
+
+def test_stochastic_depth_drops_whole_examples_and_rises_linearly(torchvision):
+    torch = pytest.importorskip("torch")
+    model = build_model("resnet20", stochastic_depth=0.9)
+    drops = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert [drop.rate for drop in drops] == pytest.approx([0.9 * block / 9 for block in range(1, 10)])
+    ones, kept = np.ones((4000, 2, 2, 3), "float32"), []
+    for dropped in (
+        drops[5](ones, training=True),
+        torchvision.ops.StochasticDepth(0.6, "row")(torch.tensor(ones)).numpy(),
+    ):
+        values = np.asarray(dropped).reshape(4000, -1)
+        assert (values == values[:, :1]).all()
+        np.testing.assert_allclose(np.unique(values), [0, 1 / 0.4], rtol=1e-6)
+        kept.append((values[:, 0] > 0).mean())
+    np.testing.assert_allclose(kept, 0.4, atol=0.03)
+    plain = build_model("resnet20")
+    plain.set_weights(model.get_weights())
+    image = random_map(32, 32, 3)
+    np.testing.assert_array_equal(model(image), plain(image))
+
+
+@pytest.mark.parametrize("option", [{"zero_init_residual": True}, {"stochastic_depth": 0.1}])
+def test_a_network_without_shortcuts_has_neither(option):
+    with pytest.raises(UserError, match="plain20 has no option"):
+        build_model("plain20", **option)

@@ -25,6 +25,7 @@ from kerasref.markdown import markdown_table
 from kerasref.models import build_model
 from kerasref.models.normalization import BATCH_NORM
 from kerasref.models.residual import conv_bn
+from kerasref.training.distillation import teaching_loss
 from kerasref.training.losses import SmoothedCrossEntropy, classification_loss
 from kerasref.training.optimizers import add_l2
 from kerasref.training.schedules import cosine, exponential, inverse_time, step
@@ -160,8 +161,31 @@ def test_cross_entropy(float64):
     assert abs(float(keras.losses.SparseCategoricalCrossentropy()(labels, logits)) - theirs) > 0.1
     assert float(classification_loss(5)(labels, logits)) == pytest.approx(theirs, rel=1e-12)
     assert "label_smoothing" not in inspect.signature(keras.losses.SparseCategoricalCrossentropy).parameters
-    smoothed = nn.CrossEntropyLoss(label_smoothing=0.1)(logits_t, labels_t).item()
-    assert float(SmoothedCrossEntropy(0.1)(labels, logits)) == pytest.approx(smoothed, rel=1e-12)
+    weights = [0.5, 1.0, 2.0, 3.0, 0.1]
+    for smoothing, w in ((0.1, None), (0.0, weights), (0.1, weights)):
+        tensor = None if w is None else torch.tensor(w, dtype=torch.float64)
+        theirs = nn.CrossEntropyLoss(tensor, label_smoothing=smoothing)(logits_t, labels_t).item()
+        assert float(SmoothedCrossEntropy(smoothing, class_weights=w)(labels, logits)) == pytest.approx(
+            theirs, rel=1e-12
+        )
+    soft = RNG.dirichlet(np.ones(5), 8)
+    theirs = nn.CrossEntropyLoss(label_smoothing=0.1)(logits_t, torch.tensor(soft)).item()
+    assert float(classification_loss(5, 0.1, soft=True)(soft, logits)) == pytest.approx(theirs, rel=1e-12)
+
+
+def test_focal_loss_and_teaching(float64, torchvision):
+    """Of two classes torchvision's focal loss of the difference of the logits; a teacher by torch's own KL."""
+    logits, teacher, labels = RNG.normal(size=(8, 2)) * 3, RNG.normal(size=(8, 2)) * 3, RNG.integers(0, 2, 8)
+    one = torch.tensor(logits[:, 1] - logits[:, 0])
+    theirs = torchvision.ops.sigmoid_focal_loss(one, torch.tensor(labels).double(), -1, 2.0, "mean").item()
+    assert float(classification_loss(2, gamma=2.0)(labels, logits)) == pytest.approx(theirs, rel=1e-9)
+    inputs, t = (torch.log_softmax(torch.tensor(x) / 3.0, -1) for x in (logits, teacher)), 3.0
+    theirs = t**2 * nn.functional.kl_div(*inputs, reduction="batchmean", log_target=True).item()
+    assert float(teaching_loss(teacher, logits, t)) == pytest.approx(theirs, rel=1e-9)
+    stock = keras.distillation.LogitsDistillation(temperature=t, loss=keras.losses.KLDivergence())
+    assert float(stock.compute_loss(teacher, logits)) == pytest.approx(theirs, rel=1e-5)
+    by_name = keras.distillation.LogitsDistillation(temperature=t)  # "kl_divergence", its default, is of the logits
+    assert abs(float(by_name.compute_loss(teacher, logits)) - theirs) > 0.01 * theirs
 
 
 def test_reported_loss_with_a_smaller_last_batch():

@@ -1,3 +1,5 @@
+import typing
+
 import keras
 import numpy as np
 import pytest
@@ -6,7 +8,19 @@ import tensorflow as tf
 from kerasref.build import make_schedule
 from kerasref.errors import UserError
 from kerasref.recipe import Recipe
-from kerasref.training import LearningRateDecay, constant, cosine, exponential, inverse_time, step, warmup
+from kerasref.recipe_training import Schedule
+from kerasref.training import (
+    LearningRateDecay,
+    constant,
+    cosine,
+    exponential,
+    inverse_time,
+    one_cycle,
+    plateau,
+    polynomial,
+    step,
+    warmup,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +33,11 @@ from kerasref.training import LearningRateDecay, constant, cosine, exponential, 
         (cosine(2.0, 10), {0: 2, 5: 1, 10: 0, 12: 0}),
         (warmup(cosine(2.0, 10), 2), {0: 0.02, 1: 1.01, 2: 2, 7: 1, 12: 0}),  # from a hundredth of 2
         (warmup(inverse_time(0.2, 1.0), 1, start_factor=0), {0.5: 0.1, 1: 0.2, 2: 0.1}),
+        (cosine(2.0, 10, final_rate=0.1), {0: 2, 5: 1.1, 10: 0.2, 12: 0.2}),
+        (polynomial(2.0, 10, power=2.0, final_rate=0.1), {0: 2, 5: 0.2 + 1.8 / 4, 10: 0.2, 12: 0.2}),
+        # Half a cosine up over 3 of 10 epochs, and down; then airbench's triangle: 0.2 up to 1 and down to 0.07.
+        (one_cycle(2.0, 10, div_factor=4, final_div_factor=5), {0: 0.5, 1.5: 1.25, 3: 2, 6.5: 1.05, 10: 0.1}),
+        (one_cycle(1.0, 10, 0.2, 5, 20 / 7, "linear"), {0: 0.2, 1: 0.6, 2: 1, 6: 0.535, 10: 0.07}),
     ],
 )
 def test_values(schedule, expected):
@@ -26,9 +45,11 @@ def test_values(schedule, expected):
         assert schedule(epoch) == pytest.approx(rate, abs=1e-12), epoch
 
 
-@pytest.mark.parametrize("name", ["constant", "inverse_time", "step", "exponential", "cosine"])
+@pytest.mark.parametrize("name", [*typing.get_args(Schedule)])
 def test_recipe_schedules_peak_at_the_recipes_rate_after_warm_up(name):
-    recipe = Recipe(schedule=name, learning_rate=0.3, decay_epochs=(5,), decay_rate=0.5, warmup_epochs=2, epochs=10)
+    rise = {"pct_start": 0.2, "div_factor": 100, "anneal": "linear"} if name == "one_cycle" else {"warmup_epochs": 2}
+    fields = dict(learning_rate=0.3, decay_epochs=(5,), decay_rate=0.5, epochs=10, validation=0.1)
+    recipe = Recipe(schedule=name, **fields, **rise)
     schedule = make_schedule(recipe)
     rates = [schedule(epoch) for epoch in np.linspace(0, 10, 101)]
     assert max(rates) == pytest.approx(0.3)
@@ -124,3 +145,23 @@ def test_a_data_set_of_unknown_length_is_said():
     data = tf.data.Dataset.from_generator(lambda: iter([(np.ones((1, 2)), np.ones((1, 1)))]), output_signature=one)
     with pytest.raises(UserError, match="give LearningRateDecay its steps_per_epoch"):
         model.fit(data, verbose=0, callbacks=[LearningRateDecay(inverse_time(0.01, 1.0))])
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "log_loss"])
+@pytest.mark.parametrize(("patience", "min_delta"), [(1, 0.0), (2, 0.0), (3, 0.05)])
+def test_early_stopping_is_that_of_keras(metric, patience, min_delta):
+    scores = np.random.default_rng(1).normal(1 - np.exp(-np.arange(40) / 6), 0.04)
+    values = (scores if metric == "macro_f1" else 2 - scores).tolist()
+    recipe = Recipe(early_stopping=patience, min_delta=min_delta, validation=0.1, selection_metric=metric)
+    mode = "max" if metric == "macro_f1" else "min"
+    stopper = keras.callbacks.EarlyStopping("score", min_delta=min_delta, patience=patience, mode=mode)
+    stopper.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+    stopper.on_train_begin()
+    for epoch, value in enumerate(values):
+        stopper.on_epoch_end(epoch, {"score": value})
+        if stopper.stopped_epoch:
+            break
+    rows = [{"selection_metric": value} for value in values]
+    assert not plateau.stop_reason(recipe, rows[:epoch])
+    reason = plateau.stop_reason(recipe, rows[: epoch + 1])
+    assert f"after epoch {epoch + 1}: {metric} was best in epoch {epoch + 1 - patience}" in reason
