@@ -13,6 +13,7 @@ NETWORKS = (
     ("mnist_cnn", (28, 28, 1), 564_926, 0),
     ("fashion_cnn", (28, 28, 1), 390_634, 2 * (32 + 64 + 128)),
     ("lenet5", (32, 32, 1), 61_706, 0),
+    ("airbench", (32, 32, 3), 1_972_480, 288 + 2 * 2 * (64 + 256 + 256)),
     ("alexnet", (227, 227, 3), 62_378_344, 0),
     ("alexnet_owt", (224, 224, 3), 61_100_840, 0),
     ("resnet18_cifar", (32, 32, 3), 11_173_962, 9_600),
@@ -45,7 +46,7 @@ NAMES = tuple(name for name, *_ in NETWORKS)
 _SMALL_SHAPES = {
     **{"logistic_regression": (4, 6, 1), "softmax_regression": (4, 6, 1), "mlp": (4, 6, 1)},
     **{"notes_network": (6, 10, 1), "mnist_cnn": (6, 10, 1), "fashion_cnn": (8, 12, 1), "lenet5": (16, 20, 1)},
-    **{"alexnet": (67, 99, 3), "alexnet_owt": (63, 95, 3)},
+    **{"airbench": (18, 26, 3), "alexnet": (67, 99, 3), "alexnet_owt": (63, 95, 3)},
     **{name: (32, 40, 3) for name in NAMES if name.startswith("vgg")},
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), (48, 64, 3)),
     "resnet18_cifar": (12, 20, 3),

@@ -43,6 +43,34 @@ def pytorch_bias(fan_in, seed=None):
     return initializers.RandomUniform(-limit, limit, seed=seed)
 
 
+class _Identity(initializers.Initializer):
+    """PyTorch's defaults, but the first filters pass one input channel on each, as `torch.nn.init.dirac_` has it."""
+
+    def __init__(self, seed=None):
+        self.seed = seed
+
+    def __call__(self, shape, dtype=None):
+        kernel = np.array(pytorch_kernel(self.seed)(shape))
+        height, width, channels, filters = shape
+        for channel in range(min(channels, filters)):
+            kernel[..., channel] = 0
+            kernel[height // 2, width // 2, channel, channel] = 1
+        return kernel.astype(dtype or "float32")
+
+
+def whitening_kernel(images):
+    """Return the 2x2 kernel [2, 2, C, 8 C] whose outputs on `images` [n, H, W, C] are uncorrelated, of variance 1.
+
+    Jordan 2024 (arXiv 2404.00498), section 3.2: the eigenvectors of the patches' covariance, each divided by the square
+    root of its eigenvalue (plus 5e-4, against noise), and once more with the opposite sign.
+    """
+    patches = np.lib.stride_tricks.sliding_window_view(np.asarray(images, np.float64), (2, 2), axis=(1, 2))
+    patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 4 * images.shape[-1])
+    eigenvalues, eigenvectors = np.linalg.eigh(patches.T @ patches / len(patches))
+    kernel = (eigenvectors / np.sqrt(eigenvalues + 5e-4)).reshape(2, 2, images.shape[-1], -1)
+    return np.concatenate([kernel, -kernel], axis=-1)
+
+
 def _zero(seed=None):
     return initializers.Zeros()
 
@@ -61,6 +89,7 @@ SCHEMES = {
     "pytorch": (pytorch_kernel, pytorch_kernel),
     "torchvision": (he_fan_out, _normal_001),
     "torchvision_resnet": (he_fan_out, pytorch_kernel),
+    "airbench": (_Identity, pytorch_kernel),
 }
 
 
@@ -69,7 +98,8 @@ def initialize(model, name, seed):
 
     `name`: "keras" (nothing is changed), "zeros" (all units alike: the notes' example of what cannot learn),
     "small_normal", "xavier", "he", "pytorch" (its layers' defaults, also torchvision's AlexNet), "torchvision" (its
-    VGG) or "torchvision_resnet". The draws depend on `seed` and the layer's place alone. Raises UserError for another.
+    VGG), "torchvision_resnet" or "airbench" (whose first layer a training sets from its images, `whitening_kernel`).
+    The draws depend on `seed` and the layer's place alone. Raises UserError for another.
     """
     if name not in SCHEMES:
         raise unknown("initializer", name, SCHEMES)

@@ -4,6 +4,7 @@ import inspect
 from functools import partial
 
 from kerasref.errors import UserError, unknown
+from kerasref.models.airbench import airbench
 from kerasref.models.alexnet import alexnet, alexnet_owt
 from kerasref.models.fashion_cnn import fashion_cnn
 from kerasref.models.lenet5 import lenet5
@@ -24,7 +25,7 @@ BUILDERS = {
     builder.__name__: builder
     for builder in (
         *(logistic_regression, softmax_regression, mlp, notes_network, mnist_cnn, fashion_cnn, lenet5),
-        *(alexnet, alexnet_owt, resnet18_cifar),
+        *(airbench, alexnet, alexnet_owt, resnet18_cifar),
     )
 }
 for _family, _table, _title in (

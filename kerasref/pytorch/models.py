@@ -14,7 +14,7 @@ from kerasref.errors import unknown
 from kerasref.pytorch.cifar_resnets import CIFAR_DEPTHS, cifar_resnet
 from kerasref.pytorch.installed import import_torchvision, nn, torch
 
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
 POOLS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
 FC_UNITS = 4096  # of AlexNet
 
@@ -94,6 +94,35 @@ def fashion_cnn(num_classes, dropout=0.0):
     )
 
 
+def airbench(num_classes, activation="relu"):
+    """Jordan 2024, listing 4, as `kerasref.models.airbench` has it."""
+    activate = _activation(activation)
+    modules = {"whiten": nn.LazyConv2d(24, 2, bias=False), "whiten_activation": activate()}  # 24x31x31
+    for i, filters in enumerate((64, 256, 256), start=1):
+        modules |= {
+            f"block{i}_conv1": nn.LazyConv2d(filters, 3, padding=1, bias=False),
+            f"block{i}_pool": nn.MaxPool2d(2),
+            f"block{i}_bn1": nn.BatchNorm2d(filters),
+            f"block{i}_activation1": activate(),
+            f"block{i}_conv2": nn.LazyConv2d(filters, 3, padding=1, bias=False),
+            f"block{i}_bn2": nn.BatchNorm2d(filters),
+            f"block{i}_activation2": activate(),
+        }
+    modules |= {"pool": nn.AdaptiveMaxPool2d(1), "flatten": nn.Flatten(), "scale": Scale(1 / 8)}
+    return network(**modules, fc=nn.LazyLinear(num_classes, bias=False))
+
+
+class Scale(nn.Module):
+    """Multiplies by a constant."""
+
+    def __init__(self, factor: float):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
+
+
 def lenet5(num_classes, activation="tanh", pooling="average"):
     """LeCun et al. 1998, II.B, with the full connections in C3 that the notes draw."""
     activate, pool = _activation(activation), POOLS[pooling]
@@ -160,8 +189,8 @@ def resnet18_cifar(num_classes):
 
 
 def _twins() -> dict:
-    own = (logistic_regression, softmax_regression, mlp, notes_network, mnist_cnn, fashion_cnn, lenet5, alexnet)
-    twins = {builder.__name__: builder for builder in (*own, resnet18_cifar)}
+    own = (logistic_regression, softmax_regression, mlp, notes_network, mnist_cnn, fashion_cnn, lenet5)
+    twins = {builder.__name__: builder for builder in (*own, airbench, alexnet, resnet18_cifar)}
     twins["alexnet_owt"] = partial(from_torchvision, "alexnet")
     for depth in (11, 13, 16, 19):
         for name in (f"vgg{depth}", f"vgg{depth}_bn"):

@@ -10,7 +10,7 @@ from kerasref.errors import unknown
 # Networks whose twins have the names of the Keras layers, and the last of these.
 SAME = {
     **{"logistic_regression": "logit", "softmax_regression": "logits", "mlp": "logits", "lenet5": "output"},
-    **{"notes_network": "fc", "mnist_cnn": "fc3", "fashion_cnn": "fc2", "alexnet": "fc8"},
+    **{"notes_network": "fc", "mnist_cnn": "fc3", "fashion_cnn": "fc2", "alexnet": "fc8", "airbench": "fc"},
 }
 COMPARED = (
     *(keras.layers.Conv2D, keras.layers.Dense, keras.layers.BatchNormalization, keras.layers.ReLU),

@@ -5,7 +5,9 @@ import numpy as np
 
 from kerasref.build import build_network, make_optimizer
 from kerasref.data import ImageDataset, Preprocessing
-from kerasref.models.initializers import initialize
+from kerasref.errors import UserError
+from kerasref.models.airbench import WHITENED
+from kerasref.models.initializers import initialize, whitening_kernel
 from kerasref.recipe import Recipe
 from kerasref.training import execution, transfer
 from kerasref.training.distillation import TaughtModel, load_teacher
@@ -22,10 +24,23 @@ def initial_network(
         network = build_network(recipe, preprocessing.output_shape(dataset.image_shape), len(dataset.class_names))
     network = keras.Model(network.inputs, network.outputs, name=network.name)  # one that knows of no strategy
     initialize(network, recipe.initializer, recipe.seed)
+    if recipe.initializer == "airbench":
+        _whiten(network, recipe, dataset, preprocessing)
     if recipe.init_from and transferred:
         names, until = dataset.class_names, recipe.init_until
         print(transfer.initialize_from(network, recipe.init_from, names, until, recipe.freeze))
     return network
+
+
+def _whiten(network: keras.Model, recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing) -> None:
+    """Set the first layer of `airbench` from 5,000 training images; raises UserError for another network."""
+    if recipe.model != "airbench" or dataset.image_shape[-1] != 3:
+        raise UserError(
+            f"initializer airbench is that of the network airbench on RGB images, found {recipe.model} on images "
+            f"{dataset.image_shape}; choose another with --initializer"
+        )
+    images, _ = next(iter(dataset.train.batches(5000, shuffle_seed=recipe.seed, preprocessing=preprocessing)))
+    network.get_layer(WHITENED).kernel.assign(whitening_kernel(images.numpy()))
 
 
 def compile_network(

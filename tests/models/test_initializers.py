@@ -3,9 +3,20 @@ import numpy as np
 import pytest
 from keras import layers
 
+import kerasref
 from kerasref.errors import UserError
 from kerasref.models import build_model, initialize
-from kerasref.models.initializers import SCHEMES, he, he_fan_out, pytorch_bias, pytorch_kernel, small_normal, xavier
+from kerasref.models.initializers import (
+    SCHEMES,
+    he,
+    he_fan_out,
+    pytorch_bias,
+    pytorch_kernel,
+    small_normal,
+    whitening_kernel,
+    xavier,
+)
+from kerasref.recipe import Recipe
 
 SHAPES = {"dense": (500, 400), "convolution": (3, 3, 64, 96)}
 FAN_IN = {"dense": 500, "convolution": 9 * 64}
@@ -107,3 +118,29 @@ def test_every_scheme_reaches_layers_inside_an_inner_model(name):
     initialize(outer, name, 0)
     changed = {path for path, value in weights_of(inner).items() if not np.array_equal(before[path], value)}
     assert changed >= ({path for path in before if path.endswith("kernel")} if name != "keras" else set())
+
+
+def test_whitened_patches_are_uncorrelated_and_of_variance_1():
+    images = np.random.default_rng(0).normal(size=(50, 12, 12, 3)).cumsum(axis=1).cumsum(axis=2)
+    kernel = whitening_kernel(images)
+    assert kernel.shape == (2, 2, 3, 24)
+    outputs = np.array(keras.ops.conv(images.astype("float64"), kernel, padding="valid")).reshape(-1, 24)
+    second_moments = outputs.T @ outputs / len(outputs)
+    half = np.eye(12)
+    np.testing.assert_allclose(second_moments, np.block([[half, -half], [-half, half]]), atol=0.05)
+
+
+def test_airbench_starts_with_identity_convolutions():
+    model = build_model("airbench")
+    initialize(model, "airbench", 0)
+    images = np.random.default_rng(0).normal(size=(1, 8, 8, 64)).astype("float32")
+    for name, channels in (("block1_conv2", 64), ("block2_conv1", 64)):
+        outputs = model.get_layer(name)(images).numpy()
+        np.testing.assert_allclose(outputs[..., :channels], images, rtol=1e-5, atol=1e-5)
+        assert outputs.shape[-1] == channels or outputs[..., channels:].std() > 0.1  # the others as PyTorch has them
+
+
+def test_airbench_of_a_training_is_whitened(tmp_path):
+    fields = {"dataset": "digits", "train_examples": 20, "epochs": 1, "initializer": "airbench"}
+    with pytest.raises(UserError, match="found lenet5 on images"):
+        kerasref.train(Recipe(model="lenet5", pad=2, **fields), run_dir=tmp_path / "run")
