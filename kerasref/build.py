@@ -10,10 +10,12 @@ from kerasref import provenance
 from kerasref.data import Augmentation, ImageDataset, Preprocessing, load_dataset
 from kerasref.data.content import content_difference
 from kerasref.data.images import Resizing
+from kerasref.data.preprocessing import principal_components
 from kerasref.errors import UserError
 from kerasref.models import build_model, options_of
 from kerasref.models.weight_files import load_weights, weights_sha256
 from kerasref.recipe import Recipe
+from kerasref.recipe_augmentation import AugmentationFields
 from kerasref.recipe_training import ONE_CYCLE
 from kerasref.runs import RunFiles
 from kerasref.training import optimizers, schedules
@@ -30,6 +32,7 @@ def load_data(recipe: Recipe, data_dir: str | None = None) -> ImageDataset:
         validation=recipe.validation,
         split_seed=recipe.split_seed,
         train_examples=recipe.train_examples,
+        originals=recipe.random_resized_crop,
     )
 
 
@@ -48,11 +51,16 @@ def make_preprocessing(recipe: Recipe, dataset: ImageDataset) -> Preprocessing:
     return Preprocessing.for_dataset(recipe.normalization, dataset, recipe.pad)
 
 
-def make_augmentation(recipe: Recipe) -> Augmentation | None:
-    augmentation = Augmentation(
-        crop_padding=recipe.crop_padding, flip=recipe.flip, cutout=recipe.cutout, rotation=recipe.rotation
-    )
-    return None if augmentation == Augmentation() else augmentation
+def make_augmentation(recipe: Recipe, dataset: ImageDataset) -> Augmentation | None:
+    """The recipe's augmentation, None where it changes nothing; `color_shift` takes a pass over the training images."""
+    fields = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(AugmentationFields)}
+    if Augmentation(**fields) == Augmentation():
+        return None
+    if recipe.alternating_flip and (recipe.balanced_sampling or dataset.train.labels is None):
+        raise UserError("alternating_flip needs every image once an epoch, and not in a stream; use flip")
+    components = principal_components(dataset.train) if recipe.color_shift else ()
+    more = dict(interpolation=recipe.interpolation, num_classes=len(dataset.class_names))
+    return Augmentation(**fields, color_components=components, **more)
 
 
 def build_network(recipe: Recipe, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:

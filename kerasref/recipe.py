@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kerasref.errors import UserError, unknown
+from kerasref.recipe_augmentation import AugmentationFields
 from kerasref.recipe_checks import Checked, above_0, at_least_0, expect, is_of_type, is_seed, whole_from_1
 from kerasref.recipe_training import LossFields, ScheduleFields, StoppingFields
 
@@ -58,23 +59,6 @@ class DataFields(Checked):
             raise UserError("antialias False needs resize_size and the interpolation bilinear")
         is_seed(self, "split_seed")
         parse_ratio(self.validation)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentationFields(Checked):
-    """Augmentation."""
-
-    crop_padding: int = 0
-    """Random shift by up to so many pixels (pad, then crop)."""
-    flip: bool = False
-    """Random horizontal flip."""
-    cutout: int = 0
-    """Side in pixels of a random square that is blanked."""
-    rotation: float = 0.0
-    """Random rotation by up to so many degrees."""
-
-    def check(self):
-        at_least_0(self, "crop_padding", "cutout", "rotation")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,22 +1,42 @@
 """Random changes of training images, each a function of (seed, epoch, position in the epoch) alone."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
+
+from kerasref.data import image_operations as operations
+from kerasref.data.mixing import mix, mixing_table
 
 COLUMNS = ("down", "right", "flip", "cutout_y", "cutout_x", "rotation", "scale")  # one uniform number each per image
+# Each kind of change has random numbers of its own, so switching one off leaves the others as they were. The place in
+# this list is the place of its stream: append only.
+STREAMS = (
+    *("order", "shape", "alternating_flip", "random_resized_crop", "color_jitter", "color_shift"),
+    *("rand_augment", "trivial_augment", "random_erasing", "mixup", "cutmix", "mix"),
+)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training image; the defaults do nothing.
+    """Random changes of a training image, in this order; the defaults do nothing.
 
-    crop_padding: pad with this many black pixels, then cut the old size out at random (He et al. 2015, 4.2: 4 pixels)
-    flip: mirror left and right with probability 1/2
-    cutout: blacken a square of this many pixels, its centre anywhere in the image (DeVries and Taylor 2017; there the
-        square gets the dataset's mean, here it is black, since normalisation comes afterwards)
+    random_resized_crop: cut a random part out of the image as it is stored and resize it; crop_scale: least and
+        greatest share of its area; crop_ratio: least and greatest width / height; interpolation: of the resize
+        (Szegedy et al. 2015, section 6)
     rotation: turn by up to this many degrees either way, bilinear, black outside
     scale: enlarge or shrink by up to this fraction either way, together with the rotation
+    crop_padding: pad with this many pixels, black or `reflect`ed, then cut the old size out at random (He et al. 2015,
+        4.2: 4 pixels)
+    flip: mirror left and right with probability 1/2
+    alternating_flip: mirror one half of the images in even epochs, the other half in odd ones (Jordan 2024)
+    rand_augment, trivial_augment, color_jitter: torchvision's; see `image_operations`
+    color_shift: standard deviation of the shift along `color_components` (Krizhevsky et al. 2012, section 4.1)
+    cutout: blacken a square of this many pixels, its centre anywhere in the image (DeVries and Taylor 2017; there the
+        square gets the dataset's mean, here it is black, since normalisation comes afterwards)
+    random_erasing: probability of a rectangle of 0 after the normalisation
+    mixup, cutmix: see `mixing`; they need `num_classes`
     """
 
     crop_padding: int = 0
@@ -24,28 +44,101 @@ class Augmentation:
     cutout: int = 0
     rotation: float = 0.0
     scale: float = 0.0
+    crop_padding_mode: str = "black"
+    alternating_flip: bool = False
+    random_resized_crop: bool = False
+    crop_scale: tuple[float, ...] = (0.08, 1.0)
+    crop_ratio: tuple[float, ...] = (3 / 4, 4 / 3)
+    interpolation: str = "bilinear"
+    color_jitter: tuple[float, ...] = ()
+    color_shift: float = 0.0
+    color_components: tuple[tuple[float, ...], ...] = ()
+    rand_augment: tuple[int, ...] = ()
+    trivial_augment: bool = False
+    random_erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    num_classes: int = 0
 
-    def draws(self, seed: int, epoch: int, count: int) -> np.ndarray:
-        """Uniform float32 numbers [count, 7]; row p is for position p of the epoch, whatever the batch size.
+    def draws(self, seed: int, epoch: int, order: np.ndarray) -> dict[str, np.ndarray]:
+        """Random float32 numbers of each kind of change, [n, …]; row p is for position p of the epoch, whatever the
+        batch size. order: int [n], the place in the dataset of the image at each position.
 
-        The stream is that of the epoch's order (`epoch_order`), 2**128 numbers further on. Every kind of change has
-        its own column, so switching one off leaves the others as they were.
+        The streams are 2**128 numbers apart; the epoch's order (`epoch_order`) is the first, the numbers of COLUMNS are
+        the second.
         """
-        bits = np.random.Philox(key=[seed, epoch]).jumped()
-        return np.random.Generator(bits).random((count, len(COLUMNS)), dtype=np.float32)
+        count = len(order)
+        draws = {"shape": stream("shape", seed, epoch).random((count, len(COLUMNS)), dtype=np.float32)}
+        if self.alternating_flip:
+            first_half = stream("alternating_flip", seed, 0).random(count)[order] < 0.5
+            draws["shape"][:, COLUMNS.index("flip")] = first_half ^ bool(epoch % 2)
+        shapes = {
+            "random_resized_crop": (2 * operations.TRIES + 2,),
+            "rand_augment": (*self.rand_augment[:1], 2),
+            "trivial_augment": (3,),
+            "color_jitter": (5,),
+            "random_erasing": (1 + 2 * operations.TRIES + 2,),
+        }
+        for name, shape in shapes.items():
+            if getattr(self, name):
+                draws[name] = stream(name, seed, epoch).random((count, *shape), dtype=np.float32)
+        if self.color_shift:
+            normal = stream("color_shift", seed, epoch).standard_normal((count, len(self.color_components)))
+            draws["color_shift"] = normal.astype(np.float32)
+        return draws
+
+    @property
+    def mixes(self) -> bool:
+        return bool(self.mixup or self.cutmix)
+
+    def crop(self, image: Image.Image, row: np.ndarray, size: tuple[int, int]) -> Image.Image:
+        """The random resized crop of an image as it is stored to (height, width), by its row of draws."""
+        how = self.crop_scale, self.crop_ratio, self.interpolation
+        return operations.random_resized_crop(image, row.tolist(), size, *how)
 
     def __call__(self, images, draws):
-        """uint8 [b, H, W, C] and their rows of draws [b, 7] -> uint8 [b, H, W, C], in TensorFlow operations."""
+        """uint8 [b, H, W, C] and their rows of each kind of draws -> uint8 [b, H, W, C], in TensorFlow operations."""
         import tensorflow as tf
 
-        draw = dict(zip(COLUMNS, tf.unstack(draws, axis=1), strict=True))
+        draw = dict(zip(COLUMNS, tf.unstack(draws["shape"], axis=1), strict=True))
         if self.rotation or self.scale:
             images = self._turn(images, draw)
-        if self.crop_padding or self.flip:
+        if self.crop_padding or self.flip or self.alternating_flip:
             images = self._crop_and_flip(images, draw)
+        for name in ("rand_augment", "trivial_augment", "color_jitter"):
+            if getattr(self, name):
+                images = operations.in_numpy(functools.partial(self._operate, name), images, draws[name])
+        if self.color_shift:
+            shifts = 255 * self.color_shift * draws["color_shift"] @ tf.constant(self.color_components, tf.float32)
+            shifted = tf.round(tf.cast(images, tf.float32) + shifts[:, None, None])
+            images = tf.saturate_cast(shifted, tf.uint8)
         if self.cutout:
             images = self._cut_out(images, draw)
         return images
+
+    def erase(self, images, draws):
+        """float32 [b, H, W, C], preprocessed -> the same with a rectangle of 0 in some."""
+        if not self.random_erasing:
+            return images
+        erase = functools.partial(operations.erase, probability=self.random_erasing)
+        return operations.in_numpy(erase, images, draws["random_erasing"])
+
+    def mix(self, images, labels, step, seed: int, epoch: int, steps: int):
+        """A whole batch, float32 [b, H, W, C] with labels [b] -> the same mixed, labels float32 [b, classes]."""
+        import tensorflow as tf
+
+        streams = functools.partial(stream, seed=seed, epoch=epoch)
+        table = mixing_table(self.mixup, self.cutmix, streams, steps, *images.shape[1:3])
+        return mix(images, labels, tf.constant(table)[step], self.num_classes)
+
+    def _operate(self, name, images, draws):
+        operate, *settings = {
+            "rand_augment": (operations.rand_augment, *self.rand_augment[1:]),
+            "trivial_augment": (operations.trivial_augment,),
+            "color_jitter": (operations.color_jitter, self.color_jitter),
+        }[name]
+        draws = draws.tolist()
+        return operations.changed(images, lambda image, place: operate(image, draws[place], *settings))
 
     def _turn(self, images, draw):
         import tensorflow as tf
@@ -72,10 +165,11 @@ class Augmentation:
         height, width = images.shape[1:3]
         pad, shifts = self.crop_padding, 2 * self.crop_padding + 1
         columns = tf.range(width)[None]
-        if self.flip:
+        if self.flip or self.alternating_flip:
             columns = tf.where(draw["flip"][:, None] < 0.5, columns, columns[:, ::-1])
         if pad:
-            images = tf.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+            mode = "REFLECT" if self.crop_padding_mode == "reflect" else "CONSTANT"
+            images = tf.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode)
             rows = tf.range(height)[None] + tf.cast(draw["down"] * shifts, tf.int32)[:, None]
             images = tf.gather(images, rows, axis=1, batch_dims=1)
             columns = columns + tf.cast(draw["right"] * shifts, tf.int32)[:, None]
@@ -93,3 +187,8 @@ class Augmentation:
 
         square = inside(height, draw["cutout_y"])[:, :, None] & inside(width, draw["cutout_x"])[:, None, :]
         return tf.where(square[..., None], tf.zeros([], images.dtype), images)
+
+
+def stream(name: str, seed: int, epoch: int) -> np.random.Generator:
+    """The random numbers of one kind of change in one epoch."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch]).jumped(STREAMS.index(name)))

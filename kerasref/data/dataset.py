@@ -3,10 +3,11 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
+from kerasref.data.image_operations import changed, in_numpy
 from kerasref.errors import UserError
 
 WHOLE = (0, 1)  # the share in each batch of a worker that is alone
@@ -61,8 +62,12 @@ class Split(ABC):
         return f"{type(self).__name__}({self.num_examples:,} images {'x'.join(map(str, self.image_shape))})"
 
     @abstractmethod
-    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
-        """A tf.data.Dataset of (uint8 images [b, H, W, C], int64 labels [b]) from `first_step` to the epoch's end."""
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE, view=None):
+        """A tf.data.Dataset of (uint8 images [b, H, W, C], int64 labels [b]) from `first_step` to the epoch's end.
+
+        view: a function of (step, stored Pillow image, row in its share of the batch) that makes the image of H x W, in
+            place of the cut from the centre
+        """
 
     def batches(
         self,
@@ -79,7 +84,8 @@ class Split(ABC):
 
         shuffle_seed: None reads in stored order, without the last batch being dropped either
         first_step: the batches before it are left out; what follows is bit for bit what a whole epoch would give
-        augmentation: an `Augmentation`, drawn from (shuffle_seed or 0, epoch, position in the epoch)
+        augmentation: an `Augmentation`, drawn from (shuffle_seed or 0, epoch, position in the epoch); MixUp and CutMix
+            make the labels float32 [b, classes], and every worker then reads whole batches
         preprocessing: a `Preprocessing`; None leaves the pixels at 0 to 255
         share: (w, workers): of each batch the examples w, w + workers, w + 2 · workers …, maybe none of the last batch
         Raises UserError for a batch size below 1.
@@ -88,21 +94,41 @@ class Split(ABC):
 
         if batch_size < 1:
             raise UserError(f"batch size {batch_size}: expected at least 1")
-        draws = augmentation.draws(shuffle_seed or 0, epoch, self.num_examples) if augmentation else np.empty((0, 0))
+        steps, seed, view = math.ceil(self.num_examples / batch_size), shuffle_seed or 0, None
+        mixes = augmentation is not None and augmentation.mixes
+        read = WHOLE if mixes else share  # an image may be mixed with another worker's
+        draws = (
+            augmentation.draws(seed, epoch, order_of(self.num_examples, shuffle_seed, epoch)) if augmentation else {}
+        )
+        if "random_resized_crop" in draws:
+            crops = draws.pop("random_resized_crop")
+
+            def view(step, image, row):
+                return augmentation.crop(
+                    image, crops[step * batch_size + read[0] + row * read[1]], self.image_shape[:2]
+                )
+
         with tf.device("cpu:0"):
-            draws = tf.constant(draws)
+            draws = {name: tf.constant(numbers) for name, numbers in draws.items()}
 
         def finish(step, batch):
             images, labels = batch
-            if augmentation:
-                images = augmentation(images, draws[step * batch_size : (step + 1) * batch_size][share[0] :: share[1]])
-            return preprocessing(images) if preprocessing else tf.cast(images, tf.float32), labels
+            rows = {
+                name: numbers[step * batch_size : (step + 1) * batch_size][read[0] :: read[1]]
+                for name, numbers in draws.items()
+            }
+            images = augmentation(images, rows) if augmentation else images
+            images = preprocessing(images) if preprocessing else tf.cast(images, tf.float32)
+            images = augmentation.erase(images, rows) if augmentation else images
+            if mixes:
+                mixed = augmentation.mix(images, labels, step, seed, epoch, steps)
+                images, labels = (tensor[share[0] :: share[1]] for tensor in mixed)
+            return images, labels
 
-        raw = self.raw_batches(batch_size, shuffle_seed, epoch, first_step, share)
-        steps = max(0, math.ceil(self.num_examples / batch_size) - first_step)
+        raw = self.raw_batches(batch_size, shuffle_seed, epoch, first_step, read, view)
         dataset = raw.enumerate(first_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
-        return without_autotune(dataset)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(max(0, steps - first_step)))
+        return without_autotune(dataset.prefetch(tf.data.AUTOTUNE))
 
 
 @dataclass(frozen=True, repr=False)
@@ -152,7 +178,7 @@ class MemorySplit(Split):
         all_labels[self.indices] = labels
         return replace(self, all_labels=all_labels)
 
-    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE, view=None):
         import tensorflow as tf
 
         order = self.indices[order_of(self.num_examples, shuffle_seed, epoch)]
@@ -161,9 +187,13 @@ class MemorySplit(Split):
 
         def fetch(step):
             rows = order[step * batch_size : (step + 1) * batch_size][share[0] :: share[1]]
-            return tf.gather(images, rows), tf.gather(labels, rows)
+            chosen = tf.gather(images, rows)
+            if view:
+                chosen = in_numpy(lambda images, step: changed(images, partial(view, step)), chosen, step)
+            return chosen, tf.gather(labels, rows)
 
-        return tf.data.Dataset.range(first_step, math.ceil(self.num_examples / batch_size)).map(fetch)
+        steps = tf.data.Dataset.range(first_step, math.ceil(self.num_examples / batch_size))
+        return steps.map(fetch, num_parallel_calls=2 if view else None)
 
 
 @dataclass(frozen=True, repr=False)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -34,9 +35,9 @@ class FileSplit(Split):
     def files(self) -> np.ndarray | None:
         return None if isinstance(self.paths[0], bytes) else self.paths
 
-    def examples(self, indices) -> np.ndarray:
+    def examples(self, indices, view=None) -> np.ndarray:
         """uint8 images [len(indices), H, W, C]. Raises UserError for a file that cannot be decoded."""
-        images, failed = decode(self.paths[indices], self.image_shape, self.resizing)
+        images, failed = decode(self.paths[indices], self.image_shape, self.resizing, view)
         if failed:
             raise next(iter(failed.values()))
         return images
@@ -54,14 +55,14 @@ class FileSplit(Split):
         good = np.array([path not in failed for path in self.paths], bool)
         return replace(MemorySplit.of(images, self.labels), all_files=self.files).select(np.flatnonzero(good)), failed
 
-    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE, view=None):
         import tensorflow as tf
 
         order = order_of(self.num_examples, shuffle_seed, epoch)
 
         def fetch(step):
             rows = order[step * batch_size : (step + 1) * batch_size][share[0] :: share[1]]
-            return self.examples(rows), self.labels[rows]
+            return self.examples(rows, view and partial(view, step)), self.labels[rows]
 
         def fetch_in_tensorflow(step):
             images, labels = tf.numpy_function(fetch, [step], (tf.uint8, tf.int64))
@@ -71,10 +72,13 @@ class FileSplit(Split):
         return steps.map(fetch_in_tensorflow, num_parallel_calls=2, deterministic=True)
 
 
-def decode(sources: Iterable, image_shape: tuple[int, int, int], resizing: Resizing = COVER) -> tuple[np.ndarray, dict]:
+def decode(
+    sources: Iterable, image_shape: tuple[int, int, int], resizing: Resizing = COVER, view=None
+) -> tuple[np.ndarray, dict]:
     """Files, or their contents as bytes, -> uint8 [n, H, W, C] (`prepare_photo`) and {source: UserError} for those
     that could not be decoded, whose rows stay black.
 
+    view: what makes an image of H x W of (stored image, its row), in place of the cut from the centre
     One thread a core. For files of a few kilobytes one thread in all: there the threads would only wait for each
     other, since Pillow holds the interpreter's lock for most of so short a work (measured: half as fast with two).
     """
@@ -85,7 +89,11 @@ def decode(sources: Iterable, image_shape: tuple[int, int, int], resizing: Resiz
         for row, source in enumerate(sources[start : start + chunk], start):
             try:
                 image = read_image(source, PHOTO_FORMATS)
-                images[row] = prepare_photo(image, image_shape[:2], image_shape[2], resizing)
+                if view:
+                    image = view(image.convert("L" if image_shape[2] == 1 else "RGB"), row)
+                    images[row] = np.asarray(image).reshape(image_shape)
+                else:
+                    images[row] = prepare_photo(image, image_shape[:2], image_shape[2], resizing)
             except UserError as error:
                 failed[source] = error
 

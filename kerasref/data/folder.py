@@ -96,12 +96,15 @@ def scan_folder(root) -> ImageFolder:
     return folder
 
 
-def load_folder(root, image_size: int | None, decode: bool = True, resizing: Resizing = COVER) -> ImageDataset:
+def load_folder(
+    root, image_size: int | None, decode: bool = True, resizing: Resizing = COVER, originals: bool = False
+) -> ImageDataset:
     """The folder's splits, in memory where they fit (`MEMORY_LIMIT`), else decoded batch by batch.
 
     image_size: images are scaled to it on the short side (or as `resizing` says) and cropped square from the centre;
         None keeps the size that all share, and is a UserError when they share none. Channels are always R, G, B.
     decode: False leaves the images in their files, and does not look for those that do not decode
+    originals: True leaves training images that are not of that size in their files, for a random resized crop
     A validation folder without a test folder serves as the test split: validation then comes out of train, as
     everywhere. Files that do not decode are left out; a folder that is not kept in memory is checked for them once
     (`CheckedImages`).
@@ -117,11 +120,14 @@ def load_folder(root, image_size: int | None, decode: bool = True, resizing: Res
     paths = {name: path for files in folder.files.values() for name, (path, _) in files.items()}
     content = content_summary(paths) if decode else None
     small = len(folder.sizes) * sizes[0][0] * sizes[0][1] * 3 <= MEMORY_LIMIT
-    if decode and not small:
-        folder.drop(folder.checked.failures(folder.sizes))
+    changed = resizing.resize_size or set(folder.sizes.values()) != set(sizes)
+    stays = {"train"} if originals and changed else set()  # encoded
+    if decode and (stays or not small):
+        read_later = [path for split in stays for path, _ in folder.files[split].values()] if small else folder.sizes
+        folder.drop(folder.checked.failures({path: folder.sizes[path] for path in read_later}))
     splits = {split: _file_split(files, sizes[0], resizing) for split, files in folder.files.items() if files}
     if decode and small:
-        for split, files in list(splits.items()):
+        for split, files in [item for item in splits.items() if item[0] not in stays]:
             splits[split], failed = files.in_memory()
             folder.drop({path: reason_of(error, path) for path, error in failed.items()})
     splits = {split: images for split, images in splits.items() if images.num_examples}

@@ -30,6 +30,7 @@ def load_dataset(
     split_seed: int = 0,
     train_examples: int | None = None,
     decode: bool = True,
+    originals: bool = False,
 ) -> ImageDataset:
     """Load a dataset by name or path, split into train, validation and test.
 
@@ -51,13 +52,14 @@ def load_dataset(
         is split three ways: by the ratio, or f for validation and 0.2 for test. `test` is None if that share is 0.
     split_seed: of the split and of `train_examples`, a stratified subset of the train split
     decode: False leaves images encoded until a batch asks for them: quick where a few images or the labels are enough
+    originals: True leaves training images that are not of that size encoded, as a random resized crop needs them
     Raises UserError, with what to do, for whatever of this is wrong or not there; RunError when a download fails.
     """
     name = os.fspath(name)
     parse_ratio(validation)  # a wrong one is reported before anything is read
     if image_size is not None and image_size < 1:
         raise UserError(f"image size {image_size}: expected at least 1 pixel")
-    dataset = _find(name, data_dir, image_size, decode, resizing)
+    dataset = _find(name, data_dir, image_size, decode, resizing, originals)
     if classes is not None:
         dataset = keep_classes(dataset, classes)
     return split_three(dataset, validation, split_seed, train_examples)
@@ -73,10 +75,10 @@ def check_available(name: str | os.PathLike, data_dir: str | os.PathLike | None 
         tfds_sets.locate(name, data_dir)
 
 
-def _find(name, data_dir, image_size, decode, resizing) -> ImageDataset:
+def _find(name, data_dir, image_size, decode, resizing, originals) -> ImageDataset:
     folder, note = Path(name).expanduser(), None
     if not _is_dataset(name, data_dir):
-        dataset = load_folder(folder, image_size, decode, resizing)
+        dataset = load_folder(folder, image_size, decode, resizing, originals)
         if os.sep not in name and name not in (".", ".."):
             note = f"{name}: the folder {folder.resolve()}; no dataset has this name"
     else:
@@ -85,7 +87,7 @@ def _find(name, data_dir, image_size, decode, resizing) -> ImageDataset:
             digits = _resized(digits, image_size, resizing)
             dataset = ImageDataset(name, class_names, digits, None, None, picture="digit")
         else:
-            dataset = tfds_sets.load_tfds(name, data_dir, image_size, decode, resizing)
+            dataset = tfds_sets.load_tfds(name, data_dir, image_size, decode, resizing, originals)
         if folder.is_dir():
             note = f"{name}: the dataset of this name; for the folder write ./{name}"
     return replace(dataset, name=name, notes=(note, *dataset.notes) if note else dataset.notes)

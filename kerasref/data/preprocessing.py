@@ -75,14 +75,31 @@ class Preprocessing:
         return preprocessing
 
 
+def principal_components(split) -> tuple[tuple[float, ...], ...]:
+    """The principal components of the pixels of a split, of [0, 1], each a row that is scaled by its variance.
+
+    Krizhevsky et al. 2012, section 4.1, adds each times a normal random number to all pixels of an image. Its sign is
+    such that its channels add up to at least 0.
+    """
+    variances, components = np.linalg.eigh(_mean_and_covariance(split)[1] / 255**2)
+    components = components.T * np.where(components.sum(0) < 0, -1, 1)[:, None]
+    return tuple(map(tuple, (variances[:, None] * components).tolist()))
+
+
 def _mean_and_std(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Per channel, of pixels in [0, 1]; sums in float64, where whole numbers of this size are exact."""
+    """Per channel, of pixels in [0, 1]."""
+    mean, covariance = _mean_and_covariance(split)
+    std = np.sqrt(np.diag(covariance))
+    return tuple((mean / 255).tolist()), tuple((np.maximum(std, 1) / 255).tolist())
+
+
+def _mean_and_covariance(split) -> tuple[np.ndarray, np.ndarray]:
+    """Of the channels, of pixels from 0 to 255; sums in float64, where whole numbers of this size are exact."""
     in_memory = split.labels is not None
     batches = split.batches(250) if in_memory else split.batches(250, shuffle_seed=0).take(SAMPLE // 250)
-    count, total, squares = 0, 0.0, 0.0
+    count, total, products = 0, 0.0, 0.0
     for images, _ in batches.as_numpy_iterator():
         pixels = images.reshape(-1, images.shape[-1]).astype(np.float64)
-        count, total, squares = count + len(pixels), total + pixels.sum(0), squares + (pixels**2).sum(0)
+        count, total, products = count + len(pixels), total + pixels.sum(0), products + pixels.T @ pixels
     mean = total / count
-    std = np.sqrt(squares / count - mean**2)
-    return tuple((mean / 255).tolist()), tuple((np.maximum(std, 1) / 255).tolist())
+    return mean, products / count - np.outer(mean, mean)

@@ -46,13 +46,13 @@ def is_known(name: str, data_dir) -> bool:
 
 
 def load_tfds(
-    name: str, data_dir, image_size: int | None, decode: bool = True, resizing: Resizing = COVER
+    name: str, data_dir, image_size: int | None, decode: bool = True, resizing: Resizing = COVER, originals=False
 ) -> ImageDataset:
     """An image-classification set of TensorFlow Datasets, in memory where it fits, else streamed.
 
     data_dir: None obeys TFDS_DATA_DIR, else ~/tensorflow_datasets
     image_size, resizing: as in `load_folder`; a size is needed where the set's images have no common size
-    decode: False keeps a set that fits into memory encoded
+    decode: False keeps a set that fits into memory encoded; originals as in `load_folder`
     Its split "test" serves as the test split, or "validation" where there is none; for imagenet2012 always
     "validation", since the labels of its "test" were never published.
     Raises UserError: unknown name, not an image-classification set, not prepared and no network, no size given, records
@@ -81,8 +81,10 @@ def load_tfds(
         for part, split in names.items()
     }
     if sum(stream.num_examples for stream in own.values()) * math.prod(shape) <= MEMORY_LIMIT:
-        read = StreamSplit.in_memory if decode else StreamSplit.encoded
-        own = {part: read(stream, label.num_classes) for part, stream in own.items()}
+        stays = {"train"} if originals and (resizing.resize_size or image.shape[:2] != shape[:2]) else set()
+        for part, stream in own.items():
+            read = StreamSplit.in_memory if decode and part not in stays else StreamSplit.encoded
+            own[part] = read(stream, label.num_classes)
     kind = KINDS.get(builder.name) or (builder.info.metadata or {}).get(KIND, "photo")
     return ImageDataset(name, tuple(label.names), own["train"], own.get("validation"), own.get("test"), picture=kind)
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -67,26 +68,30 @@ class StreamSplit(Split):
         split = self.encoded(num_classes)
         return MemorySplit.of(self._decode(split.paths), split.labels)
 
-    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE):
+    def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE, view=None):
         import tensorflow as tf
 
         worker, workers = share
 
-        def finish(contents, labels):  # what is left out costs reading, not decoding
-            images = tf.numpy_function(self._decode, [contents[worker::workers]], tf.uint8)
+        def decode(contents, step):
+            return self._decode(contents, view and partial(view, step))
+
+        def finish(step, batch):  # what is left out costs reading, not decoding
+            contents, labels = batch
+            images = tf.numpy_function(decode, [contents[worker::workers], step], tf.uint8)
             return tf.ensure_shape(images, (None, *self.image_shape)), labels[worker::workers]
 
         # With too few records tf.data would only say that it expected more elements.
         missing = tf.data.Dataset.from_tensors((NO_RECORD, tf.constant(0, tf.int64))).repeat()
         encoded = self._encoded(shuffle_seed, epoch).concatenate(missing).take(self.num_examples)
-        encoded = encoded.skip(first_step * batch_size).batch(batch_size)
+        encoded = encoded.skip(first_step * batch_size).batch(batch_size).enumerate(first_step)
         return encoded.map(finish, num_parallel_calls=2, deterministic=True)
 
-    def _decode(self, contents) -> np.ndarray:
+    def _decode(self, contents, view=None) -> np.ndarray:
         """uint8 [n, H, W, C] of encoded images."""
         if NO_RECORD in (contents := list(contents)):
             raise self._damaged(f"ends before the last of its examples {self.start} to {self.stop - 1}")
-        images, failed = decode(contents, self.image_shape, self.resizing)
+        images, failed = decode(contents, self.image_shape, self.resizing, view)
         if failed:
             raise UserError(f"{self.builder.name}, split {self.split}: {next(iter(failed.values()))}")
         return images

@@ -177,7 +177,7 @@ class Replicas:
             # tf.distribute rejects a replica without examples: pad with one black image of weight zero.
             missing = tf.cast(own == 0, tf.int32)
             images = tf.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
-            labels = tf.pad(labels, [(0, missing)])
+            labels = tf.pad(labels, [(0, missing), *[(0, 0)] * (len(labels.shape) - 1)])
             counts = tf.cast(own > 0, tf.float32)
 
             offset = tf.stack([number, 0])
@@ -204,7 +204,7 @@ class Replicas:
         @tf.function(
             input_signature=[
                 tf.TensorSpec((None, *images.shape[1:]), images.dtype),
-                tf.TensorSpec((None,), labels.dtype),
+                tf.TensorSpec((None, *labels.shape[1:]), labels.dtype),
                 tf.TensorSpec((), tf.float32),
             ]
         )
@@ -247,6 +247,7 @@ def choose(strategy: Strategy, peer_timeout: float = TrainOptions.peer_timeout) 
 
 def _matches(labels, logits):
     """How many examples have their label as the highest logit; of a single logit, as its sign."""
+    labels = tf.argmax(labels, -1) if len(labels.shape) == 2 else labels  # of a soft label its greatest share
     predicted = tf.argmax(logits, -1) if logits.shape[-1] > 1 else tf.cast(logits[:, 0] > 0, tf.int64)
     return tf.reduce_sum(tf.cast(predicted == labels, tf.float32))
 

@@ -11,7 +11,7 @@ import keras
 
 from kerasref.atomic import remove_unfinished, replacing, write_atomically
 from kerasref.build import describe_settings, load_data, make_augmentation, make_preprocessing, make_schedule
-from kerasref.data import ImageDataset, Preprocessing
+from kerasref.data import Augmentation, ImageDataset, Preprocessing
 from kerasref.data.dataset import balanced_rows
 from kerasref.errors import RunError, Stopped
 from kerasref.evaluation.metrics import check_selection_metric
@@ -47,6 +47,7 @@ class Setting:
     options: TrainOptions
     dataset: ImageDataset
     preprocessing: Preprocessing
+    augmentation: Augmentation | None
     devices: distribution.OneDevice | distribution.Replicas
     begun: bool
     planned_epochs: int
@@ -65,7 +66,7 @@ class Setting:
             shuffle_seed=self.recipe.seed,
             epoch=epoch,
             first_step=first_step,
-            augmentation=make_augmentation(self.recipe),
+            augmentation=self.augmentation,
             preprocessing=self.preprocessing,
             share=self.devices.share,
         )
@@ -132,7 +133,8 @@ def _make_setting(run: RunFiles, recipe: Recipe, options: TrainOptions, devices,
     begun = resume and checkpoints.latest_place(run.checkpoints) > (0, 0)
     preprocessing = run.preprocessing() if begun else make_preprocessing(recipe, dataset)
     planned_epochs = run.recipe().epochs if resume else recipe.epochs
-    return Setting(run, recipe, options, dataset, preprocessing, devices, begun, planned_epochs)
+    augmentation = make_augmentation(recipe, dataset)
+    return Setting(run, recipe, options, dataset, preprocessing, augmentation, devices, begun, planned_epochs)
 
 
 def _make_settings(setting: Setting, model: keras.Model, device: str, name: str | None, resume: bool) -> dict:

@@ -65,7 +65,7 @@ def compile_network(
     model.compile(
         optimizer=optimizer,
         loss=make_loss(recipe, dataset, num_logits),
-        metrics=[classification_accuracy(num_logits)],
+        metrics=[classification_accuracy(num_logits, soft=is_soft(recipe))],
         jit_compile=False if devices.distributed else execution.choose_jit_compile(recipe, device),
         steps_per_execution=1 if devices.distributed else execution.choose_steps_per_execution(recipe, model),
     )
@@ -83,4 +83,10 @@ def make_loss(recipe: Recipe, dataset: ImageDataset, num_logits: int) -> keras.l
     if recipe.class_weights or recipe.loss == "class_balanced":
         counts = np.bincount(dataset.train_labels(), minlength=len(dataset.class_names))
         weights = weights_of_classes(counts, None if recipe.class_weights else recipe.class_beta)
-    return classification_loss(num_logits, recipe.label_smoothing, gamma=gamma, class_weights=weights)
+    soft = is_soft(recipe)
+    return classification_loss(num_logits, recipe.label_smoothing, gamma=gamma, class_weights=weights, soft=soft)
+
+
+def is_soft(recipe: Recipe) -> bool:
+    """Whether the labels of a training batch are probabilities of the classes."""
+    return bool(recipe.mixup or recipe.cutmix)

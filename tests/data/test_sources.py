@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kerasref import command_line
-from kerasref.data import load_dataset, tfds_sets
+from kerasref.data import Augmentation, load_dataset, tfds_sets
 from kerasref.data.archives import unpack
 from kerasref.data.files import FileSplit
 from kerasref.data.idx import read_idx
@@ -173,15 +173,18 @@ def too_large(folder, tmp_path, monkeypatch):
     return folder
 
 
-def test_workers_share_what_is_read_from_files(too_large, tmp_path):
+@pytest.mark.parametrize("augmentation", [None, Augmentation(random_resized_crop=True)], ids=["plain", "cropped"])
+def test_workers_share_what_is_read_from_files(too_large, tmp_path, augmentation):
     """As of data in memory: decoded batch by batch, and streamed from TFDS."""
+    options = dict(shuffle_seed=1, augmentation=augmentation)
     for name, kind in ((too_large, FileSplit), ("my_pets", StreamSplit)):
         train = load_dataset(name, data_dir=tmp_path / "tfds", image_size=8).train
         assert isinstance(train, kind)
         size = train.num_examples - 1  # the last batch has one example: two of three workers have none of it
-        whole = list(train.batches(size, shuffle_seed=1).as_numpy_iterator())
+        whole = list(train.batches(size, **options).as_numpy_iterator())
+        np.testing.assert_array_equal(next(iter(train.batches(size, **options, first_step=1)))[0], whole[1][0])
         for worker in range(3):
-            mine = list(train.batches(size, shuffle_seed=1, share=(worker, 3)).as_numpy_iterator())
+            mine = list(train.batches(size, **options, share=(worker, 3)).as_numpy_iterator())
             assert [len(labels) for _, labels in mine] == [len(range(worker, size, 3)), int(worker == 0)]
             for (images, labels), (all_images, all_labels) in zip(mine, whole, strict=True):
                 np.testing.assert_array_equal(images, all_images[worker::3], strict=True)

@@ -48,16 +48,17 @@ def _history(folder):
     return [[v for k, v in row.items() if "duration" not in k] for row in RunFiles(folder).history()]
 
 
-@pytest.mark.parametrize(("name", "workers"), [("mirrored", 1), ("two", 2), ("three", 3)])
+@pytest.mark.parametrize(("name", "workers"), [("mirrored", 1), ("two", 2), ("three", 3), ("mixed", 3)])
 def test_the_weights_are_alike_on_all_workers_and_those_of_one_process(jobs, name, workers):
     folder, outcomes = jobs
     assert [outcome["code"] for outcome in outcomes[name]] == [0] * workers
+    one = "mixed_one" if name == "mixed" else "one"
     first, *others = (_weights(folder, f"{name}-{worker}") for worker in range(workers))
     for other in others:
         assert _largest_difference(first, other) == 0
-    assert _largest_difference(first, _weights(folder, "one-0")) < 1e-6
+    assert _largest_difference(first, _weights(folder, f"{one}-0")) < 1e-6
     # the loss and accuracy of each epoch count the single example of the last batch as one
-    np.testing.assert_allclose(_history(folder / name), _history(folder / "one"), rtol=1e-5)
+    np.testing.assert_allclose(_history(folder / name), _history(folder / one), rtol=1e-5)
     saved = [weight.numpy() for weight in load_trained_model(RunFiles(folder / name)).weights]
     assert _largest_difference(first, saved) == 0
 

@@ -70,6 +70,22 @@ def test_a_single_logit_has_no_weights_and_no_soft_labels(option):
         classification_loss(1, **option)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_soft_labels_cost_what_they_cost_in_pytorch(smoothing):
+    import torch
+
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 3, (16, 5)).astype("float32"), rng.dirichlet(np.ones(5), 16).astype("float32")
+    expected = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)(torch.tensor(logits), torch.tensor(labels))
+    loss = classification_loss(5, smoothing, soft=True)
+    assert float(loss(labels, logits)) == pytest.approx(float(expected), rel=1e-6)
+    hard = float(classification_loss(5, smoothing)(labels.argmax(-1), logits))
+    assert float(loss(labels.argmax(-1), logits)) == pytest.approx(hard, rel=1e-6)  # of the validation split
+    accuracy = classification_accuracy(5, soft=True)
+    accuracy.update_state(labels, logits)
+    assert float(accuracy.result()) == pytest.approx(np.mean(labels.argmax(-1) == logits.argmax(-1)))
+
+
 @pytest.mark.parametrize("hidden", [0.0, 0.5])
 def test_masked_binary_cross_entropy_is_the_mean_over_the_labels_that_are_there(hidden):
     rng = np.random.default_rng(0)

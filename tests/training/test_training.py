@@ -107,6 +107,31 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(whole, tmp_path, where):
         np.testing.assert_array_equal(found, expected, strict=True)
 
 
+def test_with_everything_random_a_stop_changes_no_bit(tmp_path):
+    """Soft labels through loss, metric and checkpoint; the training begins at the loss of a guess."""
+    recipe = dataclasses.replace(
+        RECIPE,
+        random_resized_crop=True,
+        crop_scale=(0.5, 1.0),
+        alternating_flip=True,
+        color_jitter=(0.4, 0.4, 0.4, 0.1),
+        color_shift=0.1,
+        rand_augment=(2, 9),
+        random_erasing=0.3,
+        mixup=0.4,
+        cutmix=1.0,
+        label_smoothing=0.1,
+    )
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "run", callbacks=[StopAt(1, 11)])
+    resumed = train(recipe, tmp_path / "run", resume=True, callbacks=[StopAt()])
+    assert _history_but_times(resumed) == _history_but_times(whole)
+    for expected, found in zip(load_trained_model(whole).weights, load_trained_model(resumed).weights, strict=True):
+        np.testing.assert_array_equal(found, expected, strict=True)
+    assert all(2 < row["loss"] < 3 for row in whole.history())
+
+
 def test_early_stopping_works_across_the_loops_fits(tmp_path):
     stopper = keras.callbacks.EarlyStopping("loss", min_delta=100.0, patience=1)
     run = train(RECIPE, tmp_path / "run", callbacks=[stopper])

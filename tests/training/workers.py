@@ -169,6 +169,9 @@ def main(folder: Path) -> None:
     outcomes["mirrored"] = Job(folder, "mirrored", plain("mirrored"), 1, devices=2).wait()
     two, whole = Job(folder, "two", plain("two"), 2), Job(folder, "normed", normed("normed"), 2)
     outcomes["two"], outcomes["normed"] = two.wait(), whole.wait()
+    mixing = ["--mixup", "0.4", "--cutmix", "1"]
+    one, mixed = (Job(folder, name, [*plain(name), *mixing], n) for name, n in (("mixed_one", 1), ("mixed", 3)))
+    outcomes["mixed_one"], outcomes["mixed"] = one.wait(), mixed.wait()
     three = Job(folder, "three", plain("three"), 3)
     stopped = Job(folder, "stopped", normed("stopped"), 2, at=(1, 1, 3, signal.SIGTERM))
     outcomes["three"], outcomes["stopped"] = three.wait(), stopped.wait()

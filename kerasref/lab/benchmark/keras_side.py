@@ -91,7 +91,7 @@ def pipeline(dataset: str, recipe_name: str, unit: int, data_dir: str | None = N
     recipe = replace(named_recipe(recipe_name).recipe, dataset=dataset, validation=0.0)
     data = load_data(recipe, data_dir)
     preprocessing = Preprocessing.for_dataset(recipe.normalization, data, recipe.pad)
-    augmentation, epoch = make_augmentation(recipe), itertools.count()
+    augmentation, epoch = make_augmentation(recipe, data), itertools.count()
 
     def batches(count):
         """Reads batches inside one graph, as a training step does."""
