@@ -21,8 +21,8 @@ from kerasref.runs import RunFiles
 from kerasref.training import optimizers, schedules
 
 
-def load_data(recipe: Recipe, data_dir: str | None = None) -> ImageDataset:
-    """The recipe's dataset with its splits."""
+def load_data(recipe: Recipe, data_dir: str | None = None, decode: bool = True) -> ImageDataset:
+    """The recipe's dataset with its splits; `decode` as in `load_dataset`."""
     return load_dataset(
         recipe.dataset,
         data_dir=data_dir,
@@ -33,6 +33,7 @@ def load_data(recipe: Recipe, data_dir: str | None = None) -> ImageDataset:
         split_seed=recipe.split_seed,
         train_examples=recipe.train_examples,
         originals=recipe.random_resized_crop,
+        decode=decode,
     )
 
 

@@ -1,4 +1,7 @@
-"""kerasref show-data DATASET: draw samples with their labels, and count the examples of each class."""
+"""kerasref show-data DATASET: draw samples with their labels, and count the examples of each class.
+
+kerasref show-data RECIPE --augmented: draw one training image as the recipe changes it, many times.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +10,9 @@ import tyro
 
 from kerasref.cli.describe import aligned
 from kerasref.cli.png_file import check_png_target, write_png
+from kerasref.cli.train import parse_options
 from kerasref.command_line import import_tensorflow, parse
+from kerasref.errors import UserError
 from kerasref.text import printable
 
 SAMPLES = 36
@@ -19,6 +24,8 @@ class Options:
 
     dataset: tyro.conf.Positional[str]
     """digits, mnist, another name of TensorFlow Datasets, or the path of an image folder."""
+    augmented: bool = False
+    """Give a recipe instead, and any options of `kerasref train`: one image as that recipe changes it, many times."""
     out: str | None = None
     """The PNG; by default DATASET.png in the current folder."""
     data_dir: str | None = None
@@ -29,7 +36,21 @@ class Options:
     """Fraction of train, or a ratio such as 6:2:2."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AugmentedOptions:
+    """What is drawn."""
+
+    image: int = 0
+    """Number of the image in the training set."""
+    out: str | None = None
+    """The PNG; by default RECIPE-augmented.png in the current folder."""
+    data_dir: str | None = None
+    """Directory of prepared datasets; by default TFDS_DATA_DIR, or ~/tensorflow_datasets."""
+
+
 def main(args: list[str]) -> None:
+    if "--augmented" in args and not {"-h", "--help"} & {*args}:
+        return show_augmented([arg for arg in args if arg != "--augmented"])
     options = parse(Options, args, "show-data")
     out = Path(options.out or f"{Path(options.dataset).resolve().name}.png")  # of ".", too
     check_png_target(out)
@@ -69,3 +90,39 @@ def print_counts(dataset) -> None:
         rows = [*zip(names, np.transpose(counts), strict=True), *rows]
     table = [("class", *splits), *((name, *(f"{count:,}" for count in row)) for name, row in rows)]
     print("\n".join(aligned(table, right=len(splits))))
+
+
+def show_augmented(args: list[str]) -> None:
+    """Write one image of a recipe's training set, unchanged and then as it is changed at random, as a PNG."""
+    if not args:
+        raise UserError("--augmented needs a recipe, such as: kerasref show-data mnist_best --augmented")
+    recipe, options = parse_options(args[0], args[1:], AugmentedOptions, "show-data")
+    out = Path(options.out or f"{args[0]}-augmented.png")
+    check_png_target(out)
+    import_tensorflow()
+    import numpy as np
+
+    from kerasref.build import load_data, make_augmentation, make_preprocessing
+    from kerasref.evaluation.plots import image_grid
+
+    dataset = load_data(recipe, options.data_dir, decode=False)
+    augmentation, train = make_augmentation(recipe, dataset), dataset.train
+    if augmentation is None:
+        raise UserError(f"{args[0]} changes no image at random; add such as --crop-padding 2")
+    if train.labels is None or not 0 <= options.image < train.num_examples:
+        raise UserError(f"image {options.image} of {train}: expected one below, of a set that is not a stream")
+    others = np.random.default_rng(0).integers(0, train.num_examples, SAMPLES - 1)
+    rows = np.stack([others, np.full_like(others, options.image)], axis=1)  # an image is mixed with the one before it
+    preprocessing = make_preprocessing(recipe, dataset) if recipe.random_erasing else None
+    pairs = train.select(rows.ravel()).batches(2, augmentation=augmentation, preprocessing=preprocessing)
+    changed, labels = zip(*((images[1], labels[1]) for images, labels in pairs.as_numpy_iterator()), strict=True)
+    if preprocessing:
+        changed = 255 * (np.array(changed) * preprocessing.std + preprocessing.mean)
+        changed = changed[:, recipe.pad :, recipe.pad :][:, : dataset.image_shape[0], : dataset.image_shape[1]]
+    images = np.concatenate([train.examples([options.image]), np.clip(np.rint(changed), 0, 255).astype("uint8")])
+    names = dataset.class_names
+    shares = [[(share, names[k]) for k, share in enumerate(label) if share > 0.005] for label in labels if label.ndim]
+    captions = [", ".join(f"{name} {share:.2f}" for share, name in sorted(share, reverse=True)) for share in shares]
+    captions = [names[train.labels[options.image]], *(captions or [""] * len(others))]
+    write_png(image_grid(images, captions), out, dpi=120)
+    print(f"image {options.image} of train, unchanged and {len(others)} times as {args[0]} changes it, in {out}")

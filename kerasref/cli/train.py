@@ -45,8 +45,10 @@ def main(args: list[str]) -> None:
         print(printable(f"next:   {invocation('export')} {shlex.quote(str(run.path))} --format saved_model"))
 
 
-def parse_options(name: str, args: list[str]) -> tuple[Recipe, TrainOptions]:
-    """The recipe called `name` with the fields that `args` change, and the other options.
+def parse_options(
+    name: str, args: list[str], options: type = TrainOptions, verb: str = "train"
+) -> tuple[Recipe, typing.Any]:
+    """The recipe called `name` with the fields that `args` change, and the other options, of the class `options`.
 
     Each group of fields is a group of the help; --help shows only the fields in COMMON.
     """
@@ -54,7 +56,7 @@ def parse_options(name: str, args: list[str]) -> tuple[Recipe, TrainOptions]:
     is_short = "--help-all" not in args and ("--help" in args or "-h" in args)
     recipe = dataclasses.asdict(entry.recipe)
     fields = []
-    for group in (TrainOptions, *GROUPS):
+    for group in (options, *GROUPS):
         kind = _only_common(group) if is_short else group
         values = {field.name: recipe[field.name] for field in dataclasses.fields(group) if field.name in recipe}
         title = group.__name__.removesuffix("Fields").removesuffix("Options").lower()
@@ -62,7 +64,7 @@ def parse_options(name: str, args: list[str]) -> tuple[Recipe, TrainOptions]:
     parsed = parse(
         dataclasses.make_dataclass("Groups", fields, frozen=True),
         ["--help" if arg == "--help-all" else arg for arg in args],
-        prog=f"{invocation('train')} {name}",
+        prog=f"{invocation(verb)} {name}",
         description=f"{entry.source}\n\n" + "The most used options; --help-all shows every option." * is_short,
         config=(tyro.conf.OmitArgPrefixes,),
     )
