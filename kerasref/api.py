@@ -166,7 +166,7 @@ class Run:
         return load_trained_model(self.files)
 
     def evaluate(self, *, data_dir: str | None = None, dataset: str | None = None) -> dict[str, Any]:
-        """Evaluate the network on the test set; write metrics.json and report.html.
+        """Evaluate the network on the test set; write metrics.json, report.html and predictions.csv.
 
         Arguments:
             data_dir: directory of TensorFlow Datasets.

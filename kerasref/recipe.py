@@ -159,6 +159,9 @@ class ExecutionFields(Checked):
     """Determines initial weights, order of the data, augmentation and dropout."""
     selection_metric: str = "macro_f1"
     """The single number that runs are compared by."""
+    temperature_scaling: bool = False
+    """After training, divide logits by one number, fitted on the validation split, in metrics, predictions and exports.
+    """
 
     def check(self):
         whole_from_1(self, "steps_per_execution")

@@ -54,6 +54,7 @@ class RunFiles:
         self.metrics_file = self.path / "metrics.json"
         self.validation_file = self.path / "validation.json"
         self.report_file = self.path / "report.html"
+        self.predictions_file = self.path / "predictions.csv"
         self.model_file = model_file or self.path / "model.keras"
         self.best_file = self.path / "best.keras"
         self.left_out_file = self.path / "left_out.txt"

@@ -1,20 +1,27 @@
-"""Evaluate a run directory: write its metrics.json and report.html, or its validation.json."""
+"""Evaluate a run directory: write its metrics.json, report.html and predictions.csv, and its validation.json."""
 
+import csv
 import dataclasses
+import io
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from kerasref.atomic import write_atomically
 from kerasref.build import load_run_data, load_trained_model
-from kerasref.data import ImageDataset
+from kerasref.data import ImageDataset, Split
 from kerasref.errors import UserError
-from kerasref.evaluation.metrics import compute_metrics, confidence_threshold, probabilities
+from kerasref.evaluation.metrics import compute_metrics, confidence_threshold, fit_temperature, probabilities
 from kerasref.evaluation.report import write_report
 from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
+from kerasref.text import printable
 
 BATCH_SIZE = 500
+MOST_COLUMNS = 20  # classes up to which predictions.csv has a column for each
+TOP = 5  # classes of each row above that
 
 
 def predict_logits(model, split, preprocessing):
@@ -23,35 +30,25 @@ def predict_logits(model, split, preprocessing):
 
 
 def evaluate_run(run: RunFiles, data_dir: str | None = None, dataset: str | None = None) -> dict:
-    """Predict the run's test set, write metrics.json and report.html, and return the metrics.
+    """Predict the run's test set, write metrics.json, report.html and predictions.csv, and return the metrics.
 
     The metrics of a validation split, by which runs are chosen, go to validation.json.
     `dataset` is where an image folder is now, if it was moved after training.
 
     Raises UserError where the run has no trained model or its dataset has no test split.
     """
-    settings = run.settings()
     dataset = load_run_data(run, data_dir, dataset)
     if dataset.test is None:
         raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
-    model = load_trained_model(run)
-    labels, predicted, metrics = _measure(run, model, dataset, dataset.test)
+    model, temperature, threshold = load_trained_model(run), None, {}
     if dataset.validation is not None:
-        *predicted_validation, on_validation = _measure(run, model, dataset, dataset.validation)
-        metrics["confidence_threshold"] = confidence_threshold(*predicted_validation)
+        labels, predicted, on_validation = _measure(run, model, dataset, dataset.validation)
+        temperature = on_validation.get("temperature")
+        threshold = {"confidence_threshold": confidence_threshold(labels, predicted)}
         run.write_metrics(on_validation, run.validation_file)
-    run.write_metrics(metrics)
-    write_report(
-        run.report_file,
-        recipe=settings,
-        history=run.history(),
-        metrics=metrics,
-        images=partial(_images, dataset.test),
-        labels=labels,
-        probabilities=predicted,
-        class_names=dataset.class_names,
-        defaults=dataclasses.asdict(Recipe()),
-    )
+    labels, predicted, metrics = _measure(run, model, dataset, dataset.test, temperature)
+    metrics |= threshold
+    write_evaluation(run, run.settings(), metrics, dataset.test, labels, predicted, dataset.class_names, dataset.name)
     return metrics
 
 
@@ -62,12 +59,59 @@ def measure_validation(run: RunFiles, dataset: ImageDataset) -> dict:
     return metrics
 
 
-def _measure(run: RunFiles, model, dataset: ImageDataset, split) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Labels [n], probabilities [n, classes] and metrics of one split."""
-    predicted = probabilities(predict_logits(model, split, run.preprocessing()))
-    labels = labels_of(split)
-    metrics = compute_metrics(labels, predicted, dataset.class_names, run.recipe().selection_metric)
-    return labels, predicted, metrics | {"weights_sha256": weights_sha256(model)}
+def _measure(run: RunFiles, model, dataset: ImageDataset, split, temperature: float | None = None):
+    """Labels [n], probabilities [n, classes] and metrics of one split; the recipe's temperature is fitted on this split
+    unless given."""
+    recipe, labels, scaling = run.recipe(), labels_of(split), {}
+    logits = predict_logits(model, split, run.preprocessing())
+    predicted = probabilities(logits)
+    metrics = partial(
+        compute_metrics, labels, class_names=dataset.class_names, selection_metric=recipe.selection_metric
+    )
+    if recipe.temperature_scaling:
+        before = metrics(predicted)["expected_calibration_error"]
+        scaling = {"temperature": temperature or fit_temperature(labels, logits)}
+        predicted = probabilities(logits / scaling["temperature"])
+        scaling["expected_calibration_error_before"] = before
+    return labels, predicted, metrics(predicted) | scaling | {"weights_sha256": weights_sha256(model)}
+
+
+def write_evaluation(files: RunFiles, settings: dict, metrics: dict, split: Split, labels, predicted, names, root):
+    """Write metrics.json, report.html and predictions.csv of labels [n] and probabilities [n, classes] of a split.
+
+    settings: as in recipe.json; names: of the classes; root: the folder that the images' paths are relative to
+    """
+    files.write_metrics(metrics)
+    write_predictions(files.predictions_file, split, labels, predicted, names, root)
+    write_report(
+        files.report_file,
+        recipe=settings,
+        history=files.history(),
+        metrics=metrics,
+        images=partial(images_of, split),
+        labels=labels,
+        probabilities=predicted,
+        class_names=names,
+        defaults=dataclasses.asdict(Recipe()),
+    )
+
+
+def write_predictions(path: Path, split: Split, labels, predicted, names, root) -> None:
+    """Write index, file, label, prediction and p_CLASS of each class; of more than 20 classes top_1, p_1 … top_5, p_5.
+
+    file: below the dataset's folder, empty for images that are no files of their own
+    """
+    few, root, text = len(names) <= MOST_COLUMNS, Path(root).expanduser(), io.StringIO()
+    names = [printable(name) for name in names]
+    top = [f"{what}_{place}" for place in range(1, TOP + 1) for what in ("top", "p")]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "file", "label", "prediction", *([f"p_{name}" for name in names] if few else top)])
+    for index, (label, row) in enumerate(zip(labels, predicted, strict=True)):
+        file = "" if split.files is None else printable(str(Path(split.files[index]).relative_to(root)))
+        likeliest, numbers = np.argsort(-row, kind="stable")[:TOP], [f"{value:.9g}" for value in row]
+        cells = numbers if few else [cell for i in likeliest for cell in (names[i], numbers[i])]
+        writer.writerow([index, file, names[label], names[likeliest[0]], *cells])
+    write_atomically(path, text.getvalue())
 
 
 def labels_of(split) -> np.ndarray:
@@ -77,7 +121,7 @@ def labels_of(split) -> np.ndarray:
     return np.concatenate([labels for _, labels in split.batches(BATCH_SIZE).as_numpy_iterator()])
 
 
-def _images(split, indices) -> np.ndarray:
+def images_of(split, indices) -> np.ndarray:
     """The raw images at increasing `indices`, uint8 [len(indices), H, W, C]; a streamed split is read through."""
     if split.labels is not None:
         return split.examples(indices)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from scipy.special import betaincinv
 from sklearn import metrics as sk
 
@@ -34,6 +35,19 @@ def probabilities(logits) -> np.ndarray:
     np.exp(values, out=values)
     values /= values.sum(axis=1, keepdims=True)
     return values
+
+
+def fit_temperature(labels, logits) -> float:
+    """Return the T from 1/20 to 20 for which softmax(logits / T) has the least log loss (Guo et al. 2017, section 4.2).
+
+    labels [n], logits [n, C] of validation data, or [n, 1] of a binary network.
+    """
+
+    def log_loss(log_temperature):
+        own = np.take_along_axis(probabilities(logits / np.exp(log_temperature)), np.asarray(labels)[:, None], axis=1)
+        return -np.log(np.maximum(own, 1e-300)).mean()
+
+    return float(np.exp(minimize_scalar(log_loss, bounds=(-math.log(20), math.log(20)), method="bounded").x))
 
 
 def confidence_threshold(labels, probabilities, precision: float = 0.99, confidence: float = 0.95) -> dict:

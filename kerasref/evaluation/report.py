@@ -80,6 +80,8 @@ def render_report(
         differing=differing,
         same=same,
         has_defaults=defaults is not None,
+        has_recipe=bool(fields),
+        evaluation=metrics.get("evaluation"),
         curves=[svg(plot_curves(history, columns=columns)) for columns in (3, 1)] if history else None,
         confusion=svg(plot_confusion_matrix(metrics["confusion_matrix"], names)),
         confusions=[
@@ -176,6 +178,7 @@ def _origins(recipe):
     sections = {
         "Data": {name: value for name, value in recipe.get("dataset", {}).items() if name != "class_names"},
         "Preprocessing": recipe.get("preprocessing", {}),
+        "Evaluation": recipe.get("evaluation", {}),
         "Versions": recipe.get("versions", {}) | ({"commit": recipe["commit"]} if recipe.get("commit") else {}),
         "Hardware": recipe.get("hardware", {}),
     }

@@ -35,7 +35,10 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
         "Input and output": [
             f"- takes raw images, uint8 [batch, {height}, {width}, {channels}], 0 to 255: "
             f"{INPUTS[contract.image_kind].format_map(_of_resizing(contract.resizing))}; normalisation is inside",
-            f"- gives `probabilities` [batch, {len(names)}], `class_id` and `label`; the logits as `logits`",
+            f"- gives `probabilities` [batch, {len(names)}], `class_id` and `label`; the logits as `logits`"
+            + (
+                f"; probabilities are softmax(logits / {contract.temperature:.4g})" if contract.temperature != 1 else ""
+            ),
             f"- classes: {', '.join(names[:SHOWN_CLASSES])}{', … (labels.txt)' if len(names) > SHOWN_CLASSES else ''}",
         ],
         "Files": [

@@ -24,7 +24,7 @@ class Contract:
     """image_shape: (height, width, channels) of the raw uint8 images; image_kind: "digit", "garment" or "photo", how
     a user's own image is brought to that shape; resizing: how a photograph is scaled; origin: the run, dataset, commit
     and checksum that the file is from; confidence_threshold: the probability above which 99 % of the validation
-    predictions were right, or None."""
+    predictions were right, or None; temperature: what logits are divided by before the softmax."""
 
     model: str
     image_shape: tuple[int, int, int]
@@ -33,6 +33,7 @@ class Contract:
     origin: dict = field(default_factory=dict)
     confidence_threshold: float | None = None
     resizing: Resizing = COVER
+    temperature: float = 1.0
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
@@ -51,7 +52,8 @@ class Contract:
         if not isinstance(fields, dict):
             raise UserError(f"{where}: its contract is {_shown(fields)}, expected {WRITES}")
         fields = {OLD_KEYS.get(name, name): value for name, value in fields.items()}
-        fields = {"origin": {}, "confidence_threshold": None, "resizing": dataclasses.asdict(COVER), **fields}
+        later = {"origin": {}, "confidence_threshold": None, "temperature": 1.0, "resizing": dataclasses.asdict(COVER)}
+        fields = later | fields
         for name, (expected, holds) in FIELDS.items():
             if name not in fields or not holds(fields[name]):
                 found = _shown(fields[name]) if name in fields else "missing"
@@ -94,6 +96,7 @@ FIELDS = {  # of a contract: what it is, whether a value is that
         "a number from 0 to 1, or null",
         lambda v: v is None or (type(v) in (int, float) and 0 <= v <= 1),
     ),
+    "temperature": ("a number above 0", lambda v: type(v) in (int, float) and 0 < v < 1e6),
     "resizing": ("resize_size, interpolation and antialias as of a recipe", _is_resizing),
 }
 

@@ -75,7 +75,7 @@ def write_onnx(servable: Servable, contract: Contract, file: Path, quantize: str
     @tf.function(input_signature=signature, autograph=False)
     def everything(images, *kernels):
         logits = servable.logits_with(kernels, images)
-        return {"logits": logits, **classify(logits)}
+        return {"logits": logits, **classify(logits, servable.temperature)}
 
     model, _ = tf2onnx.convert.from_function(everything, input_signature=signature, opset=ONNX_OPSET)
     _set_weights(model.graph, weights)

@@ -19,7 +19,7 @@ class Servable(tf.Module):
         super().__init__()
         model, preprocessing, shape = source.model, source.preprocessing, source.contract.image_shape
         self.parameters = [weight.value for weight in model.weights]
-        class_names = tf.constant(source.contract.class_names)
+        class_names, self.temperature = tf.constant(source.contract.class_names), source.contract.temperature
         raw = tf.TensorSpec((None, *shape), tf.uint8, name="images")
         encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
 
@@ -39,7 +39,7 @@ class Servable(tf.Module):
 
         @tf.function(input_signature=[raw], autograph=False)
         def serving_default(images):
-            answer = classify(logits(images)["logits"])
+            answer = classify(logits(images)["logits"], self.temperature)
             return {**answer, "label": tf.gather(class_names, answer["class_id"])}
 
         @tf.function(input_signature=[encoded], autograph=False)
@@ -61,8 +61,10 @@ class Servable(tf.Module):
         }
 
 
-def classify(logits):
+def classify(logits, temperature):
     """Map logits [batch, classes], of two classes [batch, 1] too, to {"probabilities" [batch, classes], "class_id"}."""
+    if temperature != 1:
+        logits = logits / temperature
     if logits.shape[-1] == 1:  # logistic regression: the logit of the second class
         logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
     probabilities = tf.nn.softmax(logits)

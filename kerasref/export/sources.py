@@ -48,23 +48,25 @@ def open_source(path: Path, trust: bool = False, labels: Path | None = None, mea
     run = RunFiles(folder, None if path.is_dir() else path)
     run.settings()  # a folder that is not a run directory is an error of its own, before any file of it is missing
     model = load_trained_model(run)
-    return Source(model, run.preprocessing(), contract_of_run(run, _threshold(run, model)), run)
+    return Source(model, run.preprocessing(), contract_of_run(run, **_measured(run, model)), run)
 
 
-def _threshold(run: RunFiles, model) -> float | None:
+def _measured(run: RunFiles, model) -> dict:
+    """Return the confidence threshold and temperature of these weights, for the contract."""
     try:
-        threshold = (stored_threshold(run.metrics_of(weights_sha256(model))) or {}).get("probability")
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"a probability of {threshold!r}")
+        metrics = run.metrics_of(weights_sha256(model))
+        threshold, temperature = (stored_threshold(metrics) or {}).get("probability"), metrics.get("temperature", 1.0)
+        if not (threshold is None or 0 <= threshold <= 1) or not 0 < temperature < 1e6:
+            raise ValueError(f"a probability of {threshold!r}, a temperature of {temperature!r}")
     except UserError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        reason = f"confidence_threshold is not what `evaluate` writes ({first_line(error)})"
+        reason = f"its confidence_threshold or temperature is not what `evaluate` writes ({first_line(error)})"
         raise UserError(f"{run.metrics_file}: {reason}; evaluate again") from None
-    return threshold
+    return {"confidence_threshold": threshold, "temperature": temperature}
 
 
-def contract_of_run(run: RunFiles, confidence_threshold: float | None = None) -> Contract:
+def contract_of_run(run: RunFiles, **measured) -> Contract:
     """Make the contract from recipe.json and the checksum of the run's model file."""
     settings = run.settings()
     dataset = settings["dataset"]
@@ -76,15 +78,9 @@ def contract_of_run(run: RunFiles, confidence_threshold: float | None = None) ->
         "commit": settings.get("commit"),
         "versions": settings.get("versions"),
     }
-    contract = Contract(
-        run.recipe().model,
-        run.image_shape(),
-        run.class_names(),
-        dataset["picture"],
-        origin,
-        confidence_threshold,
-        make_resizing(run.recipe()),
-    )
+    recipe, shape, names = run.recipe(), run.image_shape(), run.class_names()
+    resizing = make_resizing(recipe)
+    contract = Contract(recipe.model, shape, names, dataset["picture"], origin, resizing=resizing, **measured)
     return Contract.from_json(contract.to_json(), run.recipe_file)  # what a file would carry that cannot be read again
 
 

@@ -44,7 +44,7 @@ def expect(source: Source, images: np.ndarray, labels: np.ndarray | None, what: 
     outputs = [source.model.predict_on_batch(source.preprocessing(batch)) for batch in batches(images)]
     logits, names = np.concatenate(outputs), source.contract.class_names
     if not source.gives_probabilities:
-        return Expected(what, names, images, labels, logits, probabilities(logits))
+        return Expected(what, names, images, labels, logits, probabilities(logits / source.contract.temperature))
     expected = logits if logits.shape[1] > 1 else np.hstack([1 - logits, logits])
     logs = np.log(np.maximum(expected, 1e-30))
     return Expected(what, names, images, labels, logs if logits.shape[1] > 1 else logs[:, 1:] - logs[:, :1], expected)

@@ -13,7 +13,7 @@ from kerasref.atomic import remove_unfinished, replacing, write_atomically
 from kerasref.build import describe_settings, load_data, make_augmentation, make_preprocessing, make_schedule
 from kerasref.data import Augmentation, ImageDataset, Preprocessing
 from kerasref.data.dataset import balanced_rows
-from kerasref.errors import RunError, Stopped
+from kerasref.errors import RunError, Stopped, UserError
 from kerasref.evaluation.metrics import check_selection_metric
 from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
@@ -129,6 +129,8 @@ def _make_setting(run: RunFiles, recipe: Recipe, options: TrainOptions, devices,
     dataset = dataset or load_data(recipe, options.data_dir)
     for note in dataset.notes:
         print(note)
+    if recipe.temperature_scaling and dataset.validation is None:
+        raise UserError("temperature_scaling is fitted on a validation split, found none; add --validation 0.1")
     check_selection_metric(recipe.selection_metric, len(dataset.class_names))
     begun = resume and checkpoints.latest_place(run.checkpoints) > (0, 0)
     preprocessing = run.preprocessing() if begun else make_preprocessing(recipe, dataset)
@@ -179,7 +181,7 @@ def _train_and_save(
         save_networks(network, model, run)
     if chief and extended:
         run.write_settings(settings)
-        for file in (run.metrics_file, run.validation_file, run.report_file):
+        for file in (run.metrics_file, run.validation_file, run.report_file, run.predictions_file):
             file.unlink(missing_ok=True)  # of the network before
 
 

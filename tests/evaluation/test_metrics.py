@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
 
 from kerasref.errors import UserError
 from kerasref.evaluation.error_analysis import confident_mistakes, costliest_confusions, error_analysis
@@ -14,6 +17,7 @@ from kerasref.evaluation.metrics import (
     checked,
     compute_metrics,
     confidence_threshold,
+    fit_temperature,
     probabilities,
     stored_threshold,
     wilson_interval,
@@ -267,3 +271,34 @@ def test_thresholds_of_old_files_are_read_but_not_those_of_too_few_examples():
         "probability": 0.8, "needed": 299
     }  # fmt: skip
     assert stored_threshold({}) is None
+
+
+class Logits(ClassifierMixin, BaseEstimator):
+    """A classifier whose scores are its inputs, for scikit-learn's calibrator."""
+
+    def __init__(self, classes):
+        self.classes, self.classes_ = classes, np.arange(classes)
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return self.decision_function(X)
+
+    def decision_function(self, X):
+        return X if self.classes > 2 else X[:, 0]
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5])
+def test_the_temperature_is_that_of_scikit_learn(classes):
+    """Logits that are three times too large."""
+    rng = np.random.default_rng(classes)
+    logits = rng.normal(size=(2000, classes))
+    shares = probabilities(logits)
+    labels = np.array([rng.choice(len(row), p=row) for row in shares])
+    logits *= 3
+    temperature = fit_temperature(labels, logits)
+    assert temperature == pytest.approx(3, rel=0.15)
+    scores = logits[:, 1:] - logits[:, :1] if classes == 2 else logits
+    theirs = CalibratedClassifierCV(FrozenEstimator(Logits(shares.shape[1])), method="temperature").fit(scores, labels)
+    np.testing.assert_allclose(probabilities(logits / temperature), theirs.predict_proba(scores), atol=1e-4)

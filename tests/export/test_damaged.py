@@ -79,6 +79,7 @@ CONTRACTS = {  # what the contract becomes, what the message says
     ),
     "an unknown filter": (fields(resizing={"resize_size": 9, "interpolation": "x", "antialias": True}), "resizing is"),
     "a text for a scale": (fields(resizing="256"), "resizing is '256', expected"),
+    "a temperature of 0": (fields(temperature=0), "temperature is 0, expected a number above 0"),
     "a threshold of 10^400": (fields(confidence_threshold=10**400), "confidence_threshold is 1000"),
 }
 
@@ -202,12 +203,14 @@ RUNS = {  # file, what becomes of it, what the message says
     "model.keras is a FIFO": ("model.keras", _fifo, "no model.keras|regular"),
     "model.keras cut": ("model.keras", _cut(0.5), "no weights can be read"),
     "a list for metrics": ("metrics.json", _text("[]"), "no JSON object"),
-    "a text for a threshold": ("metrics.json", _set("confidence_threshold", to="high"), "confidence_threshold is not"),
+    "a text for a threshold": ("metrics.json", _set("confidence_threshold", to="high"), "confidence_threshold or"),
     "a threshold of 7": (
         "metrics.json",
         _set("confidence_threshold", to={"probability": 7, "needed": 1}),
         "a probability of 7",
     ),
+    "a temperature below 0": ("metrics.json", _set("temperature", to=-1), "a temperature of -1"),
+    "a text for a temperature": ("metrics.json", _set("temperature", to="warm"), "temperature is not"),
     "no accuracy": (
         "metrics.json",
         lambda file: file.write_text(file.read_text().replace('"accuracy"', '"x"')),

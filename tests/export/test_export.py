@@ -147,7 +147,7 @@ def _reversed(servable_class, source):
 
 
 def _blank(decode, source):
-    return lambda encoded, shape: tf.zeros(shape, tf.uint8)
+    return lambda encoded, shape, **_: tf.zeros(shape, tf.uint8)
 
 
 NO_CONVERTER = r"model\.tflite cannot be written: no such operation\nsee --debug"
