@@ -148,16 +148,17 @@ def describe_settings(recipe: Recipe, dataset: ImageDataset, preprocessing: Prep
     }
 
 
-def load_trained_model(run: RunFiles, file: Path | None = None) -> keras.Model:
+def load_trained_model(run: RunFiles, file: Path | None = None, image_shape=None) -> keras.Model:
     """The trained network: rebuilt from recipe.json, so that no code in the model file runs, with its weights.
 
     It computes in float32, whatever it was trained in, so that metrics, predictions and exports agree. `file` is
-    model.keras unless given. Raises UserError where the file is missing, broken or of another network.
+    model.keras unless given, `image_shape` that of the training. Raises UserError where the file is missing, broken or
+    of another network.
     """
     file = file or run.model_file
     if not file.is_file():
         raise UserError(f"{run.path}: no {file.name} in it; train to the end first, or continue with --resume")
-    shape = run.preprocessing().output_shape(run.image_shape())
+    shape = run.preprocessing().output_shape(image_shape or run.image_shape())
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
@@ -176,11 +177,12 @@ def is_evaluated(run: RunFiles) -> bool:
     return there and bool(run.metrics_of(weights_sha256(load_trained_model(run))))
 
 
-def load_run_data(run: RunFiles, data_dir: str | None = None, dataset: str | None = None) -> ImageDataset:
+def load_run_data(run: RunFiles, data_dir: str | None = None, dataset: str | None = None, **resized) -> ImageDataset:
     """The run's dataset; raises UserError where it is no longer what the run was trained on.
 
     dataset: where the image folder is now, if it has moved. Without it the folder is looked for where it was, by the
-    absolute path that recipe.json records, so that the working directory does not matter.
+    absolute path that recipe.json records, so that the working directory does not matter. `resized`: fields of the
+    recipe that give the images another size.
     """
     recipe, before = run.recipe(), run.settings()["dataset"]
     content, is_part = before.get("content"), before.get("name") != recipe.dataset  # `train` was given a part of it
@@ -189,14 +191,15 @@ def load_run_data(run: RunFiles, data_dir: str | None = None, dataset: str | Non
     place = dataset or (before.get("path") if content else None) or recipe.dataset
     if content and not Path(place).expanduser().is_dir():
         raise UserError(f"{place}, the image folder of {run.path}, is not there; give its place now with --dataset")
-    loaded = load_data(dataclasses.replace(recipe, dataset=str(place)), data_dir)
+    loaded = load_data(dataclasses.replace(recipe, dataset=str(place), **resized), data_dir)
     if content and (difference := content_difference(content, loaded.content or {})):
         raise UserError(
             f"{place} is not the folder that {run.path} was trained on: {difference}; "
             "give its place with --dataset, bring it back to what it was, or train again"
         )
+    apart = ("name", "path", "content", *(["image_shape"] if resized else []))
     for field, now in {} if is_part else describe_dataset(loaded).items():
-        if field not in ("name", "path", "content") and before.get(field, now) != now:
+        if field not in apart and before.get(field, now) != now:
             raise UserError(
                 f"{run.path} was trained with dataset's {field} {before[field]!r}, found {now!r}; "
                 f"bring {loaded.name} back to what it was, or train again"

@@ -1,36 +1,40 @@
-"""kerasref evaluate RUN_DIR: evaluate a trained run again; write metrics.json and report.html."""
+"""kerasref evaluate MODEL: evaluate a run again, or with --out any model on any dataset."""
 
-from pathlib import Path
-from typing import Annotated
+import dataclasses
 
-import tyro
-
-from kerasref.command_line import parse
+from kerasref.command_line import import_tensorflow, parse
+from kerasref.errors import UserError
+from kerasref.evaluation.options import EvaluateOptions
 from kerasref.text import printable
 
+OF_A_RUN = ("model", "dataset", "data_dir")  # what is evaluated into the run's own directory
 
-def evaluate(
-    run_dir: Annotated[Path, tyro.conf.Positional], data_dir: str | None = None, dataset: str | None = None
-) -> None:
-    """Evaluate a trained run on its test set; write metrics.json and report.html.
 
-    Args:
-        run_dir: run directory of `kerasref train`
-        data_dir: directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own
-        dataset: where the image folder of the training is now, if it was moved; its content must be the same
-    """
-    from kerasref.api import Run
+def main(args: list[str]) -> None:
+    options = parse(EvaluateOptions, args, "evaluate")
+    if options.out is None:
+        metrics, folder = _evaluate_run(options), options.model
+    else:
+        import_tensorflow()
+        from kerasref.export.evaluating import evaluate_model
 
-    run = Run(run_dir)
-    metrics = run.evaluate(data_dir=data_dir, dataset=dataset)
+        metrics, folder = evaluate_model(options), options.out
     selection = metrics["selection_metric"]
     print(
         f"accuracy {metrics['accuracy']:.4f}  {selection['name']} {selection['value']:.4f}  "
         f"on {metrics['n']} test examples"
     )
-    print(printable(f"metrics {run.files.metrics_file}"))
-    print(printable(f"report  {run.report}"))
+    for what, name in (("metrics", "metrics.json"), ("report ", "report.html"), ("rows   ", "predictions.csv")):
+        print(printable(f"{what} {folder / name}"))
 
 
-def main(args: list[str]) -> None:
-    parse(evaluate, args, "evaluate")
+def _evaluate_run(options: EvaluateOptions) -> dict:
+    from kerasref.api import Run
+
+    for field in dataclasses.fields(options):
+        if field.name not in OF_A_RUN and getattr(options, field.name) != field.default:
+            option = f"--{field.name.replace('_', '-')}"
+            raise UserError(f"{option} without --out, which says where to write; a run's own metrics are without it")
+    if options.model.is_file():
+        raise UserError(f"{options.model} is a file, expected a run; of a model file give --dataset and --out")
+    return Run(options.model).evaluate(data_dir=options.data_dir, dataset=options.dataset)

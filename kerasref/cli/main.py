@@ -14,7 +14,7 @@ from kerasref.errors import UserError
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "train and use a network": {
         "train": ("kerasref.cli.train", "Train a recipe, evaluate it once on the test set, write a run directory."),
-        "evaluate": ("kerasref.cli.evaluate", "Evaluate a run again: metrics.json and report.html."),
+        "evaluate": ("kerasref.cli.evaluate", "Evaluate a run again, or any model on a dataset."),
         "predict": ("kerasref.cli.predict", "Classify images with a run or an exported model."),
         "export": ("kerasref.cli.export", "Export a run as SavedModel, ONNX or LiteRT, compared before it counts."),
         "inspect-model": ("kerasref.cli.inspect_model", "Show the signatures, origin and checksum of a model file."),

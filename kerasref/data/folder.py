@@ -11,16 +11,7 @@ from kerasref.data.checked import CheckedImages
 from kerasref.data.content import content_summary
 from kerasref.data.dataset import ImageDataset
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
-from kerasref.data.images import (
-    COVER,
-    ORIENTATION,
-    PHOTO_FORMATS,
-    Resizing,
-    is_image,
-    open_image,
-    reason_of,
-    why_unreadable,
-)
+from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, is_image, open_image, reason_of, why_unreadable
 from kerasref.data.layout import class_folders, files_under, find_splits, is_hidden
 from kerasref.errors import UserError
 from kerasref.text import printable
@@ -96,9 +87,7 @@ def scan_folder(root) -> ImageFolder:
     return folder
 
 
-def load_folder(
-    root, image_size: int | None, decode: bool = True, resizing: Resizing = COVER, originals: bool = False
-) -> ImageDataset:
+def load_folder(root, image_size: int | None, decode: bool, resizing, originals: bool) -> ImageDataset:
     """The folder's splits, in memory where they fit (`MEMORY_LIMIT`), else decoded batch by batch.
 
     image_size: images are scaled to it on the short side (or as `resizing` says) and cropped square from the centre;

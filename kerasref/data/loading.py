@@ -12,6 +12,7 @@ from kerasref.data import tfds_sets
 from kerasref.data.archives import is_archive
 from kerasref.data.dataset import ImageDataset, MemorySplit
 from kerasref.data.digits import load_digits
+from kerasref.data.files import MEMORY_LIMIT, FileSplit
 from kerasref.data.folder import load_folder
 from kerasref.data.images import COVER, Resizing, prepare_photo
 from kerasref.data.splitting import keep_classes, split_three
@@ -63,6 +64,27 @@ def load_dataset(
     if classes is not None:
         dataset = keep_classes(dataset, classes)
     return split_three(dataset, validation, split_seed, train_examples)
+
+
+def load_test_split(name: str, data_dir: str | None, image_shape: tuple[int, int, int], resizing: Resizing):
+    """The images to evaluate a network on, in this shape, with the names of the classes and notes.
+
+    They are the set's own test split; of a folder without one all its images; else the fifth that training leaves out.
+    Raises UserError as `load_dataset` does.
+    """
+    source = _find(name, data_dir, image_shape[0], False, resizing, False)
+    notes, whole = list(source.notes), source.train.files is not None
+    if source.test is None:
+        part = "all its images are" if whole else "the fifth that training leaves out by default is"
+        notes.append(f"{name} has no test split: {part} evaluated")
+        source = replace(source, test=source.train) if whole else split_three(source, 0.0, 0, None)
+    split = source.test
+    if not isinstance(split, MemorySplit):
+        split = replace(split, image_shape=image_shape, resizing=resizing)
+    if isinstance(split, FileSplit) and split.num_examples * np.prod(image_shape) <= MEMORY_LIMIT:
+        split, failed = split.in_memory()
+        notes += [f"left out: {error}" for error in failed.values()]
+    return split, source.class_names, notes
 
 
 def check_available(name: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> None:

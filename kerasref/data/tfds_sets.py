@@ -11,7 +11,6 @@ from pathlib import Path
 
 from kerasref.data.dataset import ImageDataset
 from kerasref.data.files import MEMORY_LIMIT
-from kerasref.data.images import COVER, Resizing
 from kerasref.data.tfds_stream import AGAIN, StreamSplit
 from kerasref.errors import RunError, UserError, unknown
 
@@ -45,9 +44,7 @@ def is_known(name: str, data_dir) -> bool:
     return not config or config[0] in configs
 
 
-def load_tfds(
-    name: str, data_dir, image_size: int | None, decode: bool = True, resizing: Resizing = COVER, originals=False
-) -> ImageDataset:
+def load_tfds(name: str, data_dir, image_size: int | None, decode: bool, resizing, originals) -> ImageDataset:
     """An image-classification set of TensorFlow Datasets, in memory where it fits, else streamed.
 
     data_dir: None obeys TFDS_DATA_DIR, else ~/tensorflow_datasets

@@ -59,11 +59,14 @@ def format_of(path: Path) -> str:
     return path.suffix
 
 
-def load(path: Path, trust: bool = False) -> Predictor:
-    """Open one of `KINDS`; raise UserError for anything else, and without `trust` for a file from elsewhere."""
+def load(path: Path, trust: bool = False, **of_keras) -> Predictor:
+    """Open one of `KINDS`; raise UserError for anything else, and without `trust` for a file from elsewhere.
+
+    of_keras: what `open_source` takes for a run or a .keras file.
+    """
     loader = {"saved_model": _load_saved_model, ".onnx": _load_onnx, ".tflite": _load_litert}.get(format_of(path))
     if loader is None:
-        return _load_keras(path, trust)
+        return _load_keras(path, trust, **of_keras)
     expect_trusted(path, trust)
     try:
         return _checked(path, *loader(path))
@@ -73,11 +76,11 @@ def load(path: Path, trust: bool = False) -> Predictor:
         raise UserError(f"{path}: not readable ({first_line(error)}); expected {WRITES}") from None
 
 
-def _load_keras(path: Path, trust: bool) -> Predictor:
+def _load_keras(path: Path, trust: bool, **of_keras) -> Predictor:
     from kerasref.export.servable import Servable
     from kerasref.export.sources import open_source
 
-    source = open_source(path, trust)
+    source = open_source(path, trust, **of_keras)
     servable = Servable(source)
     return _checked(path, source.contract, *_signatures(servable.served, servable))
 

@@ -1,8 +1,12 @@
 """A trained network with what an exported file must say of it: from a run directory or from a .keras file."""
 
+import dataclasses
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from kerasref.build import load_trained_model, make_resizing
@@ -12,6 +16,7 @@ from kerasref.evaluation.metrics import stored_threshold
 from kerasref.export.contract import Contract
 from kerasref.export.predictors import first_line
 from kerasref.export.trust import TRUST, read_limited
+from kerasref.models.named_files import load_named
 from kerasref.models.weight_files import weights_sha256
 from kerasref.provenance import sha256
 from kerasref.runs import RunFiles
@@ -32,11 +37,15 @@ class Source:
     gives_probabilities: bool = False
 
 
-def open_source(path: Path, trust: bool = False, labels: Path | None = None, mean=(0.0,), std=(1.0,)) -> Source:
-    """Open a run directory, or a .keras file: rebuilt from the recipe.json next to it, without one only with `trust`.
+def open_source(
+    path: Path, trust: bool = False, labels: Path | None = None, mean=(0.0,), std=(1.0,), image_size: int | None = None
+) -> Source:
+    """Open a run directory, or a .keras file: rebuilt from the recipe.json next to it, or from the name of its network
+    that `port-weights` writes into it; without these only with `trust`.
 
     labels: file of class names, a line each; mean, std: of pixels in [0, 1], one number or one a channel. All three
-    are for files from elsewhere: a run has its own. Raises UserError for anything else.
+    are for files from elsewhere: a run has its own. image_size: of the images, where not as trained; weights that do
+    not depend on it fit. Raises UserError for anything else.
     """
     folder = path if path.is_dir() else path.parent
     if not path.exists():
@@ -44,11 +53,13 @@ def open_source(path: Path, trust: bool = False, labels: Path | None = None, mea
     if not path.is_dir() and (path.suffix not in (".keras", ".h5") or not path.is_file()):
         raise UserError(f"{path} is not a model that can be exported; expected a run directory or a .keras file")
     if path.is_file() and (path.suffix == ".h5" or not (folder / "recipe.json").is_file()):
-        return _from_elsewhere(path, trust, labels, mean, std)
+        return _from_elsewhere(path, trust, labels, mean, std, image_size)
     run = RunFiles(folder, None if path.is_dir() else path)
     run.settings()  # a folder that is not a run directory is an error of its own, before any file of it is missing
-    model = load_trained_model(run)
-    return Source(model, run.preprocessing(), contract_of_run(run, **_measured(run, model)), run)
+    shape = (image_size, image_size, run.image_shape()[2]) if image_size else run.image_shape()
+    model = load_trained_model(run, image_shape=shape)
+    contract = dataclasses.replace(contract_of_run(run, **_measured(run, model)), image_shape=shape)
+    return Source(model, run.preprocessing(), contract, run)
 
 
 def _measured(run: RunFiles, model) -> dict:
@@ -84,17 +95,10 @@ def contract_of_run(run: RunFiles, **measured) -> Contract:
     return Contract.from_json(contract.to_json(), run.recipe_file)  # what a file would carry that cannot be read again
 
 
-def _from_elsewhere(file, trust, labels, mean, std) -> Source:
-    if not trust:
-        raise UserError(f"{file}: no recipe.json of a run next to it, and {TRUST}")
-    import keras
-
-    import kerasref.models  # noqa: F401  registers kerasref's own layer
-
-    try:
-        model = keras.models.load_model(file, compile=False, safe_mode=False)
-    except Exception as error:  # whatever the code in it raises
-        raise UserError(f"{file}: Keras cannot load it: {first_line(error)}") from error
+def _from_elsewhere(file, trust, labels, mean, std, image_size) -> Source:
+    model = load_named(file, image_size)
+    if model is None:
+        model = _load_trusted(file, trust)
     if not isinstance(model, keras.Model) or len(model.inputs or ()) != 1 or len(model.outputs) != 1:
         raise UserError(f"{file}: expected a network with one input and one output")
     shape, outputs = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape
@@ -106,9 +110,7 @@ def _from_elsewhere(file, trust, labels, mean, std) -> Source:
         raise UserError(f"{file}: takes images of {channels} channels, expected 1 or 3, as image files have")
     if "float" not in dtype:
         raise UserError(f"{file}: takes {dtype}, expected floats: its input is pixels in [0, 1]; cast inside the model")
-    names = _read_labels(labels) if labels else tuple(map(str, range(num_classes)))
-    if len(names) != num_classes:
-        raise UserError(f"{labels}: {len(names)} names, expected {num_classes}, one a line")
+    names = read_names(labels, num_classes) if labels else tuple(map(str, range(num_classes)))
     if any(len(values) not in (1, channels) for values in (mean, std)):
         raise UserError(f"--mean {mean} --std {std}: expected one number, or one for each of {channels} channels")
     mean, std = (tuple(values) * (channels if len(values) == 1 else 1) for values in (mean, std))
@@ -123,11 +125,29 @@ def _from_elsewhere(file, trust, labels, mean, std) -> Source:
     return Source(model, preprocessing, contract, None, _are_probabilities(file, answers, model))
 
 
-def _read_labels(file: Path) -> tuple[str, ...]:
+def _load_trusted(file, trust):
+    if not trust:
+        raise UserError(f"{file}: no recipe.json of a run next to it, and {TRUST}")
     try:
-        return tuple(read_limited(file).decode("utf-8-sig").splitlines())  # Windows puts a byte order mark in front
-    except (OSError, ValueError) as error:
+        return keras.models.load_model(file, compile=False, safe_mode=False)
+    except Exception as error:  # whatever the code in it raises
+        raise UserError(f"{file}: Keras cannot load it: {first_line(error)}") from error
+
+
+def read_names(file: Path, count: int) -> tuple[str, ...]:
+    """Read the names of `count` outputs: a line each, of which an ImageNet number at its beginning is taken alone; or
+    JSON, a list or {"0": ["n01440764", "tench"], …}. Raises UserError for anything else."""
+    try:
+        text = read_limited(file).decode("utf-8-sig")  # Windows puts a byte order mark in front
+        entries = json.loads(text) if text[:1] in ("[", "{") else text.splitlines()
+        if isinstance(entries, dict):
+            entries = [entries[str(place)] for place in range(len(entries))]
+        names = tuple(entry if isinstance(entry, str) else entry[0] for entry in entries)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{file}: not readable ({error}); expected class names in UTF-8, one a line") from None
+    if len(names) != count:
+        raise UserError(f"{file}: {len(names)} names, expected {count}, one a line")
+    return tuple(re.sub(r"^(n\d{8})\s.*", r"\1", str(name)) for name in names)
 
 
 def _are_probabilities(file: Path, answers: np.ndarray, model) -> bool:

@@ -98,7 +98,10 @@ def read_member_json(archive: zipfile.ZipFile, name: str):
     size = archive.getinfo(name).file_size
     if size > MAX_CONFIG:
         raise ValueError(f"its {name} has {size} bytes, expected at most {MAX_CONFIG}")
-    return json.loads(archive.read(name))
+    try:
+        return json.loads(archive.read(name))
+    except RecursionError:
+        raise ValueError(f"its {name} is nested too deep") from None
 
 
 def _check_bytes(content) -> None:

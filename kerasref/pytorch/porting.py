@@ -2,8 +2,6 @@
 
 import inspect
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -11,7 +9,7 @@ import numpy as np
 
 from kerasref.atomic import replacing
 from kerasref.errors import UserError
-from kerasref.models import build_model
+from kerasref.models.named_files import build_within, save_named
 from kerasref.models.weight_files import load_weights, read_member_json
 from kerasref.pytorch import user_module
 from kerasref.pytorch.files import SUFFIXES, read_checkpoint, without_prefixes, write_state_dict
@@ -79,7 +77,7 @@ def port(
         state = _renamed(state, rename)
         if num_classes is None:
             build["num_classes"] = _classes(name, state)
-        model = _build(name, source, build)
+        model = build_within(name, source, build)
         names, matched = _match_left_over(model, name_map(name, model), state)
         foreign = bool(rename or matched)
         from_state_dict(model, state, names)
@@ -92,7 +90,7 @@ def port(
         write_state_dict(target, state, force=force)
     else:
         with replacing(target) as temporary:
-            model.save(temporary)
+            save_named(model, temporary, name, build)
     done = f"{target}: {name}, {len(state)} tensors, {model.count_params():,} parameters and statistics"
     return "\n".join([done, *notes])
 
@@ -203,26 +201,6 @@ def _read_keras(name: str, path: Path, build: dict) -> keras.Model:
         raise UserError(f"{path}: not a .keras file of {name} ({error}); save it with model.save") from None
     build["input_shape"] = build["input_shape"] or shape
     build["num_classes"] = build["num_classes"] or last
-    model = _build(name, path, build)
+    model = build_within(name, path, build)
     load_weights(model, path)
     return model
-
-
-def _build(name: str, source: Path, build: dict) -> keras.Model:
-    """The network, unless it is larger than the paper's and has more parameters than the file bytes: the file says
-    its sizes, and may lie."""
-    # In a thread: Keras keeps its state by thread, and this one's variables are never to be given values.
-    with ThreadPoolExecutor(1) as thread:
-        parameters, usual = thread.map(partial(_count_params, name), (build, {}))
-    size = source.stat().st_size
-    if parameters > max(usual, size):
-        raise UserError(
-            f"{source}: {size:,} bytes cannot hold the {parameters:,} parameters of {name} with "
-            f"inputs {build['input_shape']} and {build['num_classes']} classes; expected a whole file of its weights"
-        )
-    return build_model(name, **build)
-
-
-def _count_params(name: str, build: dict) -> int:
-    with keras.StatelessScope(initialize_variables=False):  # shapes alone, no memory
-        return build_model(name, **build).count_params()

@@ -1,6 +1,13 @@
 """Evaluation against torchvision's own code: its transforms, its ImageFolder, its networks."""
 
+import csv
 import itertools
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +17,9 @@ from PIL import Image
 from kerasref.data.archives import unpack
 from kerasref.data.images import Resizing, prepare_photo, read_image
 from kerasref.data.preprocessing import Preprocessing
+from tests.pytorch.test_porting import official
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +82,113 @@ def test_without_antialiasing_an_image_is_sampled_as_by_torch(photographs, torch
 
 def test_a_strip_of_pixels_takes_no_memory():
     assert prepare_photo(Image.new("L", (1, 10_000_000), 7), 224, 3, Resizing(256)).shape == (224, 224, 3)
+
+
+def script(verb, *arguments):
+    """Run scripts/VERB.py; return its exit code, output and errors."""
+    command = [sys.executable, SCRIPTS / f"{verb}.py", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def ants_and_bees(photographs, tmp_path_factory):
+    """Ten photographs of each, of many sizes, one of them upright."""
+    folder = tmp_path_factory.mktemp("images")
+    for name in ("ants", "bees"):
+        (folder / name).mkdir()
+        for path in sorted((photographs / "val" / name).iterdir())[:30:3]:
+            shutil.copy(path, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def imagenette(shared_data, tmp_path_factory):
+    """Two images of each of the ten classes, in folders that are named by their WNID."""
+    archive, folder = shared_data / "imagenette" / "imagenette_224.tar.gz", tmp_path_factory.mktemp("imagenette")
+    if not archive.is_file():
+        pytest.skip("needs Imagenette in ../shared/data, which is not here")
+    found = {}
+    with tarfile.open(archive) as files:
+        for member in files:
+            parts = Path(member.name).parts
+            if member.isfile() and "val" in parts and found.setdefault(parts[-2], 0) < 2:
+                found[parts[-2]] += 1
+                (folder / parts[-2]).mkdir(exist_ok=True)
+                (folder / parts[-2] / parts[-1]).write_bytes(files.extractfile(member).read())
+    assert len(found) == 10
+    return folder
+
+
+def ported(torchvision, folder, classes):
+    """torchvision's ResNet-18 with random weights and statistics, and its file by port-weights."""
+    module = official(torchvision, "resnet18", num_classes=classes)
+    torch.save(module.state_dict(), folder / "resnet18.pth")
+    arguments = "--model", "resnet18", "--from", folder / "resnet18.pth", "--to", folder / "resnet18.keras"
+    code, _, errors = script("port_weights", *arguments)
+    assert code == 0, errors
+    return module, folder / "resnet18.keras"
+
+
+def theirs(torchvision, module, folder):
+    """Logits by torchvision's transforms and ImageFolder, of each file, and its class."""
+    from torchvision import transforms
+
+    steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor()]
+    steps.append(transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    data = torchvision.datasets.ImageFolder(folder, transforms.Compose(steps))
+    with torch.no_grad():
+        logits = torch.cat([module(image[None]) for image, _ in data]).double()
+    files = [Path(path).relative_to(folder).as_posix() for path, _ in data.samples]
+    return dict(zip(files, logits, strict=True)), [data.classes[label] for label in data.targets]
+
+
+AS_TORCHVISION = ("--resize", 256, "--image-size", 224, "--normalization", "imagenet")
+
+
+def rows_of(file):
+    with open(file, newline="", encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_a_ported_network_is_evaluated_on_photographs_as_by_torchvision(torchvision, ants_and_bees, tmp_path):
+    module, model = ported(torchvision, tmp_path, 2)
+    code, output, errors = script(
+        "evaluate", model, "--dataset", ants_and_bees, *AS_TORCHVISION, "--out", tmp_path / "1"
+    )
+    assert code == 0, errors
+    assert "names no classes" in output and "has no test split: all its images" in output
+    logits, labels = theirs(torchvision, module, ants_and_bees)
+    rows = rows_of(tmp_path / "1" / "predictions.csv")
+    assert list(rows[0]) == ["index", "file", "label", "prediction", "p_ants", "p_bees"]
+    assert [row["file"] for row in rows] == list(logits) and [row["label"] for row in rows] == labels
+    expected = np.array([row.tolist() for row in logits.values()])
+    found = [np.log(float(row["p_ants"]) / float(row["p_bees"])) for row in rows]
+    np.testing.assert_allclose(found, expected[:, 0] - expected[:, 1], rtol=0, atol=1e-4 * expected.std())
+    metrics = json.loads((tmp_path / "1" / "metrics.json").read_text())
+    predicted = [("ants", "bees")[best] for best in expected.argmax(axis=1)]
+    assert metrics["accuracy"] == np.mean(np.array(predicted) == labels)
+    assert metrics["evaluation"]["resize_size"] == 256 and metrics["evaluation"]["tta"] is None
+
+
+def test_a_network_of_1000_classes_needs_their_names_on_a_part_of_them(torchvision, imagenette, tmp_path):
+    module, model = ported(torchvision, tmp_path, 1000)
+    command = (model, "--dataset", imagenette, *AS_TORCHVISION, "--out", tmp_path / "out")
+    code, _, errors = script("evaluate", *command)
+    assert code == 2 and "1000 outputs without names" in errors and "--class-index" in errors
+    wnids = sorted(folder.name for folder in imagenette.iterdir())
+    places = dict(zip(np.random.default_rng(0).permutation(1000)[:10].tolist(), wnids, strict=True))
+    index = {str(place): [places.get(place, f"n9{place:07}"), f"word {place}"] for place in range(1000)}
+    (tmp_path / "class_index.json").write_text(json.dumps(index))
+    code, _, errors = script("evaluate", *command, "--class-index", tmp_path / "class_index.json")
+    assert code == 0, errors
+    logits, labels = theirs(torchvision, module, imagenette)
+    rows = rows_of(tmp_path / "out" / "predictions.csv")
+    assert [row["file"] for row in rows] == list(logits) and [row["label"] for row in rows] == labels
+    for row, expected in zip(rows, logits.values(), strict=True):
+        best = expected.argsort(descending=True)[:5].tolist()
+        assert [row[f"top_{place}"] for place in range(1, 6)] == [index[str(one)][0] for one in best]
+        found = np.log([float(row[f"p_{place}"]) for place in range(1, 6)])
+        wanted = torch.log_softmax(expected, 0)[best].numpy()
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * float(expected.std()))

@@ -28,10 +28,10 @@ TORCHVISION = {  # kerasref's name: torchvision's, and two sizes of its inputs (
 }
 
 
-def official(torchvision, name):
+def official(torchvision, name, **options):
     """torchvision's network at full size, weights and statistics at random (drawn here, since its own take seconds)."""
     with torch.device("meta"):
-        module = getattr(torchvision.models, name)()
+        module = getattr(torchvision.models, name)(**options)
     module = module.to_empty(device="cpu").eval()
     generator = torch.Generator().manual_seed(0)
     for tensor_name, tensor in module.state_dict().items():
