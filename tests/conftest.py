@@ -30,6 +30,7 @@ SLOW = {
     *("pytorch/test_porting.py", "pytorch/test_published_weights.py", "pytorch/test_initializers.py"),
     *("docs/test_readme.py", "docs/test_pytorch_to_keras.py", "models/test_weight_files.py", "export/test_damaged.py"),
     *("api/test_moved.py", "data/test_foreign_files.py", "data/test_sources.py", "training/test_old_runs.py"),
+    *("export/test_evaluating.py", "pytorch/test_evaluation.py", "evaluation/test_evaluate.py"),
     *("experiments/test_results_table.py", "data/test_pictures.py", "notes/test_errata_pytorch.py"),
 }
 
