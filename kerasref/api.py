@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasref.command_line import SHORT_NAMES, import_tensorflow, named_extras
 from kerasref.errors import UserError, unknown
-from kerasref.named_recipes import named_recipe
+from kerasref.own_images import find_recipe
 from kerasref.recipe import Recipe, from_dict
 from kerasref.runs import RunFiles, check_folder
 from kerasref.text import printable
@@ -36,7 +36,7 @@ def train(recipe_name: str | Recipe, *, run_dir: str | Path | None = None, **rec
         run.evaluate()["accuracy"]
 
     Arguments:
-        recipe_name: a name that `kerasref.recipes()` lists, or a `kerasref.Recipe`.
+        recipe_name: a name that `kerasref.recipes()` lists, a folder of images, or a `kerasref.Recipe`.
         run_dir: run directory to write; by default runs/RECIPE-DATE-TIME.
         **recipe_fields: fields of `kerasref.Recipe` to change, such as `dataset` or `epochs`; and the options of
             `kerasref train --help-all` that are no fields, such as `resume`, `device` or `data_dir`.
@@ -49,8 +49,10 @@ def train(recipe_name: str | Recipe, *, run_dir: str | Path | None = None, **rec
         RunError: the training failed, such as for a loss that is not finite or a full disk.
     """
     execution = {name: recipe_fields.pop(name) for name in EXECUTION if name in recipe_fields}
-    name = None if isinstance(recipe_name, Recipe) else recipe_name
-    recipe = recipe_name if isinstance(recipe_name, Recipe) else named_recipe(recipe_name).recipe
+    name, recipe = None, recipe_name
+    if not isinstance(recipe_name, Recipe):
+        name, entry = find_recipe(recipe_name, recipe_fields.get("dataset"))
+        recipe = entry.recipe
     return train_and_evaluate(change(recipe, recipe_fields), name, run_dir=run_dir, **execution)[0]
 
 

@@ -10,9 +10,10 @@ import tyro
 
 from kerasref.cli.describe import aligned
 from kerasref.cli.png_file import check_png_target, write_png
-from kerasref.cli.train import parse_options
+from kerasref.cli.train import given_dataset, parse_options
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
+from kerasref.own_images import find_recipe
 from kerasref.text import printable
 
 SAMPLES = 36
@@ -96,8 +97,9 @@ def show_augmented(args: list[str]) -> None:
     """Write one image of a recipe's training set, unchanged and then as it is changed at random, as a PNG."""
     if not args:
         raise UserError("--augmented needs a recipe, such as: kerasref show-data mnist_best --augmented")
-    recipe, options = parse_options(args[0], args[1:], AugmentedOptions, "show-data")
-    out = Path(options.out or f"{args[0]}-augmented.png")
+    name, entry = find_recipe(args[0], given_dataset(args))
+    recipe, options = parse_options(name, entry, args[1:], AugmentedOptions, "show-data")
+    out = Path(options.out or f"{name}-augmented.png")
     check_png_target(out)
     import_tensorflow()
     import numpy as np

@@ -1,6 +1,7 @@
-"""kerasref train RECIPE: train a recipe, evaluate it on the test set, leave a run directory."""
+"""kerasref train RECIPE or FOLDER: train a recipe, evaluate it on the test set, leave a run directory."""
 
 import dataclasses
+import itertools
 import shlex
 import typing
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ import tyro
 
 from kerasref.command_line import import_tensorflow, invocation, parse
 from kerasref.errors import UserError
-from kerasref.named_recipes import RECIPES, named_recipe
+from kerasref.named_recipes import RECIPES, NamedRecipe
+from kerasref.own_images import NAME as OWN_IMAGES
+from kerasref.own_images import describe_choice, find_recipe
 from kerasref.recipe import GROUPS, Recipe
 from kerasref.text import printable
 from kerasref.training.options import TrainOptions
@@ -24,12 +27,13 @@ def main(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help", "--help-all"):
         names = "\n".join(f"  {name:<20} {entry.source}" for name, entry in RECIPES.items())
         call = f"{invocation('train')} RECIPE"
-        print(f"usage: {call} [options]\n\nrecipes:\n{names}\n\noptions: {call} --help, or --help-all")
+        print(f"usage: {call} [options]\n       {invocation('train')} FOLDER [options]")
+        print(f"\nrecipes:\n{names}\n\noptions: {call} --help, or --help-all")
         if not args:
             raise UserError(f"no recipe given; choose from {', '.join(RECIPES)}")
         return
-    name, *rest = args
-    recipe, options = parse_options(name, rest)
+    name, entry = find_recipe(args[0], given_dataset(args))
+    recipe, options = parse_options(name, entry, args[1:])
 
     from kerasref.data import check_available
 
@@ -39,20 +43,32 @@ def main(args: list[str]) -> None:
 
     if options.resume and not (options.run_dir / "recipe.json").exists():
         print(f"{options.run_dir}: no run in it to go on with, so it begins here")
+    if name == OWN_IMAGES:
+        print(printable(describe_choice(entry.source, recipe)))
     run, completed_now = train_and_evaluate(recipe, name, **dataclasses.asdict(options))
     if completed_now:
         print(printable(f"model:  {run.files.model_file}"))
         print(printable(f"next:   {invocation('export')} {shlex.quote(str(run.path))} --format saved_model"))
 
 
+def given_dataset(args: list[str]) -> str | None:
+    """The value of --dataset, which decides on the defaults of own_images before the options are parsed."""
+    for arg, following in itertools.pairwise([*args, ""]):
+        if arg == "--dataset":
+            return following or None
+        if arg.startswith("--dataset="):
+            return arg.removeprefix("--dataset=")
+    return None
+
+
 def parse_options(
-    name: str, args: list[str], options: type = TrainOptions, verb: str = "train"
+    name: str, entry: NamedRecipe, args: list[str], options: type = TrainOptions, verb: str = "train"
 ) -> tuple[Recipe, typing.Any]:
-    """The recipe called `name` with the fields that `args` change, and the other options, of the class `options`.
+    """The recipe of `entry`, called `name`, with the fields that `args` change, and the other options, of the class
+    `options`.
 
     Each group of fields is a group of the help; --help shows only the fields in COMMON.
     """
-    entry = named_recipe(name)
     is_short = "--help-all" not in args and ("--help" in args or "-h" in args)
     recipe = dataclasses.asdict(entry.recipe)
     fields = []
