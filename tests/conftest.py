@@ -32,6 +32,7 @@ SLOW = {
     *("api/test_moved.py", "data/test_foreign_files.py", "data/test_sources.py", "training/test_old_runs.py"),
     *("export/test_evaluating.py", "pytorch/test_evaluation.py", "evaluation/test_evaluate.py"),
     *("experiments/test_results_table.py", "data/test_pictures.py", "notes/test_errata_pytorch.py"),
+    "experiments/test_rates_and_folds.py",
 }
 
 

@@ -20,7 +20,16 @@ from kerasref.training.options import TrainOptions
 COMMON = (  # what --help shows; --help-all shows every option
     *("dataset", "validation", "image_size", "crop_padding", "flip", "init_from", "epochs", "batch_size"),
     *("optimizer", "learning_rate", "weight_decay", "schedule", "seed", "run_dir", "resume", "data_dir", "device"),
+    *("folds", "steps", "lowest", "highest", "out"),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(TrainOptions):
+    """How and where to train."""
+
+    folds: int | None = None
+    """Cross-validation: train once for each of so many parts of the training data, without that part; no test set."""
 
 
 def main(args: list[str]) -> None:
@@ -33,19 +42,25 @@ def main(args: list[str]) -> None:
             raise UserError(f"no recipe given; choose from {', '.join(RECIPES)}")
         return
     name, entry = find_recipe(args[0], given_dataset(args))
-    recipe, options = parse_options(name, entry, args[1:])
+    recipe, options = parse_options(name, entry, args[1:], TrainingOptions)
 
     from kerasref.data import check_available
 
     check_available(recipe.dataset, options.data_dir)  # reported before seconds go into loading TensorFlow
     import_tensorflow()
-    from kerasref.api import train_and_evaluate
+    from kerasref.api import new_run_dir, train_and_evaluate
 
-    if options.resume and not (options.run_dir / "recipe.json").exists():
-        print(f"{options.run_dir}: no run in it to go on with, so it begins here")
     if name == OWN_IMAGES:
         print(printable(describe_choice(entry.source, recipe)))
-    run, completed_now = train_and_evaluate(recipe, name, **dataclasses.asdict(options))
+    settings = dataclasses.asdict(options)
+    if (folds := settings.pop("folds")) is not None:
+        from kerasref.lab.studies.cross_validation import cross_validate
+
+        settings["run_dir"] = options.run_dir or new_run_dir(f"{name}-{folds}-folds")
+        return cross_validate(recipe, name, folds, **settings)
+    if options.resume and not (options.run_dir / "recipe.json").exists():
+        print(f"{options.run_dir}: no run in it to go on with, so it begins here")
+    run, completed_now = train_and_evaluate(recipe, name, **settings)
     if completed_now:
         print(printable(f"model:  {run.files.model_file}"))
         print(printable(f"next:   {invocation('export')} {shlex.quote(str(run.path))} --format saved_model"))

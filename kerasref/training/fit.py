@@ -112,7 +112,7 @@ def train(
             check_resumable(callbacks)
         device = execution.configure(recipe, options)
         devices.connect(recipe.batch_size)
-        setting = _make_setting(run, recipe, options, devices, dataset, resume)
+        setting = make_setting(run, recipe, options, devices, dataset, resume)
         network = initial_network(
             recipe, setting.dataset, setting.preprocessing, devices, transferred=not setting.begun
         )
@@ -125,7 +125,8 @@ def train(
     return run
 
 
-def _make_setting(run: RunFiles, recipe: Recipe, options: TrainOptions, devices, dataset, resume: bool) -> Setting:
+def make_setting(run: RunFiles, recipe: Recipe, options: TrainOptions, devices, dataset, resume: bool) -> Setting:
+    """Load the data, unless `dataset` is given, and what is done to them before a network sees them."""
     dataset = dataset or load_data(recipe, options.data_dir)
     for note in dataset.notes:
         print(note)

@@ -25,7 +25,7 @@ def rate_factor(recipe: Recipe, rows: Sequence[dict]) -> float:
 
 
 def stop_reason(recipe: Recipe, rows: Sequence[dict]) -> str | None:
-    """Why early_stopping ends the training after `rows`, as keras.callbacks.EarlyStopping does; None: it goes on."""
+    """Why early_stopping ends the training after `rows`, as keras.callbacks.EarlyStopping does; None: it continues."""
     best, at = None, 0
     for epoch, score in enumerate(_scores(recipe, rows) if recipe.early_stopping else (), start=1):
         if best is None or score > best + recipe.min_delta:

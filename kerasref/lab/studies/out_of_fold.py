@@ -15,21 +15,26 @@ from kerasref.recipe import Recipe
 from kerasref.training import train
 
 
+def stratified_folds(dataset: ImageDataset, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Splits the train split `folds` times into the rows of the others and of a fold, each class in proportion.
+
+    Raises UserError for a streamed dataset, fewer than two folds, and more than examples in the smallest class.
+    """
+    labels = dataset.train_labels()
+    smallest = np.bincount(labels, minlength=len(dataset.class_names)).min()
+    if not 2 <= folds <= smallest:
+        raise UserError(f"folds {folds}: expected 2 to {smallest}, the examples of the smallest class")
+    return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels))
+
+
 def out_of_fold_probabilities(recipe: Recipe, dataset: ImageDataset, folder: Path, folds: int = 5) -> np.ndarray:
     """Returns probabilities [n, C] of the train split's examples in stored order, from `folds` trainings of `recipe`.
 
     Each is a run directory folder/fold-1 …; a complete one is not trained again, a stopped one is resumed. Raises
-    UserError for a streamed dataset, fewer than two folds, and more folds than examples in the smallest class.
+    UserError as `stratified_folds` does.
     """
-    labels = dataset.train.labels
-    if labels is None:
-        raise UserError(f"{dataset.name} is streamed, its labels are unknown; limit it with --train-examples")
-    smallest = np.bincount(labels).min()
-    if not 2 <= folds <= smallest:
-        raise UserError(f"folds {folds}: expected 2 to {smallest}, the examples of the smallest class")
-    found = np.zeros((len(labels), len(dataset.class_names)))
-    parts = StratifiedKFold(folds, shuffle=True, random_state=recipe.split_seed).split(labels, labels)
-    for number, (others, fold) in enumerate(parts, start=1):
+    found = np.zeros((dataset.train.num_examples, len(dataset.class_names)))
+    for number, (others, fold) in enumerate(stratified_folds(dataset, folds, recipe.split_seed), start=1):
         print(f"fold {number} of {folds}: {len(others)} examples to train on, {len(fold)} to judge")
         part = dataclasses.replace(
             dataset,
