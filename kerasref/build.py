@@ -17,8 +17,9 @@ from kerasref.models.weight_files import load_weights, weights_sha256
 from kerasref.recipe import Recipe
 from kerasref.recipe_augmentation import AugmentationFields
 from kerasref.recipe_training import ONE_CYCLE
+from kerasref.recipe_updates import average_of
 from kerasref.runs import RunFiles
-from kerasref.training import optimizers, schedules
+from kerasref.training import averaging, optimizers, schedules
 
 
 def load_data(recipe: Recipe, data_dir: str | None = None, decode: bool = True) -> ImageDataset:
@@ -87,14 +88,48 @@ def make_optimizer(recipe: Recipe, fused: bool = True) -> keras.optimizers.Optim
 
     `fused`: by TensorFlow's fused kernels where they are quicker.
     """
-    rate, common = recipe.learning_rate, dict(kernel_weight_decay=recipe.weight_decay, fused=fused)
-    if recipe.optimizer == "sgd":
-        return optimizers.SGD(rate, **common)
-    if recipe.optimizer == "momentum":
-        return optimizers.SGD(rate, momentum=optimizers.MOMENTUM, nesterov=recipe.nesterov, **common)
-    if recipe.optimizer == "rmsprop":
-        return optimizers.RMSprop(rate, rho=optimizers.RMSPROP_RHO, epsilon=1e-8, **common)
-    return optimizers.Adam(rate, **optimizers.ADAM, **common)
+    adam = optimizers.ADAM
+    rule, constants = {
+        "sgd": (optimizers.SGD, {}),
+        "momentum": (optimizers.SGD, {"momentum": optimizers.MOMENTUM, "nesterov": recipe.nesterov}),
+        "rmsprop": (optimizers.RMSprop, {"rho": optimizers.RMSPROP_RHO, "epsilon": 1e-8}),
+        "adam": (optimizers.Adam, adam),
+        "adamw": (optimizers.AdamW, adam),
+        "lion": (optimizers.Lion, {}),
+        "muon": (optimizers.Muon, adam),
+        "schedule_free_adamw": (optimizers.ScheduleFreeAdamW, {}),
+    }[recipe.optimizer]
+    return rule(
+        recipe.learning_rate,
+        **constants,
+        kernel_weight_decay=recipe.weight_decay,
+        decay_all=recipe.decay_scope == "all",
+        layer_decay=recipe.layer_decay,
+        norm_bias_rate=recipe.norm_bias_rate,
+        fused=fused,
+        clipvalue=recipe.clip_value,
+        clipnorm=recipe.clip_norm,
+        global_clipnorm=recipe.clip_global_norm,
+        gradient_accumulation_steps=recipe.accumulate_steps if recipe.accumulate_steps > 1 else None,
+    )
+
+
+def make_average(recipe: Recipe, model: keras.Model, steps_per_epoch: int) -> averaging.Average:
+    """The average of the weights that is evaluated and saved; a moving one is updated by the model's optimizer."""
+    optimizer, kind = model.optimizer, average_of(recipe)
+    while hasattr(optimizer, "inner_optimizer"):  # of loss scaling
+        optimizer = optimizer.inner_optimizer
+    if kind == "average_checkpoints":
+        return averaging.epoch_average(model.weights, max(recipe.epochs - recipe.average_checkpoints, 0))
+    if kind == "schedule_free_adamw":  # batch norm's statistics stay those of the weights that are trained
+        return averaging.Average(model.weights, lambda _, w, __: optimizer.average_of(w) if w.trainable else w)
+    if kind is None:
+        return averaging.Average()
+    updates = steps_per_epoch / recipe.accumulate_steps
+    warmup, total = round(recipe.warmup_epochs * updates), recipe.epochs * updates if recipe.lookahead else None
+    average = averaging.MovingAverage(model.weights, optimizer, recipe.ema, recipe.ema_every, warmup, total)
+    optimizer.moving_average = average
+    return average
 
 
 def make_schedule(recipe: Recipe, steps_per_epoch: int | None = None) -> schedules.Schedule:
@@ -136,8 +171,10 @@ def _absolute(folder: str) -> str:
 
 def describe_settings(recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing, **more) -> dict:
     """The content of recipe.json: enough to run it again."""
+    average = average_of(recipe)
     return {
         "recipe": dataclasses.asdict(recipe),
+        **({"evaluated_weights": average} if average else {}),
         "dataset": describe_dataset(dataset),
         "preprocessing": preprocessing.to_json(),
         **more,

@@ -14,8 +14,9 @@ from kerasref.errors import UserError, unknown
 from kerasref.recipe_augmentation import AugmentationFields
 from kerasref.recipe_checks import Checked, above_0, at_least_0, expect, is_of_type, is_seed, whole_from_1
 from kerasref.recipe_training import LossFields, ScheduleFields, StoppingFields
+from kerasref.recipe_updates import UpdateFields, average_of
 
-Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
+Optimizer = Literal["sgd", "momentum", "rmsprop", "adam", "adamw", "lion", "muon", "schedule_free_adamw"]
 Normalization = Literal["half", "dataset", "imagenet", "none", "raw"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
@@ -126,13 +127,15 @@ class OptimizerFields(Checked):
     batch_size: int = 64
     """Examples per step."""
     optimizer: Optimizer = "adam"
-    """Update rule; the notes' defaults (momentum 0.9, RMSprop 0.9, Adam 0.9 and 0.999, epsilon 1e-8)."""
+    """Update rule; the notes' defaults (momentum 0.9, RMSprop 0.9, Adam 0.9 and 0.999, epsilon 1e-8); adamw, lion, muon
+    and schedule_free_adamw as in their papers (docs/training-options.md)."""
     learning_rate: float = 1e-3
     """Highest learning rate: after the warm-up and before the decay."""
     nesterov: bool = False
     """Nesterov momentum."""
     weight_decay: float = 0.0
-    """PyTorch's weight_decay: adds weight_decay * w to the gradient of every kernel (not of biases or batch norm)."""
+    """PyTorch's weight_decay: adds weight_decay * w to the gradient of every kernel, or as decay_scope says; for adamw,
+    lion, muon and schedule_free_adamw takes learning_rate * weight_decay * w off the weight."""
     l2: float = 0.0
     """The notes' lambda: adds l2 / (2 m) * |w|^2 to the loss, m the number of training examples."""
     label_smoothing: float = 0.0
@@ -174,6 +177,7 @@ GROUPS = (
     NetworkFields,
     TransferFields,
     OptimizerFields,
+    UpdateFields,
     ScheduleFields,
     LossFields,
     StoppingFields,
@@ -187,6 +191,7 @@ class Recipe(
     StoppingFields,
     LossFields,
     ScheduleFields,
+    UpdateFields,
     OptimizerFields,
     TransferFields,
     NetworkFields,
@@ -196,6 +201,7 @@ class Recipe(
     """The default is the notes' own program (chapter 手写数字识别模型): batch 64, Adam 1e-3, 10 epochs, (x−0.5)/0.5."""
 
     def check(self):
+        average_of(self)
         if self.watches_validation and not parse_ratio(self.validation)[1]:
             what = "early_stopping and schedule plateau watch the validation split"
             raise UserError(f"{what}, found validation {self.validation!r}; give e.g. --validation 0.1")

@@ -47,11 +47,32 @@ def test_the_default_is_the_notes_program():
         ("schedule", "step"),
         ("resize_size", 256),
         ("antialias", False),
+        ("clip_norm", 0.0),
+        ("accumulate_steps", 0),
+        ("layer_decay", -1.0),
+        ("ema", 1.0),
+        ("ema_every", 2),
+        ("lookahead", True),
+        ("average_checkpoints", 0),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(field, value):
     with pytest.raises(UserError, match=field.replace("schedule", "decay_epochs")):
         Recipe(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (dict(clip_value=1.0, clip_global_norm=1.0), "clip_value and clip_global_norm are given, expected at most one"),
+        (dict(ema=0.9, average_checkpoints=2), "ema and average_checkpoints each average the weights"),
+        (dict(ema=0.9, optimizer="schedule_free_adamw"), "ema and schedule_free_adamw each average"),
+        (dict(optimizer="schedule_free_adamw", schedule="cosine"), "takes schedule constant"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(fields, says):
+    with pytest.raises(UserError, match=says):
+        Recipe(**fields)
 
 
 def test_round_trip_through_json_types():

@@ -61,11 +61,14 @@ class Checkpointer:
         interval: Interval,
         keep: int,
         steps_per_epoch: int,
+        average: Sequence[keras.Variable] = (),
         writes: bool = True,
     ):
-        """`callbacks`: those of the caller, which are compared at a resume. `writes`: False on all workers but one."""
+        """`callbacks`: those of the caller, which are compared at a resume. `average`: of the weights, if there is one.
+        `writes`: False on all workers but one."""
         self.folder, self.model, self.callbacks, self.decay = folder, model, list(callbacks), decay
         self.interval, self.keep, self.steps_per_epoch, self.writes = interval, keep, steps_per_epoch, writes
+        self.average = average
         self.saved_step, self.saved_at = 0, time.monotonic()
         self.best_score = checkpoints.best_score(folder)
         self.metrics = {}
@@ -151,9 +154,10 @@ class Checkpointer:
             set_state(callback, state)
 
     def _variables(self) -> dict[str, keras.Variable]:
-        """All that training changes: weights, batch norm's averages, dropout's seeds, optimizer, metrics."""
+        """All that training changes: weights and their average, batch norm's, dropout's seeds, optimizer, metrics."""
         optimizer = [v for v in self.model.optimizer.variables if not isinstance(v, StepRates)]
         sections = {"model": self.model.variables, "optimizer": optimizer, "metrics": self.model.metrics_variables}
+        sections["average"] = self.average
         return {name: v for section, variables in sections.items() for name, v in _named(section, variables).items()}
 
     def _step_of(self, progress: Progress) -> int:
@@ -177,11 +181,14 @@ class Checkpointer:
 
 
 def assign_best(network: keras.Model, folder: Path) -> bool:
-    """Give `network` the weights of the best checkpoint in `folder`; False where none has a score."""
+    """Give `network` the weights of the best checkpoint in `folder`, averaged ones where it has them; False where none
+    has a score."""
     best = checkpoints.load_best(folder)
     if best is not None:
         for name, variable in _named("model", network.variables).items():
             variable.assign(best[0][name])
+        for name, variable in _named("average", network.weights).items():
+            variable.assign(best[0].get(name, variable))
     return best is not None
 
 

@@ -19,6 +19,7 @@ import tensorflow as tf
 from kerasref.data.dataset import WHOLE
 from kerasref.errors import RunError, UserError
 from kerasref.recipe import Recipe
+from kerasref.recipe_updates import CLIPPING
 from kerasref.training.cluster import Cluster
 from kerasref.training.options import Strategy, TrainOptions
 
@@ -236,6 +237,9 @@ def check_recipe(recipe: Recipe, devices: OneDevice | Replicas) -> None:
     if devices.distributed and (weighted or recipe.teacher or recipe.watches_validation):
         what = "weights of classes, a teacher, early_stopping and schedule plateau"
         raise UserError(f"{what} are for one device; leave them out, or --strategy")
+    for field in (*CLIPPING, "accumulate_steps", "ema") if devices.distributed else ():  # each replica for itself
+        if getattr(recipe, field) != getattr(Recipe, field):
+            raise UserError(f"{field} is for one device; leave it out, or --strategy")
 
 
 def choose(strategy: Strategy, peer_timeout: float = TrainOptions.peer_timeout) -> OneDevice | Replicas:

@@ -11,6 +11,7 @@ from kerasref.errors import Stopped
 from kerasref.evaluation.evaluate import labels_of, predict_logits
 from kerasref.evaluation.metrics import compute_metrics, probabilities
 from kerasref.recipe import Recipe
+from kerasref.training.averaging import Average
 from kerasref.training.checkpointing import Checkpointer, Progress
 
 
@@ -31,16 +32,17 @@ class CallbacksOfATraining(keras.callbacks.CallbackList):
 
 
 class EpochLogs(keras.callbacks.Callback):
-    """Adds to the logs of an epoch what it took and, in one pass over the validation split, val_loss and val_accuracy.
+    """Adds to the logs of an epoch what it took and, in one pass over the validation split, val_loss and val_accuracy,
+    with the average of the weights where there is one.
 
     logs: those of the last epoch, complete once all callbacks have had them; score: the selection metric on the
     validation split, its sign such that higher is better; None without a split or where the logits are not finite.
     Where the recipe watches it, its value is in the logs too.
     """
 
-    def __init__(self, dataset: ImageDataset, preprocessing: Preprocessing, recipe: Recipe):
+    def __init__(self, dataset: ImageDataset, preprocessing: Preprocessing, recipe: Recipe, average: Average):
         super().__init__()
-        self.dataset, self.preprocessing, self.recipe = dataset, preprocessing, recipe
+        self.dataset, self.preprocessing, self.recipe, self.average = dataset, preprocessing, recipe, average
         self.progress, self.logs, self.score = Progress(), {}, None
 
     def seconds(self) -> float:
@@ -51,8 +53,10 @@ class EpochLogs(keras.callbacks.Callback):
         self.started = time.monotonic() - self.progress.seconds
 
     def on_epoch_end(self, epoch, logs):
+        self.average.end_epoch(epoch)
         if self.dataset.validation:
-            logs |= self._validate()
+            with self.average.in_place():
+                logs |= self._validate()
         seconds = self.seconds()
         logs |= {"duration": seconds, "run_duration": round(self.progress.run_duration + seconds, 3)}
         self.logs = logs

@@ -9,8 +9,15 @@ from pathlib import Path
 
 import keras
 
-from kerasref.atomic import remove_unfinished, replacing, write_atomically
-from kerasref.build import describe_settings, load_data, make_augmentation, make_preprocessing, make_schedule
+from kerasref.atomic import remove_unfinished, write_atomically
+from kerasref.build import (
+    describe_settings,
+    load_data,
+    make_augmentation,
+    make_average,
+    make_preprocessing,
+    make_schedule,
+)
 from kerasref.data import Augmentation, ImageDataset, Preprocessing
 from kerasref.data.dataset import balanced_rows
 from kerasref.errors import RunError, Stopped, UserError
@@ -20,11 +27,12 @@ from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles, check_folder
 from kerasref.text import printable
 from kerasref.training import checkpoints, distribution, execution, plateau, resuming, transfer
+from kerasref.training.averaging import Average
 from kerasref.training.callback_state import check_resumable
 from kerasref.training.callbacks import LearningRateDecay, StopOnNonFinite
-from kerasref.training.checkpointing import Checkpointer, Progress, assign_best
+from kerasref.training.checkpointing import Checkpointer, Progress
 from kerasref.training.epochs import CallbacksOfATraining, EpochLogs, Saving
-from kerasref.training.network import compile_network, initial_network
+from kerasref.training.network import compile_network, initial_network, save_networks
 from kerasref.training.options import Interval, TrainOptions
 from kerasref.training.progress_bar import ProgressBar
 from kerasref.training.stopping import StopSignals
@@ -177,9 +185,11 @@ def _train_and_save(
         run.write_settings(settings)
     if chief and setting.dataset.left_out:
         write_atomically(run.left_out_file, "".join(f"{printable(line)}\n" for line in setting.dataset.left_out))
-    fit(model, setting, callbacks, signals)
+    average = make_average(setting.recipe, model, setting.steps_per_epoch)
+    fit(model, average, setting, callbacks, signals)
     if chief:
-        save_networks(network, model, run)
+        with average.in_place():
+            save_networks(network, model, run)
     if chief and extended:
         run.write_settings(settings)
         for file in (run.metrics_file, run.validation_file, run.report_file, run.predictions_file):
@@ -187,9 +197,14 @@ def _train_and_save(
 
 
 def fit(
-    model: keras.Model, setting: Setting, callbacks: Sequence[keras.callbacks.Callback], signals: StopSignals
+    model: keras.Model,
+    average: Average,
+    setting: Setting,
+    callbacks: Sequence[keras.callbacks.Callback],
+    signals: StopSignals,
 ) -> None:
-    """Train the compiled `model` epoch by epoch, from where the newest checkpoint of the run ends."""
+    """Train the compiled `model` epoch by epoch, from where the newest checkpoint of the run ends; its `average` is
+    validated."""
     recipe, devices, steps_per_epoch = setting.recipe, setting.devices, setting.steps_per_epoch
     decay = LearningRateDecay(make_schedule(recipe, steps_per_epoch), steps_per_epoch)
     checkpointer = Checkpointer(
@@ -200,9 +215,10 @@ def fit(
         interval=Interval.parse(setting.options.checkpoint_every),
         keep=setting.options.keep_checkpoints,
         steps_per_epoch=steps_per_epoch,
+        average=average.variables,
         writes=devices.is_chief,
     )
-    epoch_logs = EpochLogs(setting.dataset, setting.preprocessing, recipe)
+    epoch_logs = EpochLogs(setting.dataset, setting.preprocessing, recipe, average)
     saving = Saving(checkpointer, devices.agreed(signals), epoch_logs)
     stop_on_non_finite = StopOnNonFinite(steps_per_epoch=steps_per_epoch)
     progress_bar = ProgressBar(recipe.epochs, steps_per_epoch)
@@ -266,25 +282,6 @@ def _tensorboard(setting: Setting) -> list[keras.callbacks.Callback]:
         setting.dataset.class_names,
         gradients=not setting.devices.distributed,
     )
-
-
-def save_networks(network: keras.Model, model: keras.Model, run: RunFiles) -> None:
-    """Save best.keras, of the best checkpoint if there is one, and model.keras, each whole or as it was before.
-
-    Both are saved from `network`, which is not compiled and has Keras' own layers alone.
-    """
-    last = [variable.numpy() for variable in model.variables]
-    if assign_best(network, run.checkpoints):
-        save_model(network, run.best_file)
-    for variable, value in zip(network.variables, last, strict=True):
-        variable.assign(value)
-    save_model(network, run.model_file)
-
-
-def save_model(model: keras.Model, file: Path) -> None:
-    """Save `model` whole or not at all; raises RunError that names the file."""
-    with replacing(file) as temporary:
-        model.save(temporary)
 
 
 def _report_jump(recipe: Recipe, planned_epochs: int, progress: Progress, steps_per_epoch: int) -> None:

@@ -1,15 +1,20 @@
-"""The network that is trained: its initial weights, its loss, its update rule."""
+"""The network that is trained: its initial weights, its loss, its update rule, its files."""
+
+from pathlib import Path
 
 import keras
 import numpy as np
 
+from kerasref.atomic import replacing
 from kerasref.build import build_network, make_optimizer
 from kerasref.data import ImageDataset, Preprocessing
 from kerasref.errors import UserError
 from kerasref.models.airbench import WHITENED
 from kerasref.models.initializers import initialize, whitening_kernel
 from kerasref.recipe import Recipe
+from kerasref.runs import RunFiles
 from kerasref.training import execution, transfer
+from kerasref.training.checkpointing import assign_best
 from kerasref.training.distillation import TaughtModel, load_teacher
 from kerasref.training.fused import fuse_batch_norm
 from kerasref.training.losses import classification_accuracy, classification_loss, weights_of_classes
@@ -90,3 +95,22 @@ def make_loss(recipe: Recipe, dataset: ImageDataset, num_logits: int) -> keras.l
 def is_soft(recipe: Recipe) -> bool:
     """Whether the labels of a training batch are probabilities of the classes."""
     return bool(recipe.mixup or recipe.cutmix)
+
+
+def save_networks(network: keras.Model, model: keras.Model, run: RunFiles) -> None:
+    """Save best.keras, of the best checkpoint if there is one, and model.keras, each whole or as it was before.
+
+    Both are saved from `network`, which is not compiled and has Keras' own layers alone.
+    """
+    last = [variable.numpy() for variable in model.variables]
+    if assign_best(network, run.checkpoints):
+        save_model(network, run.best_file)
+    for variable, value in zip(network.variables, last, strict=True):
+        variable.assign(value)
+    save_model(network, run.model_file)
+
+
+def save_model(model: keras.Model, file: Path) -> None:
+    """Save `model` whole or not at all; raises RunError that names the file."""
+    with replacing(file) as temporary:
+        model.save(temporary)

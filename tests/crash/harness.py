@@ -32,10 +32,12 @@ os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_NUM_INTRAOP_THREADS="1", TF_NUM_I
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-# A small network with all that has a state; 7 steps of 48 an epoch, the last of 12, in calls of 3, 3 and 1.
+# A small network with all that has a state, updated every second step. 7 steps of 48 an epoch, the last of 12, in
+# calls of 3, 3 and 1.
 RECIPE = """mnist_cnn --model crash_test --dataset digits --train-examples 300 --validation 0.1 --batch-size 48
     --epochs 5 --steps-per-execution 3 --keep-prob 0.7 --crop-padding 2 --cutout 6 --rotation 10 --weight-decay 1e-3
-    --learning-rate 0.01 --schedule cosine --initializer keras""".split()  # noqa: SIM905  it reads as one types it
+    --learning-rate 0.01 --schedule cosine --initializer keras --accumulate-steps 2 --clip-global-norm 1
+    --ema 0.8""".split()  # noqa: SIM905  it reads as one types it
 # What a child was doing when it was killed, and at which time in its life it was doing that. One chain a line.
 CHAINS = {
     "1epoch": [

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from kerasref.lab.parity import TorchAdam, TorchRMSprop, TorchSGD
+from kerasref.lab.parity import TorchAdam, TorchAdamW, TorchRMSprop, TorchSGD
 from kerasref.training.schedules import inverse_time
 
-STEPS = 60
+STEPS = 100
 RULES = {
     "sgd": (lambda: TorchSGD(0.1), lambda p: torch.optim.SGD(p, 0.1)),
     "momentum": (lambda: TorchSGD(0.1, 0.9), lambda p: torch.optim.SGD(p, 0.1, 0.9)),
@@ -27,6 +27,10 @@ RULES = {
     ),
     "adam without momentum": (lambda: TorchAdam(0.1, 0.0), lambda p: torch.optim.Adam(p, 0.1, (0.0, 0.999))),
     "adam, large epsilon": (lambda: TorchAdam(0.1, epsilon=0.1), lambda p: torch.optim.Adam(p, 0.1, eps=0.1)),
+    "adamw": (
+        lambda: TorchAdamW(0.1, weight_decay=0.01),
+        lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.01),
+    ),
     "rmsprop": (lambda: TorchRMSprop(0.01), lambda p: torch.optim.RMSprop(p, 0.01)),
     "rmsprop weight decay": (
         lambda: TorchRMSprop(0.01, weight_decay=0.01),
@@ -38,12 +42,13 @@ STOCK = {  # Keras' own rule with the same settings, and how far off it must be 
     "weight decay": (lambda: keras.optimizers.SGD(0.1, 0.9, weight_decay=0.01), 1e-2),
     "adam": (lambda: keras.optimizers.Adam(0.1), 1e-7),
     "adam, large epsilon": (lambda: keras.optimizers.Adam(0.1, epsilon=0.1), 1e-2),
+    "adamw": (lambda: keras.optimizers.AdamW(0.1, weight_decay=0.01), 1e-7),
     "rmsprop": (lambda: keras.optimizers.RMSprop(0.01), 1e-2),
 }
 
 
 def largest_difference(keras_optimizer, torch_rule) -> float:
-    """Of two weights after 60 steps of a quadratic with noise, the learning rate decayed as the notes do."""
+    """Of two weights after 100 steps of a quadratic with noise, the learning rate decayed as the notes do."""
     rng = np.random.default_rng(0)
     start, noise = rng.normal(size=(5, 3)), rng.normal(size=(STEPS, 5, 3))
     ours, theirs = keras.Variable(start), torch.nn.Parameter(torch.tensor(start))

@@ -7,9 +7,17 @@ import pytest
 from kerasref.data import Preprocessing, load_dataset
 from kerasref.lab.parity import pair
 from kerasref.lab.parity.batch_norm import with_torch_batch_norm
-from kerasref.lab.parity.trajectories import RULES, cut_batches, keras_steps, torch_steps, trajectories_part, trajectory
+from kerasref.lab.parity.trajectories import (
+    MORE_RULES,
+    RULES,
+    cut_batches,
+    keras_steps,
+    torch_steps,
+    trajectories_part,
+    trajectory,
+)
 
-BY_NAME = {rule.name: rule for rule in RULES}
+BY_NAME = {rule.name: rule for rule in (*RULES, *MORE_RULES)}
 PROVEN = ("SGD, momentum, weight decay", "Adam")
 
 
@@ -21,7 +29,7 @@ def digits_batches(shape, batch_size, steps):
     return cut_batches(np.repeat(images, shape[-1], axis=-1), labels, batch_size, steps)
 
 
-@pytest.mark.parametrize("rule", PROVEN)
+@pytest.mark.parametrize("rule", [*PROVEN, *[rule.name for rule in MORE_RULES]])
 @pytest.mark.parametrize(("name", "shape"), [("mnist_cnn", (28, 28, 1)), ("lenet5", (32, 32, 1))])
 def test_100_steps_in_float64(name, shape, rule, float64):
     model, module, names = pair(name, shape, 10, randomize=False)

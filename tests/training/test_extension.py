@@ -15,7 +15,7 @@ from kerasref.errors import RunError, Stopped, UserError, WriteError
 from kerasref.evaluation.evaluate import evaluate_run
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
-from kerasref.training import fit, train
+from kerasref.training import network, train
 
 RECIPE = Recipe(
     model="softmax_regression", dataset="digits", validation=0.1, batch_size=100, epochs=2, optimizer="momentum"
@@ -74,7 +74,7 @@ def test_a_disk_that_is_full_at_the_end_of_an_extension_leaves_what_was_there(tm
     def full(model, file):
         raise WriteError(f"{file} could not be written: No space left on device")
 
-    monkeypatch.setattr(fit, "save_model", full)
+    monkeypatch.setattr(network, "save_model", full)
     with pytest.raises(RunError, match="No space"):
         train(dataclasses.replace(RECIPE, epochs=3), run.path, resume=True)
     assert {file: file.read_bytes() for file in before} == before
@@ -144,14 +144,14 @@ def test_fewer_epochs_than_were_begun_are_refused_and_leave_the_run_as_it_is(tmp
 
 
 def test_a_signal_while_the_network_is_saved_is_not_lost(tmp_path, monkeypatch):
-    save_model = fit.save_model
+    save_model = network.save_model
 
     def save(model, file):
         if file.name == "model.keras":
             os.kill(os.getpid(), signal.SIGTERM)
         save_model(model, file)
 
-    monkeypatch.setattr(fit, "save_model", save)
+    monkeypatch.setattr(network, "save_model", save)
     with pytest.raises(Stopped, match="trained to the end") as stopped:
         train(RECIPE, tmp_path / "run")
     assert stopped.value.exit_code == 143

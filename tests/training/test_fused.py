@@ -12,7 +12,7 @@ from kerasref.models import build_model
 from kerasref.recipe import Recipe
 from kerasref.training.fused import FusedBatchNormalization, fuse_batch_norm
 from kerasref.training.losses import classification_loss
-from kerasref.training.optimizers import add_l2
+from kerasref.training.optimizers import OPTIONS, add_l2
 
 STEPS, BATCH, WEIGHT_DECAY = 5, 16, 0.1
 TOLERANCE = 1e-4  # of a variable's largest entry
@@ -51,7 +51,7 @@ def _trained(recipe: Recipe, fused: bool, weight_decay: float = 0.0, l2: float =
 
 
 def _keras_own(optimizer):
-    config = {k: v for k, v in optimizer.get_config().items() if k not in ("kernel_weight_decay", "fused")}
+    config = {k: v for k, v in optimizer.get_config().items() if k not in OPTIONS}
     return getattr(keras.optimizers, type(optimizer).__name__).from_config(config)
 
 
@@ -160,7 +160,7 @@ def test_what_is_decayed_are_the_kernels(name):
     optimizer = make_optimizer(Recipe(weight_decay=0.1))
     optimizer.build(model.trainable_variables)
     kernels = {id(layer.kernel) for layer in model.layers if getattr(layer, "kernel", None) is not None}
-    assert kernels and optimizer.is_kernel == tuple(id(v) in kernels for v in model.trainable_variables)
+    assert kernels and optimizer.decays == tuple(0.1 * (id(v) in kernels) for v in model.trainable_variables)
 
 
 def test_a_frozen_batch_norm_keeps_its_statistics():

@@ -16,6 +16,7 @@ _HOMES = {
     "pair": "comparison",
     "TorchSGD": "optimizers",
     "TorchAdam": "optimizers",
+    "TorchAdamW": "optimizers",
     "TorchRMSprop": "optimizers",
     "TorchBatchNormalization": "batch_norm",
 }

@@ -19,14 +19,29 @@ from kerasref.keras_internals import applies_weight_decay, variable_index
 
 
 class _TorchOptimizer(keras.optimizers.Optimizer):
-    """What the three share: coupled weight decay, for every weight that is not excluded, biases and batch norm too."""
+    """What all share: coupled weight decay, for every weight that is not excluded, biases and batch norm too.
+
+    max_norm: of all gradients together, as torch.nn.utils.clip_grad_norm_(max_norm=…); Keras' global_clipnorm lacks
+    the 1e-6 that it adds to the norm.
+    """
 
     settings: tuple = ()  # the attributes of the rule that its configuration has
     kept_by_weight: tuple = ()  # what the rule keeps of each weight from step to step
+    decoupled = False
 
-    def __init__(self, learning_rate, weight_decay=0.0, **kwargs):
+    def __init__(self, learning_rate, weight_decay=0.0, max_norm=None, **kwargs):
         super().__init__(learning_rate=learning_rate, weight_decay=None, **kwargs)
+        if max_norm and self.gradient_accumulation_steps:
+            raise ValueError("max_norm would clip each batch's gradients, not their mean; use global_clipnorm")
         self.coupled_weight_decay = weight_decay
+        self.max_norm = max_norm
+
+    def apply(self, grads, trainable_variables=None):
+        if self.max_norm:
+            norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in grads))
+            factor = self.max_norm / (norm + 1e-6)
+            grads = [gradient * ops.minimum(factor, ops.ones_like(factor)) for gradient in grads]
+        super().apply(grads, trainable_variables)
 
     def build(self, variables):
         if not self.built:
@@ -37,16 +52,24 @@ class _TorchOptimizer(keras.optimizers.Optimizer):
         def constant(x):
             return ops.convert_to_tensor(x, dtype=variable.dtype)
 
-        gradient = ops.cast(gradient, variable.dtype)
+        gradient, decay = ops.cast(gradient, variable.dtype), constant(self.coupled_weight_decay)
         if self.coupled_weight_decay and applies_weight_decay(self, variable):
-            gradient = gradient + constant(self.coupled_weight_decay) * variable
+            if self.decoupled:
+                self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * decay * variable)
+            else:
+                gradient = gradient + decay * variable
         index = variable_index(self, variable)
         step = self.direction(gradient, [variables[index] for variables in self.kept], constant)
         self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)
 
     def get_config(self):
         settings = {name: getattr(self, name) for name in self.settings}
-        return {**super().get_config(), "weight_decay": self.coupled_weight_decay, **settings}
+        return {
+            **super().get_config(),
+            "weight_decay": self.coupled_weight_decay,
+            "max_norm": self.max_norm,
+            **settings,
+        }
 
 
 @keras.saving.register_keras_serializable("kerasref")
@@ -97,6 +120,13 @@ class TorchAdam(_TorchOptimizer):
             for beta in (self.beta_1, self.beta_2)
         )
         return (mean / correction_1) / (ops.sqrt(square) / ops.sqrt(correction_2) + constant(self.epsilon))
+
+
+@keras.saving.register_keras_serializable("kerasref")
+class TorchAdamW(TorchAdam):
+    """torch.optim.AdamW: w −= lr · wd · w, then Adam's step without weight decay."""
+
+    decoupled = True
 
 
 @keras.saving.register_keras_serializable("kerasref")

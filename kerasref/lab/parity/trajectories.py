@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasref.lab.parity.diagnosis import cause
-from kerasref.lab.parity.optimizers import TorchAdam, TorchSGD
+from kerasref.lab.parity.optimizers import TorchAdam, TorchAdamW, TorchSGD
 from kerasref.lab.parity.recording import (
     as_keras,
     as_torch,
@@ -36,25 +36,40 @@ class Rule:
     learning_rate: float
     adam: bool = False
     momentum: float = 0.0
+    nesterov: bool = False
     weight_decay: float = 0.0
+    decoupled: bool = False
+    max_norm: float | None = None
     decay_rate: float = 0.0
     row: str | None = None
 
     def torch(self, parameters):
+        parameters, decay = list(parameters), self.weight_decay
         if self.adam:
-            return torch.optim.Adam(parameters, self.learning_rate, weight_decay=self.weight_decay)
-        return torch.optim.SGD(parameters, self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+            rule = torch.optim.AdamW if self.decoupled else torch.optim.Adam
+            optimizer = rule(parameters, self.learning_rate, weight_decay=decay)
+        else:
+            settings = dict(momentum=self.momentum, nesterov=self.nesterov, weight_decay=decay)
+            optimizer = torch.optim.SGD(parameters, self.learning_rate, **settings)
+
+        def clip(*_) -> None:
+            nn.utils.clip_grad_norm_(parameters, self.max_norm)
+
+        if self.max_norm:
+            optimizer.register_step_pre_hook(clip)
+        return optimizer
 
     def keras(self):
+        common = dict(weight_decay=self.weight_decay, max_norm=self.max_norm)
         if self.adam:
-            return TorchAdam(self.learning_rate, weight_decay=self.weight_decay)
-        return TorchSGD(self.learning_rate, self.momentum, weight_decay=self.weight_decay)
+            return (TorchAdamW if self.decoupled else TorchAdam)(self.learning_rate, **common)
+        return TorchSGD(self.learning_rate, self.momentum, self.nesterov, **common)
 
     def stock(self):
-        decay = self.weight_decay or None
+        common = dict(weight_decay=self.weight_decay or None, global_clipnorm=self.max_norm)
         if self.adam:
-            return keras.optimizers.Adam(self.learning_rate, weight_decay=decay)
-        return keras.optimizers.SGD(self.learning_rate, self.momentum, weight_decay=decay)
+            return (keras.optimizers.AdamW if self.decoupled else keras.optimizers.Adam)(self.learning_rate, **common)
+        return keras.optimizers.SGD(self.learning_rate, self.momentum, self.nesterov, **common)
 
     def rates(self, steps: int) -> list[float]:
         rate = inverse_time(self.learning_rate, self.decay_rate)
@@ -68,6 +83,11 @@ RULES = (
     Rule("SGD, momentum, learning rate decayed", 0.01, momentum=0.9, decay_rate=1.0, row="momentum_rate"),
     Rule("Adam", 1e-3, adam=True, row="adam_epsilon"),
     Rule("Adam, weight decay", 1e-3, adam=True, weight_decay=5e-3, row="weight_decay"),
+)
+MORE_RULES = (  # proven once for each network that the tests train, not part of each comparison
+    Rule("SGD, Nesterov momentum, weight decay", 0.01, momentum=0.9, nesterov=True, weight_decay=5e-3, decay_rate=1.0),
+    Rule("SGD, momentum, gradients clipped", 0.01, momentum=0.9, max_norm=0.5),
+    Rule("AdamW", 1e-3, adam=True, decoupled=True, weight_decay=0.05),
 )
 
 
