@@ -26,7 +26,12 @@ SLOW = {
         "training/test_tensorboard.py",
         "training/test_tensorboard_browser.py",
     ),
-    *("training/test_training.py", "training/test_transfer.py", "training/test_disk_faults.py"),
+    *(
+        "training/test_averages.py",
+        "training/test_training.py",
+        "training/test_transfer.py",
+        "training/test_disk_faults.py",
+    ),
     *("pytorch/test_porting.py", "pytorch/test_published_weights.py", "pytorch/test_initializers.py"),
     *("docs/test_readme.py", "docs/test_pytorch_to_keras.py", "models/test_weight_files.py", "export/test_damaged.py"),
     *("api/test_moved.py", "data/test_foreign_files.py", "data/test_sources.py", "training/test_old_runs.py"),

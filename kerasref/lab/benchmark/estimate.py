@@ -23,7 +23,8 @@ DATASETS = {
     "fashion_mnist": (60_000, 10, (28, 28, 1)),
     "cifar10": (50_000, 10, (32, 32, 3)),
 }
-SLOTS = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}  # optimizer variables per weight
+# Optimizer variables per weight.
+SLOTS = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "lion": 1, "muon": 2, "schedule_free_adamw": 2}
 FLOAT32, BFLOAT16 = 4, 2  # bytes
 
 
