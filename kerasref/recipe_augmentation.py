@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kerasref.errors import UserError
-from kerasref.recipe_checks import Checked, at_least_0, expect
+from kerasref.recipe_checks import Checked, at_least_0, expect, whole_from_1
 
 Padding = Literal["black", "reflect"]
 
@@ -31,6 +31,9 @@ class AugmentationFields(Checked):
     """Least and greatest share of the image's area that random_resized_crop cuts out."""
     crop_ratio: tuple[float, ...] = (3 / 4, 4 / 3)
     """Least and greatest width / height of that part."""
+    train_size: int | None = None
+    """Side in pixels of training images that are smaller than the evaluated ones (Touvron et al. 2019, FixRes);
+    needs random_resized_crop and a network for any size, such as a ResNet."""
     color_jitter: tuple[float, ...] = ()
     """Brightness, contrast, saturation and hue as torchvision's ColorJitter, such as 0.4 0.4 0.4 0.1."""
     color_shift: float = 0.0
@@ -63,6 +66,9 @@ class AugmentationFields(Checked):
             lambda x: not x or (len(x) == 2 and x[0] >= 1 and 0 <= x[1] <= 30),
         )
         expect(self, "random_erasing", "a probability from 0 to 1", lambda x: 0 <= x <= 1)
+        whole_from_1(self, "train_size")
+        if self.train_size and not self.random_resized_crop:
+            raise UserError(f"train_size is {self.train_size}, which has no effect without random_resized_crop")
         for one, other in (("flip", "alternating_flip"), ("rand_augment", "trivial_augment")):
             if getattr(self, one) and getattr(self, other):
                 raise UserError(f"{one} and {other} exclude each other; leave one of them out")

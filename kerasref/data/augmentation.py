@@ -24,7 +24,7 @@ class Augmentation:
 
     random_resized_crop: cut a random part out of the image as it is stored and resize it; crop_scale: least and
         greatest share of its area; crop_ratio: least and greatest width / height; interpolation: of the resize
-        (Szegedy et al. 2015, section 6)
+        (Szegedy et al. 2015, section 6); train_size: side of the result, where it is not that of the dataset's images
     rotation: turn by up to this many degrees either way, bilinear, black outside
     scale: enlarge or shrink by up to this fraction either way, together with the rotation
     crop_padding: pad with this many pixels, black or `reflect`ed, then cut the old size out at random (He et al. 2015,
@@ -50,6 +50,7 @@ class Augmentation:
     crop_scale: tuple[float, ...] = (0.08, 1.0)
     crop_ratio: tuple[float, ...] = (3 / 4, 4 / 3)
     interpolation: str = "bilinear"
+    train_size: int | None = None
     color_jitter: tuple[float, ...] = ()
     color_shift: float = 0.0
     color_components: tuple[tuple[float, ...], ...] = ()

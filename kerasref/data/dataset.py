@@ -69,6 +69,10 @@ class Split(ABC):
             place of the cut from the centre
         """
 
+    def seen_at(self, side: int) -> "Split":
+        """The split whose `view` makes images of side x side pixels."""
+        return replace(self, image_shape=(side, side, self.image_shape[-1]))
+
     def batches(
         self,
         batch_size,
@@ -100,13 +104,14 @@ class Split(ABC):
         draws = (
             augmentation.draws(seed, epoch, order_of(self.num_examples, shuffle_seed, epoch)) if augmentation else {}
         )
+        source, size = self, self.image_shape[:2]
+        if augmentation and augmentation.train_size:
+            source, size = self.seen_at(augmentation.train_size), (augmentation.train_size,) * 2
         if "random_resized_crop" in draws:
             crops = draws.pop("random_resized_crop")
 
             def view(step, image, row):
-                return augmentation.crop(
-                    image, crops[step * batch_size + read[0] + row * read[1]], self.image_shape[:2]
-                )
+                return augmentation.crop(image, crops[step * batch_size + read[0] + row * read[1]], size)
 
         with tf.device("cpu:0"):
             draws = {name: tf.constant(numbers) for name, numbers in draws.items()}
@@ -125,7 +130,7 @@ class Split(ABC):
                 images, labels = (tensor[share[0] :: share[1]] for tensor in mixed)
             return images, labels
 
-        raw = self.raw_batches(batch_size, shuffle_seed, epoch, first_step, read, view)
+        raw = source.raw_batches(batch_size, shuffle_seed, epoch, first_step, read, view)
         dataset = raw.enumerate(first_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(max(0, steps - first_step)))
         return without_autotune(dataset.prefetch(tf.data.AUTOTUNE))
@@ -139,6 +144,7 @@ class MemorySplit(Split):
     all_labels: np.ndarray
     indices: np.ndarray
     all_files: np.ndarray | None = None
+    view_side: int | None = None
 
     @classmethod
     def of(cls, images: np.ndarray, labels: np.ndarray) -> "MemorySplit":
@@ -172,6 +178,9 @@ class MemorySplit(Split):
         """The split of these rows of this one."""
         return replace(self, indices=self.indices[indices])
 
+    def seen_at(self, side: int) -> "MemorySplit":
+        return replace(self, view_side=side)
+
     def with_labels(self, labels: np.ndarray) -> "MemorySplit":
         """The same images with other labels, int64 [n] (or [n, L] where an example has several)."""
         all_labels = np.zeros((len(self.all_images), *labels.shape[1:]), np.int64)
@@ -181,7 +190,8 @@ class MemorySplit(Split):
     def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE, view=None):
         import tensorflow as tf
 
-        order = self.indices[order_of(self.num_examples, shuffle_seed, epoch)]
+        order, side = self.indices[order_of(self.num_examples, shuffle_seed, epoch)], self.view_side
+        shape = (None, side, side, self.image_shape[-1]) if side else None
         with tf.device("cpu:0"):
             order, images, labels = tf.constant(order), tf.constant(self.all_images), tf.constant(self.all_labels)
 
@@ -189,7 +199,9 @@ class MemorySplit(Split):
             rows = order[step * batch_size : (step + 1) * batch_size][share[0] :: share[1]]
             chosen = tf.gather(images, rows)
             if view:
-                chosen = in_numpy(lambda images, step: changed(images, partial(view, step)), chosen, step)
+                chosen = in_numpy(
+                    lambda images, step: changed(images, partial(view, step), side), chosen, step, shape=shape
+                )
             return chosen, tf.gather(labels, rows)
 
         steps = tf.data.Dataset.range(first_step, math.ceil(self.num_examples / batch_size))

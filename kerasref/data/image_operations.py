@@ -45,9 +45,13 @@ OPERATIONS = {  # function of (image, magnitude); greatest magnitude of RandAugm
 }
 
 
-def changed(images: np.ndarray, change) -> np.ndarray:
-    """uint8 [b, H, W, C] -> the same of change(Pillow image, its place in the batch) for each of them."""
-    result = np.empty_like(images)
+def changed(images: np.ndarray, change, side: int | None = None) -> np.ndarray:
+    """uint8 [b, H, W, C] -> the same of change(Pillow image, its place in the batch) for each of them.
+
+    side: height and width of what `change` returns, where they are not H and W.
+    """
+    height, width = (side, side) if side else images.shape[1:3]
+    result = np.empty((len(images), height, width, images.shape[-1]), images.dtype)
     for place, image in enumerate(images[..., 0] if images.shape[-1] == 1 else images):
         result[place] = np.asarray(change(Image.fromarray(image), place)).reshape(result.shape[1:])
     return result
@@ -144,8 +148,12 @@ def _sides(draws, whole, scale, ratio):
         yield round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
 
 
-def in_numpy(function, images, *more):
-    """function(images, *more) within a graph; not stateful, so that batches are made in parallel all the same."""
+def in_numpy(function, images, *more, shape=None):
+    """function(images, *more) within a graph; not stateful, so that batches are made in parallel all the same.
+
+    shape: of the result, where it is not that of `images`.
+    """
     import tensorflow as tf
 
-    return tf.ensure_shape(tf.numpy_function(function, [images, *more], images.dtype, stateful=False), images.shape)
+    result = tf.numpy_function(function, [images, *more], images.dtype, stateful=False)
+    return tf.ensure_shape(result, shape or images.shape)

@@ -237,7 +237,8 @@ def check_recipe(recipe: Recipe, devices: OneDevice | Replicas) -> None:
     if devices.distributed and (weighted or recipe.teacher or recipe.watches_validation):
         what = "weights of classes, a teacher, early_stopping and schedule plateau"
         raise UserError(f"{what} are for one device; leave them out, or --strategy")
-    for field in (*CLIPPING, "accumulate_steps", "ema") if devices.distributed else ():  # each replica for itself
+    own = (*CLIPPING, "accumulate_steps", "ema", "train_size")  # what each replica would do for itself
+    for field in own if devices.distributed else ():
         if getattr(recipe, field) != getattr(Recipe, field):
             raise UserError(f"{field} is for one device; leave it out, or --strategy")
 

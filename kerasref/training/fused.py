@@ -7,6 +7,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kerasref.errors import UserError
+
 
 @keras.saving.register_keras_serializable("kerasref")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -35,16 +37,28 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return normalized.y
 
 
-def fuse_batch_norm(network: keras.Model) -> keras.Model:
+def fuse_batch_norm(network: keras.Model, any_size: bool = False) -> keras.Model:
     """Return a network of its own variables, with the same values, whose batch norm is fused wherever the kernel
-    computes what Keras' layer does; without such a layer, `network` itself."""
-    if not any(_can_fuse(layer) for layer in network.layers):
+    computes what Keras' layer does; without such a layer, `network` itself.
+
+    any_size: the network returned takes images of any height and width. Raises UserError where its layers cannot.
+    """
+    if not any_size and not any(_can_fuse(layer) for layer in network.layers):
         return network
+    if any_size and any(isinstance(layer, keras.layers.Flatten) for layer in network.layers):
+        raise UserError(
+            f"{network.name} takes images of one size alone; leave train_size out, or choose a network with "
+            "global pooling, such as resnet18"
+        )
 
     def clone(layer):
         return (FusedBatchNormalization if _can_fuse(layer) else type(layer)).from_config(layer.get_config())
 
-    fused = keras.models.clone_model(network, clone_function=clone)
+    inputs = None
+    if any_size:
+        shape = (None, None, network.inputs[0].shape[-1])
+        inputs = keras.tree.map_structure(lambda image: keras.Input(shape, name=image.name), network.input)
+    fused = keras.models.clone_model(network, inputs, clone_function=clone)
     for variable, original in zip(fused.variables, network.variables, strict=True):  # dropout's seeds are among them
         variable.assign(original)
     return fused

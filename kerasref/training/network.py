@@ -56,7 +56,7 @@ def compile_network(
     Its variables correspond to those of `network`, one by one.
     """
     num_logits = network.output_shape[-1]
-    fused = network if devices.distributed else fuse_batch_norm(network)
+    fused = network if devices.distributed else fuse_batch_norm(network, any_size=recipe.train_size is not None)
     kind, taught = keras.Model, {}
     if recipe.teacher:
         kind, teacher = TaughtModel, load_teacher(recipe.teacher, dataset, preprocessing)
@@ -72,7 +72,7 @@ def compile_network(
         loss=make_loss(recipe, dataset, num_logits),
         metrics=[classification_accuracy(num_logits, soft=is_soft(recipe))],
         jit_compile=False if devices.distributed else execution.choose_jit_compile(recipe, device),
-        steps_per_execution=1 if devices.distributed else execution.choose_steps_per_execution(recipe, model),
+        steps_per_execution=1 if devices.distributed else execution.choose_steps_per_execution(recipe, network),
     )
     if not model.optimizer.built:  # float16's loss scaling, which compile puts around it; a checkpoint holds its scale
         with devices.scope():

@@ -279,7 +279,8 @@ def test_with_everything_workers_share_the_batches_of_one(split, workers):
             np.testing.assert_array_equal(shares[worker][step][1], labels[worker::workers], strict=True)
 
 
-def test_crops_are_cut_out_of_the_files_of_a_folder_and_not_of_their_centre(tmp_path):
+@pytest.mark.parametrize("train_size", [None, 12])
+def test_crops_are_cut_out_of_the_files_of_a_folder_and_not_of_their_centre(tmp_path, train_size):
     rng = np.random.default_rng(0)
     for split, kind, place in ((s, k, i) for s in ("train", "test") for k in "ab" for i in range(4)):
         file = tmp_path / split / kind / f"{place}.png"
@@ -287,6 +288,7 @@ def test_crops_are_cut_out_of_the_files_of_a_folder_and_not_of_their_centre(tmp_
         Image.fromarray(rng.integers(0, 256, (40, 50 + place, 3), dtype=np.uint8)).save(file)
     (tmp_path / "train" / "a" / "broken.png").write_bytes((tmp_path / "train" / "a" / "0.png").read_bytes()[:3000])
     recipe = Recipe(dataset=str(tmp_path), image_size=16, random_resized_crop=True, crop_scale=(0.2, 0.5))
+    recipe, size = dataclasses.replace(recipe, train_size=train_size), train_size or 16
     dataset = load_data(recipe)
     assert dataset.left_out and dataset.train.num_examples == 8
     augmentation = make_augmentation(recipe, dataset)
@@ -296,11 +298,25 @@ def test_crops_are_cut_out_of_the_files_of_a_folder_and_not_of_their_centre(tmp_
     for image, row, path in zip(images, draws, dataset.train.paths[order], strict=True):
         original = Image.open(path)
         box = operations.crop_box(row.tolist(), original.height, original.width, (0.2, 0.5), (3 / 4, 4 / 3))
-        expected = np.asarray(original.crop(box).resize((16, 16), Image.Resampling.BILINEAR))
+        expected = np.asarray(original.crop(box).resize((size, size), Image.Resampling.BILINEAR))
         np.testing.assert_array_equal(image, expected)
-    plain = load_data(dataclasses.replace(recipe, random_resized_crop=False, crop_scale=(0.08, 1.0)))
+    assert dataset.image_shape == (16, 16, 3)
+    off = dict(random_resized_crop=False, crop_scale=(0.08, 1.0), train_size=None)
+    plain = load_data(dataclasses.replace(recipe, **off))
     assert isinstance(plain.train, MemorySplit) and isinstance(dataset.test, MemorySplit)
     np.testing.assert_array_equal(dataset.test.all_images, plain.test.all_images)
+
+
+def test_training_images_may_be_smaller_than_those_that_are_evaluated(split):
+    options = dict(random_resized_crop=True, crop_scale=(0.2, 0.5))
+    images, _ = next(split.batches(20, augmentation=Augmentation(train_size=7, **options)).as_numpy_iterator())
+    draws = Augmentation(**options).draws(0, 0, np.arange(split.num_examples))["random_resized_crop"]
+    for image, stored, row in zip(images, split.examples(np.arange(20)), draws, strict=False):
+        box = operations.crop_box(row.tolist(), *stored.shape[:2], (0.2, 0.5), (3 / 4, 4 / 3))
+        expected = Image.fromarray(stored).crop(box).resize((7, 7), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(image, np.asarray(expected))
+    with pytest.raises(UserError, match="train_size is 7, which has no effect without random_resized_crop"):
+        Recipe(train_size=7)
 
 
 def test_erasing_leaves_the_mean_and_comes_after_the_normalization(split):

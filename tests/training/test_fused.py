@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kerasref.build import make_optimizer
+from kerasref.errors import UserError
 from kerasref.models import build_model
 from kerasref.recipe import Recipe
 from kerasref.training.fused import FusedBatchNormalization, fuse_batch_norm
@@ -171,3 +172,13 @@ def test_a_frozen_batch_norm_keeps_its_statistics():
     model(np.full((2, 5, 5, 3), 7, "float32"), training=True)
     for was, now in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(was, now.numpy())
+
+
+def test_a_network_for_any_size_has_the_same_outputs():
+    model = build_model("resnet20", (16, 16, 3), 4)
+    images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
+    fused = fuse_batch_norm(model, any_size=True)
+    np.testing.assert_array_equal(fused(images).numpy(), model(images).numpy())
+    assert fused(images[:, :12, :12]).shape == (2, 4)
+    with pytest.raises(UserError, match="lenet5 takes images of one size alone; leave train_size out"):
+        fuse_batch_norm(build_model("lenet5"), any_size=True)
