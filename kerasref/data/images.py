@@ -140,12 +140,9 @@ def _other_format(source, formats):
 
 @dataclass(frozen=True)
 class Resizing:
-    """How a photograph is scaled before its centre is cut out.
+    """How a photograph is scaled before its centre is cut out: fields of a recipe.
 
     resize_size: pixels of the short side, as of torchvision's Resize; None: as few as cover the cut
-    interpolation: "nearest", "bilinear", "bicubic" or "lanczos"
-    antialias: whether the filter is widened where the image becomes smaller, as Pillow and torchvision do; False needs
-        resize_size and "bilinear"
     """
 
     resize_size: int | None = None

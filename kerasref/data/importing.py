@@ -5,6 +5,7 @@ TensorFlow Datasets prepares next to the final folder and renames at the end: on
 
 import contextlib
 import io
+import json
 import re
 import sys
 import tempfile
@@ -63,7 +64,7 @@ def _import_known_idx(name, source, data_dir):
 
 def _import_own_idx(name, source, data_dir, class_names):
     splits, numbers, notes = read_idx_set(source)
-    names = list(numbers) if class_names is None else _names_in(Path(class_names).expanduser(), len(numbers))
+    names = list(numbers) if class_names is None else read_names(Path(class_names).expanduser(), len(numbers))
     own = _own_builder(splits["train"][0].shape[1:], names, kind="digit")
     return _prepare_arrays(name, data_dir, splits, own), tuple(notes)
 
@@ -76,20 +77,25 @@ def _prepare_arrays(name, data_dir, splits, described):
     return _prepare(name, data_dir, {split: examples(*arrays) for split, arrays in splits.items()}, described)
 
 
-def _names_in(file, number) -> list[str]:
-    """The lines of a text file, which must be `number` different names."""
+def read_names(file: Path, number: int) -> tuple[str, ...]:
+    """The names of `number` classes, each another: a line each, of which an ImageNet number at its beginning counts
+    alone, or JSON, a list or {"0": ["n01440764", "tench"], …}. Raises UserError for anything else."""
     if not file.is_file() or file.stat().st_size > MAX_NAMES:
-        raise UserError(f"{file}: expected a text file of at most {MAX_NAMES} bytes, a class name on each line")
+        raise UserError(f"{file}: not readable, expected a text file of at most {MAX_NAMES} bytes with class names")
     try:
-        names = [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}; expected class names"
-        ) from None
+        text = file.read_text("utf-8-sig")  # Windows puts a byte order mark in front
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        entries = json.loads(text) if text[:1] in ("[", "{") else lines
+        if isinstance(entries, dict):
+            entries = [entries[str(place)] for place in range(len(entries))]
+        names = [entry if isinstance(entry, str) else str(entry[0]) for entry in entries]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise UserError(f"{file}: not readable ({error}); expected class names in UTF-8, one on each line") from None
+    names = [re.sub(r"^(n\d{8})\s.*", r"\1", name) for name in names]
     if len(set(names)) != number or len(names) != number:
-        found = f"{len(names)} class names, {len(set(names))} of them different"
-        raise UserError(f"{file}: {found}; expected {number}, one on each line in the order of the labels")
-    return names
+        found = f"{len(names)} names, {len(set(names))} of them different"
+        raise UserError(f"{file}: {found}; expected {number}, one on each line in the order of the classes")
+    return tuple(names)
 
 
 def _check_name(name, data_dir):

@@ -48,7 +48,8 @@ def evaluate_run(run: RunFiles, data_dir: str | None = None, dataset: str | None
         run.write_metrics(on_validation, run.validation_file)
     labels, predicted, metrics = _measure(run, model, dataset, dataset.test, temperature)
     metrics |= threshold
-    write_evaluation(run, run.settings(), metrics, dataset.test, labels, predicted, dataset.class_names, dataset.name)
+    of_test = dataset.test, labels, predicted, dataset.class_names, dataset.name
+    write_evaluation(run, run.settings(), run.history(), metrics, *of_test)
     return metrics
 
 
@@ -76,17 +77,17 @@ def _measure(run: RunFiles, model, dataset: ImageDataset, split, temperature: fl
     return labels, predicted, metrics(predicted) | scaling | {"weights_sha256": weights_sha256(model)}
 
 
-def write_evaluation(files: RunFiles, settings: dict, metrics: dict, split: Split, labels, predicted, names, root):
+def write_evaluation(files: RunFiles, settings, history, metrics, split: Split, labels, predicted, names, root) -> None:
     """Write metrics.json, report.html and predictions.csv of labels [n] and probabilities [n, classes] of a split.
 
-    settings: as in recipe.json; names: of the classes; root: the folder that the images' paths are relative to
+    settings, history: as in recipe.json and history.csv; names: of the classes; root: the dataset's folder
     """
     files.write_metrics(metrics)
     write_predictions(files.predictions_file, split, labels, predicted, names, root)
     write_report(
         files.report_file,
         recipe=settings,
-        history=files.history(),
+        history=history,
         metrics=metrics,
         images=partial(images_of, split),
         labels=labels,

@@ -7,10 +7,11 @@ from typing import Literal
 import tyro
 
 from kerasref.recipe import Interpolation
+from kerasref.recipe_checks import Checked, whole_from_1
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
+class EvaluateOptions(Checked):
     """Evaluate a model on the test split of a dataset; write metrics.json, report.html and predictions.csv.
 
     A run alone is evaluated on its own test set, into its own directory. With --out, any model on any dataset.
@@ -38,3 +39,6 @@ class EvaluateOptions:
     """Test-time augmentation: the mean of the probabilities of each image and its mirror image."""
     trust: bool = False
     """Open a model file that is neither of a run nor known to a verification.json; its code runs."""
+
+    def check(self):
+        whole_from_1(self, "resize", "image_size")

@@ -57,6 +57,7 @@ def render_report(
         raise UserError(f"{len(images)} images for {len(labels)} labels, expected as many")
     names = [str(name) for name in class_names]
     fields, dataset = recipe.get("recipe", {}), recipe.get("dataset", {})
+    network = fields.get("model") or recipe.get("evaluation", {}).get("network", "A network")
     differing, same = _differences(fields, defaults)
     bins = calibration_bins(labels, probabilities)
     mistakes = confident_mistakes(labels, probabilities, SHOWN)
@@ -70,7 +71,7 @@ def render_report(
         return [_example(index, uris[index], labels, probabilities, names) for index in indices.tolist()]
 
     return TEMPLATES.get_template("report.html").render(
-        title=title or f"{fields.get('model', 'A network')} on {dataset.get('name', 'its test set')}",
+        title=title or f"{network} on {dataset.get('name', 'its test set')}",
         dataset=dataset,
         metrics=metrics,
         wrong=int((probabilities.argmax(axis=1) != labels).sum()),

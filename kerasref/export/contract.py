@@ -52,7 +52,7 @@ class Contract:
         if not isinstance(fields, dict):
             raise UserError(f"{where}: its contract is {_shown(fields)}, expected {WRITES}")
         fields = {OLD_KEYS.get(name, name): value for name, value in fields.items()}
-        later = {"origin": {}, "confidence_threshold": None, "temperature": 1.0, "resizing": dataclasses.asdict(COVER)}
+        later = {"origin": {}, "confidence_threshold": None, "temperature": 1.0, "resizing": {}}
         fields = later | fields
         for name, (expected, holds) in FIELDS.items():
             if name not in fields or not holds(fields[name]):
@@ -67,11 +67,9 @@ def _is_text(value) -> bool:
 
 
 def _is_resizing(value) -> bool:
-    if not isinstance(value, dict) or set(value) != set(dataclasses.asdict(COVER)):
-        return False
     try:
-        return (from_dict({"image_size": 1, **value}).resize_size or 1) <= MAX_SIDE
-    except UserError:
+        return (Resizing(**value).resize_size or 1) <= MAX_SIDE and bool(from_dict({"image_size": 1, **value}))
+    except (TypeError, UserError):
         return False
 
 

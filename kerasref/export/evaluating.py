@@ -7,6 +7,7 @@ import numpy as np
 
 from kerasref import provenance
 from kerasref.build import load_run_data
+from kerasref.data.importing import read_names
 from kerasref.data.loading import load_test_split
 from kerasref.data.preprocessing import FIXED
 from kerasref.errors import UserError
@@ -16,7 +17,6 @@ from kerasref.evaluation.options import EvaluateOptions
 from kerasref.export.contract import Contract
 from kerasref.export.predictors import Predictor, load
 from kerasref.export.reading import batches
-from kerasref.export.sources import read_names
 from kerasref.runs import RunFiles
 from kerasref.text import printable
 
@@ -49,14 +49,16 @@ def evaluate_model(options: EvaluateOptions) -> dict:
     for note in notes:
         print(printable(note))
     labels, predicted = _predict(predictor, split, flip=options.tta == "flip")
-    evaluation = {"model": str(model), "sha256": provenance.sha256(model), "dataset": dataset, "tta": options.tta}
-    evaluation |= {"image_size": contract.image_shape[0], **dataclasses.asdict(resizing)}
+    file = run.model_file if run and model.is_dir() else model
+    evaluation = {"network": contract.model, "model": str(model), "sha256": provenance.sha256(file), "tta": options.tta}
+    evaluation |= {"dataset": dataset, "image_size": contract.image_shape[0], **dataclasses.asdict(resizing)}
     evaluation |= {"normalization": options.normalization or "of the model", "temperature": contract.temperature}
     metrics = compute_metrics(outputs[labels], predicted, names) | {"evaluation": evaluation}
     settings = run.settings() if run else {"versions": provenance.versions(), "hardware": provenance.hardware()}
     settings |= {"dataset": {"name": dataset}, "evaluation": evaluation, "command": provenance.command()}
     out.mkdir(parents=True, exist_ok=True)
-    write_evaluation(RunFiles(out), settings, metrics, split, outputs[labels], predicted, names, dataset)
+    history = run.history() if run else []
+    write_evaluation(RunFiles(out), settings, history, metrics, split, outputs[labels], predicted, names, dataset)
     return metrics
 
 
@@ -97,9 +99,8 @@ def match_classes(contract: Contract, classes, options: EvaluateOptions) -> tupl
         names = classes
     places = dict(zip(names, range(count), strict=True))
     missing = [name for name in classes if name not in places]
-    if missing or len(places) < count:
-        what = f"its class {missing[0]} is no output of" if missing else "two outputs have the same name in"
-        shown = f"{dataset}: {what} {model} ({', '.join(names[:3])}, …)"
+    if missing:
+        shown = f"{dataset}: its class {missing[0]} is no output of {model} ({', '.join(names[:3])}, …)"
         raise UserError(printable(f"{shown}; name all outputs in their order with --class-index FILE"))
     return list(names), np.array([places[name] for name in classes])
 

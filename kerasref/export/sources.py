@@ -1,8 +1,6 @@
 """A trained network with what an exported file must say of it: from a run directory or from a .keras file."""
 
 import dataclasses
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +9,12 @@ import numpy as np
 
 from kerasref.build import load_trained_model, make_resizing
 from kerasref.data import Preprocessing
+from kerasref.data.importing import read_names
 from kerasref.errors import UserError
 from kerasref.evaluation.metrics import stored_threshold
 from kerasref.export.contract import Contract
 from kerasref.export.predictors import first_line
-from kerasref.export.trust import TRUST, read_limited
+from kerasref.export.trust import TRUST
 from kerasref.models.named_files import load_named
 from kerasref.models.weight_files import weights_sha256
 from kerasref.provenance import sha256
@@ -132,22 +131,6 @@ def _load_trusted(file, trust):
         return keras.models.load_model(file, compile=False, safe_mode=False)
     except Exception as error:  # whatever the code in it raises
         raise UserError(f"{file}: Keras cannot load it: {first_line(error)}") from error
-
-
-def read_names(file: Path, count: int) -> tuple[str, ...]:
-    """Read the names of `count` outputs: a line each, of which an ImageNet number at its beginning is taken alone; or
-    JSON, a list or {"0": ["n01440764", "tench"], …}. Raises UserError for anything else."""
-    try:
-        text = read_limited(file).decode("utf-8-sig")  # Windows puts a byte order mark in front
-        entries = json.loads(text) if text[:1] in ("[", "{") else text.splitlines()
-        if isinstance(entries, dict):
-            entries = [entries[str(place)] for place in range(len(entries))]
-        names = tuple(entry if isinstance(entry, str) else entry[0] for entry in entries)
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise UserError(f"{file}: not readable ({error}); expected class names in UTF-8, one a line") from None
-    if len(names) != count:
-        raise UserError(f"{file}: {len(names)} names, expected {count}, one a line")
-    return tuple(re.sub(r"^(n\d{8})\s.*", r"\1", str(name)) for name in names)
 
 
 def _are_probabilities(file: Path, answers: np.ndarray, model) -> bool:

@@ -148,7 +148,7 @@ def test_an_idx_set_of_ones_own(tmp_path, options, prefix, names):
         (lambda folder: (folder / "train-labels-idx1-ubyte.gz").write_bytes(_idx(np.ones(40))), "two or more"),
         (lambda folder: (folder / "train-labels-idx1-ubyte.gz").write_bytes(_idx(np.arange(39) % 4)), "39 labels for"),
         (lambda folder: (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(_idx(np.arange(20))), "label 4 at index 4"),
-        (lambda folder: (folder / "names.txt").write_text("a\nb\nc\nc\n"), "4 class names, 3 of them different"),
+        (lambda folder: (folder / "names.txt").write_text("a\nb\nc\nc\n"), "4 names, 3 of them different"),
     ],
     ids=["missing", "fifo", "gap", "one class", "count", "unknown label", "names"],
 )
