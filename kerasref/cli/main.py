@@ -14,7 +14,7 @@ from kerasref.errors import UserError
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "train and use a network": {
         "train": ("kerasref.cli.train", "Train a recipe, evaluate it once on the test set, write a run directory."),
-        "find-lr": ("kerasref.cli.find_lr", "Find a learning rate for a recipe: a plot and a number."),
+        "find-lr": ("kerasref.lab.studies.find_lr", "Find a learning rate for a recipe: a plot and a number."),
         "evaluate": ("kerasref.cli.evaluate", "Evaluate a run again, or any model on a dataset."),
         "predict": ("kerasref.cli.predict", "Classify images with a run or an exported model."),
         "export": ("kerasref.cli.export", "Export a run as SavedModel, ONNX or LiteRT, compared before it counts."),

@@ -1,27 +1,17 @@
 """kerasref train RECIPE or FOLDER: train a recipe, evaluate it on the test set, leave a run directory."""
 
 import dataclasses
-import itertools
 import shlex
-import typing
 from dataclasses import dataclass
 
-import tyro
-
-from kerasref.command_line import import_tensorflow, invocation, parse
+from kerasref.command_line import import_tensorflow, invocation
 from kerasref.errors import UserError
-from kerasref.named_recipes import RECIPES, NamedRecipe
+from kerasref.named_recipes import RECIPES
 from kerasref.own_images import NAME as OWN_IMAGES
 from kerasref.own_images import describe_choice, find_recipe
-from kerasref.recipe import GROUPS, Recipe
+from kerasref.recipe_options import given_dataset, parse_options
 from kerasref.text import printable
 from kerasref.training.options import TrainOptions
-
-COMMON = (  # what --help shows; --help-all shows every option
-    *("dataset", "validation", "image_size", "crop_padding", "flip", "init_from", "epochs", "batch_size"),
-    *("optimizer", "learning_rate", "weight_decay", "schedule", "seed", "run_dir", "resume", "data_dir", "device"),
-    *("folds", "steps", "lowest", "highest", "out"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +32,7 @@ def main(args: list[str]) -> None:
             raise UserError(f"no recipe given; choose from {', '.join(RECIPES)}")
         return
     name, entry = find_recipe(args[0], given_dataset(args))
-    recipe, options = parse_options(name, entry, args[1:], TrainingOptions)
+    recipe, options = parse_options(name, entry, args[1:], TrainingOptions, "train")
 
     from kerasref.data import check_available
 
@@ -64,50 +54,3 @@ def main(args: list[str]) -> None:
     if completed_now:
         print(printable(f"model:  {run.files.model_file}"))
         print(printable(f"next:   {invocation('export')} {shlex.quote(str(run.path))} --format saved_model"))
-
-
-def given_dataset(args: list[str]) -> str | None:
-    """The value of --dataset, which decides on the defaults of own_images before the options are parsed."""
-    for arg, following in itertools.pairwise([*args, ""]):
-        if arg == "--dataset":
-            return following or None
-        if arg.startswith("--dataset="):
-            return arg.removeprefix("--dataset=")
-    return None
-
-
-def parse_options(
-    name: str, entry: NamedRecipe, args: list[str], options: type = TrainOptions, verb: str = "train"
-) -> tuple[Recipe, typing.Any]:
-    """The recipe of `entry`, called `name`, with the fields that `args` change, and the other options, of the class
-    `options`.
-
-    Each group of fields is a group of the help; --help shows only the fields in COMMON.
-    """
-    is_short = "--help-all" not in args and ("--help" in args or "-h" in args)
-    recipe = dataclasses.asdict(entry.recipe)
-    fields = []
-    for group in (options, *GROUPS):
-        kind = _only_common(group) if is_short else group
-        values = {field.name: recipe[field.name] for field in dataclasses.fields(group) if field.name in recipe}
-        title = group.__name__.removesuffix("Fields").removesuffix("Options").lower()
-        fields.append((title, kind, dataclasses.field(default=kind(**values))))
-    parsed = parse(
-        dataclasses.make_dataclass("Groups", fields, frozen=True),
-        ["--help" if arg == "--help-all" else arg for arg in args],
-        prog=f"{invocation(verb)} {name}",
-        description=f"{entry.source}\n\n" + "The most used options; --help-all shows every option." * is_short,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
-    options, *groups = (getattr(parsed, title) for title, *_ in fields)
-    changed = {name: value for group in groups for name, value in vars(group).items()}
-    return dataclasses.replace(entry.recipe, **changed), options
-
-
-def _only_common(group: type) -> type:
-    """The group with all fields but those in COMMON hidden from the help."""
-    hints = typing.get_type_hints(group)
-    rare = {field.name: field.default for field in dataclasses.fields(group) if field.name not in COMMON}
-    hidden = {name: tyro.conf.Suppress[hints[name]] for name in rare}
-    subclass = type(group.__name__, (group,), {"__doc__": group.__doc__, "__annotations__": hidden} | rare)
-    return dataclass(frozen=True, kw_only=True)(subclass)

@@ -9,7 +9,7 @@ import pytest
 from kerasref.cli import main
 from kerasref.errors import UserError
 from kerasref.lab.studies import cross_validation
-from kerasref.lab.studies.find_lr import smooth, suggestions
+from kerasref.lab.studies.range_test import smooth, suggestions
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 
