@@ -232,15 +232,12 @@ class Replicas:
 
 
 def check_recipe(recipe: Recipe, devices: OneDevice | Replicas) -> None:
-    """Raise UserError for what only a training on one device has."""
-    weighted = recipe.class_weights or recipe.loss == "class_balanced"
-    if devices.distributed and (weighted or recipe.teacher or recipe.watches_validation):
-        what = "weights of classes, a teacher, early_stopping and schedule plateau"
-        raise UserError(f"{what} are for one device; leave them out, or --strategy")
-    own = (*CLIPPING, "accumulate_steps", "ema", "train_size")  # what each replica would do for itself
-    for field in own if devices.distributed else ():
-        if getattr(recipe, field) != getattr(Recipe, field):
-            raise UserError(f"{field} is for one device; leave it out, or --strategy")
+    """Raise UserError for what each replica would do for itself, or decide for itself."""
+    alone = (*CLIPPING, "accumulate_steps", "ema", "train_size", "class_weights", "teacher", "early_stopping")
+    given = [field for field in alone if getattr(recipe, field) != getattr(Recipe, field)]
+    given += [value for value in (recipe.loss, recipe.schedule) if value in ("class_balanced", "plateau")]
+    if devices.distributed and given:
+        raise UserError(f"{given[0]} is for one device; leave it out, or --strategy")
 
 
 def choose(strategy: Strategy, peer_timeout: float = TrainOptions.peer_timeout) -> OneDevice | Replicas:

@@ -28,7 +28,7 @@ EVERYTHING = dataclasses.replace(
     batch_size=32,
     epochs=9,
     optimizer="momentum",
-    learning_rate=0.02,
+    learning_rate=0.1,
     zero_init_residual=True,
     stochastic_depth=0.3,
     loss="focal",
@@ -36,12 +36,17 @@ EVERYTHING = dataclasses.replace(
     balanced_sampling=True,
     schedule="plateau",
     plateau_patience=0,
-    plateau_threshold=0.2,
+    plateau_threshold=2.0,
     decay_rate=0.5,
     warmup_epochs=0.5,
     early_stopping=3,
     min_delta=0.1,
     crop_padding=1,
+    rand_augment=(1, 5),
+    mixup=0.2,
+    ema=0.8,
+    clip_global_norm=1.0,
+    accumulate_steps=2,
 )
 
 
@@ -90,7 +95,7 @@ def test_the_history_tells_why_the_rate_fell_and_the_training_stopped(whole):
     rows = whole.history()
     rates, scores = [row["learning_rate"] for row in rows], [row["selection_metric"] for row in rows]
     assert 4 <= len(rows) < 9  # stopped early
-    assert rates[-1] < rates[1] == pytest.approx(0.02)
+    assert rates[-1] < rates[1] == pytest.approx(0.1)
     best = max(range(len(rows)), key=lambda i: scores[i])
     assert max(scores[-3:]) <= max(scores[:-3]) + 0.1 and best < len(rows)
 
@@ -204,10 +209,10 @@ def test_nonsense_is_refused_with_a_sentence(fields, says):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"class_weights": "balanced"}, {"teacher": "run"}, {"early_stopping": 2, "validation": 0.1}], ids=str
+    "fields", [{"class_weights": "balanced"}, {"teacher": "run"}, {"schedule": "plateau", "validation": 0.1}], ids=str
 )
 def test_what_is_for_one_device_is_refused_under_a_strategy(fields, tmp_path):
     recipe, options = Recipe(**fields), TrainOptions()
     distribution.check_recipe(recipe, distribution.choose(options.strategy))
-    with pytest.raises(UserError, match="for one device; leave them out, or --strategy"):
+    with pytest.raises(UserError, match="is for one device; leave it out, or --strategy"):
         train(recipe, tmp_path, strategy="mirrored")
