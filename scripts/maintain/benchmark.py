@@ -14,7 +14,7 @@ from maintain.pages import DOCS, RESULTS, ROOT, origin, update_page
 
 FILE = RESULTS / "benchmark.json"
 KEY = ("part", "workload", "mode", "precision", "backend")  # a row with the same values replaces the earlier
-Part = Literal["steps", "fused", "profile", "pipelines", "mnist", "startup", "memory"]
+Part = Literal["steps", "fused", "profile", "pipelines", "feeding", "mnist", "startup", "memory"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Options:
     """Where TensorFlow Datasets keeps MNIST."""
     cifar10: str | None = None
     """For the part pipelines: cifar10, or the path of an image folder of it; left out by default."""
+    imagenette: str | None = None
+    """For the part feeding: the path of its image folder; left out by default."""
     recipe: str = "mnist_cnn_fast"
     """Of the part mnist."""
     seeds: int = 5
@@ -72,6 +74,7 @@ def main(args: list[str]) -> None:
 def _measure(part: Part, options: Options):
     """Yields lists of rows."""
     from kerasref.lab.benchmark import programs
+    from kerasref.lab.benchmark.feeding import measure_feeding
     from kerasref.lab.benchmark.turns import compare_fused, compare_steps
     from kerasref.lab.benchmark.workloads import TORCH_SETTINGS, WORKLOADS
 
@@ -87,6 +90,8 @@ def _measure(part: Part, options: Options):
         datasets = {"mnist_cnn": "mnist", "mnist_cnn_fast": "mnist"}
         datasets |= {"resnet20": options.cifar10} if options.cifar10 else {}
         yield programs.measure_pipelines(datasets, options.data_dir, **turns)
+    elif part == "feeding":
+        yield measure_feeding(options.imagenette, options.data_dir, **turns)
     elif part == "mnist":
         yield programs.measure_mnist(options.recipe, options.seeds, options.data_dir)
     elif part == "startup":

@@ -36,6 +36,7 @@ def tables(rows: list[dict]) -> dict[str, str]:
     training, inference = _select(steps, mode="train"), _select(steps, mode="infer")
     others = [row for row in part("steps") if row["backend"] != "tensorflow"]
     by_marker = {
+        "feeding": feeding_table(part("feeding")),
         "training": steps_table(training, GOALS),
         "inference": steps_table(inference, {}),
         "bfloat16": bfloat16_table(steps),
@@ -130,6 +131,19 @@ def pipelines_table(rows: list[dict], steps: list[dict]) -> str:
         body.append([f"{_network(row)} on {row['dataset']}", *map(throughput, row["rates"].values()), feeds])
     head = ["recipe", *(rows[0]["rates"] if rows else ()), "ours feeds the fastest training of that network"]
     return _table(head, body)
+
+
+def feeding_table(rows: list[dict]) -> str:
+    body = []
+    for row in rows:
+        pipelines = dict(row["rates"])
+        steps = [pipelines.pop(precision) for precision in ("float32", "bfloat16")]
+        fastest = [max(pair) for pair in zip(*steps, strict=True)]
+        for name, rates in pipelines.items():
+            times = [rate / step for rate, step in zip(rates, fastest, strict=True)]
+            goal = _goal(median(times), row["goal"])
+            body.append([f"{_network(row)} on {row['dataset']}", name, f"**{spread(times, '.1f')}**", goal])
+    return _table(["network", "augmentation", "times that the pipeline feeds the network", "goal"], body)
 
 
 def _mnist(row: dict) -> list[str]:

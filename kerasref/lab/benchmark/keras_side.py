@@ -9,21 +9,22 @@ import tensorflow as tf
 from kerasref.build import build_network, load_data, make_augmentation, make_optimizer
 from kerasref.data import Preprocessing
 from kerasref.data.dataset import without_autotune
-from kerasref.lab.benchmark.workloads import MATRIX, WORKLOADS
+from kerasref.lab.benchmark.workloads import MATRIX, WORKLOADS, Workload
 from kerasref.models.description import multiply_adds
 from kerasref.named_recipes import named_recipe
+from kerasref.recipe import Recipe
 from kerasref.training import execution, fused
 from kerasref.training.losses import classification_accuracy, classification_loss
 from kerasref.training.optimizers import add_l2
 
 
-def steps(workload: str, precision: str, fused_kernels: bool = True) -> dict:
+def steps(workload: str | Workload, precision: str, fused_kernels: bool = True) -> dict:
     """Measures what train.py runs: the recipe's network, loss, metric and optimizer through Keras' `fit`.
 
     Without `fused_kernels`, and on other backends, batch norm, update rule and weight decay (an L2 term in the loss)
     are Keras' own.
     """
-    chosen = WORKLOADS[workload]
+    chosen = workload if isinstance(workload, Workload) else WORKLOADS[workload]
     recipe = chosen.recipe(precision)
     execution.set_precision(recipe)
     device = _device()
@@ -87,8 +88,12 @@ def _matmul(precision: str):
 
 
 def pipeline(dataset: str, recipe_name: str, unit: int, data_dir: str | None = None) -> dict:
+    """Measures a named recipe's training batches, `unit` at a time."""
+    return pipeline_of(replace(named_recipe(recipe_name).recipe, dataset=dataset, validation=0.0), unit, data_dir)
+
+
+def pipeline_of(recipe: Recipe, unit: int, data_dir: str | None) -> dict:
     """Measures a recipe's training batches, `unit` at a time: shuffled, augmented and normalized, over many epochs."""
-    recipe = replace(named_recipe(recipe_name).recipe, dataset=dataset, validation=0.0)
     data = load_data(recipe, data_dir)
     preprocessing = Preprocessing.for_dataset(recipe.normalization, data, recipe.pad)
     augmentation, epoch = make_augmentation(recipe, data), itertools.count()
