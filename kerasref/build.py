@@ -60,6 +60,8 @@ def make_augmentation(recipe: Recipe, dataset: ImageDataset) -> Augmentation | N
         return None
     if recipe.alternating_flip and (recipe.balanced_sampling or dataset.train.labels is None):
         raise UserError("alternating_flip needs every image once an epoch, and not in a stream; use flip")
+    if recipe.crop_padding_mode == "reflect" and recipe.crop_padding >= min(dataset.image_shape[:2]):
+        raise UserError(f"crop_padding {recipe.crop_padding}, reflected: expected less than the images' side")
     components = principal_components(dataset.train) if recipe.color_shift else ()
     more = dict(interpolation=recipe.interpolation, num_classes=len(dataset.class_names))
     return Augmentation(**fields, color_components=components, **more)

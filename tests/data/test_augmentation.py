@@ -237,6 +237,16 @@ def test_reflected_padding(split):
         np.testing.assert_array_equal(image, padded[label, down : down + 12, right : right + 10])
 
 
+def test_what_a_dataset_does_not_allow_is_refused():
+    dataset = load_data(Recipe(dataset="digits"))
+    for fields, says in (
+        ({"crop_padding": 28, "crop_padding_mode": "reflect"}, "less than the images' side"),
+        ({"alternating_flip": True, "balanced_sampling": True}, "use flip"),
+    ):
+        with pytest.raises(UserError, match=says):
+            make_augmentation(Recipe(dataset="digits", **fields), dataset)
+
+
 OFF = [
     *({name: False} for name in ("random_resized_crop", "alternating_flip", "trivial_augment")),
     *({name: ()} for name in ("color_jitter", "rand_augment")),
