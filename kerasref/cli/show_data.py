@@ -104,7 +104,7 @@ def show_augmented(args: list[str]) -> None:
     import_tensorflow()
     import numpy as np
 
-    from kerasref.build import load_data, make_augmentation, make_preprocessing
+    from kerasref.build import load_data, make_augmentation
     from kerasref.evaluation.plots import image_grid
 
     dataset = load_data(recipe, options.data_dir, decode=False)
@@ -115,13 +115,9 @@ def show_augmented(args: list[str]) -> None:
         raise UserError(f"image {options.image} of {train}: expected one below, of a set that is not a stream")
     others = np.random.default_rng(0).integers(0, train.num_examples, SAMPLES - 1)
     rows = np.stack([others, np.full_like(others, options.image)], axis=1)  # an image is mixed with the one before it
-    preprocessing = make_preprocessing(recipe, dataset) if recipe.random_erasing else None
-    pairs = train.select(rows.ravel()).batches(2, augmentation=augmentation, preprocessing=preprocessing)
+    pairs = train.select(rows.ravel()).batches(2, augmentation=augmentation)
     changed, labels = zip(*((images[1], labels[1]) for images, labels in pairs.as_numpy_iterator()), strict=True)
-    if preprocessing:
-        changed = 255 * (np.array(changed) * preprocessing.std + preprocessing.mean)
-        changed = changed[:, recipe.pad :, recipe.pad :][:, : dataset.image_shape[0], : dataset.image_shape[1]]
-    images = np.concatenate([train.examples([options.image]), np.clip(np.rint(changed), 0, 255).astype("uint8")])
+    images = np.concatenate([train.examples([options.image]), np.rint(changed).astype("uint8")])
     names = dataset.class_names
     shares = [[(share, names[k]) for k, share in enumerate(label) if share > 0.005] for label in labels if label.ndim]
     captions = [", ".join(f"{name} {share:.2f}" for share, name in sorted(share, reverse=True)) for share in shares]

@@ -8,8 +8,9 @@ from PIL import Image
 
 from kerasref.data import image_operations as operations
 from kerasref.data.mixing import mix, mixing_table
+from kerasref.recipe_augmentation import AugmentationFields
 
-COLUMNS = ("down", "right", "flip", "cutout_y", "cutout_x", "rotation", "scale")  # one uniform number each per image
+COLUMNS = ("down", "right", "flip", "cutout_y", "cutout_x", "rotation", "spare")  # one uniform number each per image
 # Each kind of change has random numbers of its own, so switching one off leaves the others as they were. The place in
 # this list is the place of its stream: append only.
 STREAMS = (
@@ -18,47 +19,18 @@ STREAMS = (
 )
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes of a training image, in this order; the defaults do nothing.
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(AugmentationFields):
+    """Random changes of a training image, as the fields of a recipe say; the defaults do nothing.
 
-    random_resized_crop: cut a random part out of the image as it is stored and resize it; crop_scale: least and
-        greatest share of its area; crop_ratio: least and greatest width / height; interpolation: of the resize
-        (Szegedy et al. 2015, section 6); train_size: side of the result, where it is not that of the dataset's images
-    rotation: turn by up to this many degrees either way, bilinear, black outside
-    scale: enlarge or shrink by up to this fraction either way, together with the rotation
-    crop_padding: pad with this many pixels, black or `reflect`ed, then cut the old size out at random (He et al. 2015,
-        4.2: 4 pixels)
-    flip: mirror left and right with probability 1/2
-    alternating_flip: mirror one half of the images in even epochs, the other half in odd ones (Jordan 2024)
-    rand_augment, trivial_augment, color_jitter: torchvision's; see `image_operations`
-    color_shift: standard deviation of the shift along `color_components` (Krizhevsky et al. 2012, section 4.1)
-    cutout: blacken a square of this many pixels, its centre anywhere in the image (DeVries and Taylor 2017; there the
-        square gets the dataset's mean, here it is black, since normalisation comes afterwards)
-    random_erasing: probability of a rectangle of 0 after the normalisation
-    mixup, cutmix: see `mixing`; they need `num_classes`
+    Their order: random_resized_crop, rotation, crop_padding and flip, rand_augment or trivial_augment, color_jitter,
+    color_shift, cutout; after the normalisation random_erasing; mixup or cutmix.
+
+    interpolation: of random_resized_crop; color_components: `principal_components`, for color_shift; num_classes: for mixup and cutmix
     """
 
-    crop_padding: int = 0
-    flip: bool = False
-    cutout: int = 0
-    rotation: float = 0.0
-    scale: float = 0.0
-    crop_padding_mode: str = "black"
-    alternating_flip: bool = False
-    random_resized_crop: bool = False
-    crop_scale: tuple[float, ...] = (0.08, 1.0)
-    crop_ratio: tuple[float, ...] = (3 / 4, 4 / 3)
     interpolation: str = "bilinear"
-    train_size: int | None = None
-    color_jitter: tuple[float, ...] = ()
-    color_shift: float = 0.0
     color_components: tuple[tuple[float, ...], ...] = ()
-    rand_augment: tuple[int, ...] = ()
-    trivial_augment: bool = False
-    random_erasing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
     num_classes: int = 0
 
     def draws(self, seed: int, epoch: int, order: np.ndarray) -> dict[str, np.ndarray]:
@@ -102,7 +74,7 @@ class Augmentation:
         import tensorflow as tf
 
         draw = dict(zip(COLUMNS, tf.unstack(draws["shape"], axis=1), strict=True))
-        if self.rotation or self.scale:
+        if self.rotation:
             images = self._turn(images, draw)
         if self.crop_padding or self.flip or self.alternating_flip:
             images = self._crop_and_flip(images, draw)
@@ -146,8 +118,7 @@ class Augmentation:
 
         height, width = images.shape[1:3]
         angle = (2 * draw["rotation"] - 1) * (self.rotation * np.pi / 180)
-        zoom = 1 / (1 + (2 * draw["scale"] - 1) * self.scale)
-        cos, sin, zero = zoom * tf.cos(angle), zoom * tf.sin(angle), tf.zeros_like(angle)
+        cos, sin, zero = tf.cos(angle), tf.sin(angle), tf.zeros_like(angle)
         y, x = (height - 1) / 2, (width - 1) / 2  # the centre stays where it is
         rows = [cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, zero, zero]
         return tf.raw_ops.ImageProjectiveTransformV3(

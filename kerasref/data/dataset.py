@@ -98,30 +98,25 @@ class Split(ABC):
 
         if batch_size < 1:
             raise UserError(f"batch size {batch_size}: expected at least 1")
-        steps, seed, view = math.ceil(self.num_examples / batch_size), shuffle_seed or 0, None
+        steps, seed = math.ceil(self.num_examples / batch_size), shuffle_seed or 0
         mixes = augmentation is not None and augmentation.mixes
         read = WHOLE if mixes else share  # an image may be mixed with another worker's
-        draws = (
-            augmentation.draws(seed, epoch, order_of(self.num_examples, shuffle_seed, epoch)) if augmentation else {}
-        )
+        order = order_of(self.num_examples, shuffle_seed, epoch)
+        draws = augmentation.draws(seed, epoch, order) if augmentation else {}
+        crops = draws.pop("random_resized_crop", None)
         source, size = self, self.image_shape[:2]
         if augmentation and augmentation.train_size:
             source, size = self.seen_at(augmentation.train_size), (augmentation.train_size,) * 2
-        if "random_resized_crop" in draws:
-            crops = draws.pop("random_resized_crop")
-
-            def view(step, image, row):
-                return augmentation.crop(image, crops[step * batch_size + read[0] + row * read[1]], size)
-
         with tf.device("cpu:0"):
             draws = {name: tf.constant(numbers) for name, numbers in draws.items()}
 
+        def view(step, image, row):
+            position = step * batch_size + read[0] + row * read[1]
+            return augmentation.crop(image, crops[position], size)
+
         def finish(step, batch):
-            images, labels = batch
-            rows = {
-                name: numbers[step * batch_size : (step + 1) * batch_size][read[0] :: read[1]]
-                for name, numbers in draws.items()
-            }
+            (images, labels), first = batch, step * batch_size
+            rows = {name: n[first : first + batch_size][read[0] :: read[1]] for name, n in draws.items()}
             images = augmentation(images, rows) if augmentation else images
             images = preprocessing(images) if preprocessing else tf.cast(images, tf.float32)
             images = augmentation.erase(images, rows) if augmentation else images
@@ -130,7 +125,7 @@ class Split(ABC):
                 images, labels = (tensor[share[0] :: share[1]] for tensor in mixed)
             return images, labels
 
-        raw = source.raw_batches(batch_size, shuffle_seed, epoch, first_step, read, view)
+        raw = source.raw_batches(batch_size, shuffle_seed, epoch, first_step, read, None if crops is None else view)
         dataset = raw.enumerate(first_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(max(0, steps - first_step)))
         return without_autotune(dataset.prefetch(tf.data.AUTOTUNE))

@@ -29,7 +29,6 @@ EVERYTHING = Augmentation(
     color_shift=0.1,
     color_components=((0.1, -0.1, 0.1), (0.2, 0.1, 0.0), (0.3, 0.3, 0.3)),
     rand_augment=(2, 9),
-    trivial_augment=True,
     random_erasing=0.5,
     mixup=0.4,
     cutmix=1.0,
@@ -248,9 +247,10 @@ def test_what_a_dataset_does_not_allow_is_refused():
 
 
 OFF = [
-    *({name: False} for name in ("random_resized_crop", "alternating_flip", "trivial_augment")),
+    *({name: False} for name in ("random_resized_crop", "alternating_flip")),
     *({name: ()} for name in ("color_jitter", "rand_augment")),
-    *({name: 0} for name in ("crop_padding", "cutout", "rotation", "color_shift", "random_erasing", "mixup", "cutmix")),
+    {"crop_padding": 0, "crop_padding_mode": "black"},
+    *({name: 0} for name in ("cutout", "rotation", "color_shift", "random_erasing", "mixup", "cutmix")),
 ]
 
 
@@ -359,7 +359,7 @@ def test_fields_that_make_no_sense_are_refused(fields, says):
 
 def test_show_data_draws_one_image_many_times(tmp_path, capsys):
     out = tmp_path / "grid.png"
-    options = "mnist_best --augmented --dataset digits --pad 2 --mixup 0.4 --random-erasing 0.5 --image 3 --out"
+    options = "mnist_best --augmented --dataset digits --mixup 0.4 --random-erasing 0.5 --image 3 --out"
     show_data.main([*options.split(), str(out)])
     assert f"unchanged and 35 times as mnist_best changes it, in {out}" in capsys.readouterr().out
     with Image.open(out) as grid:
