@@ -3,6 +3,7 @@
 kerasref show-data RECIPE --augmented: draw one training image as the recipe changes it, many times.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +100,7 @@ def show_augmented(args: list[str]) -> None:
         raise UserError("--augmented needs a recipe, such as: kerasref show-data mnist_best --augmented")
     name, entry = find_recipe(args[0], given_dataset(args))
     recipe, options = parse_options(name, entry, args[1:], AugmentedOptions, "show-data")
+    recipe = dataclasses.replace(recipe, train_size=None)  # all images of the grid have one size
     out = Path(options.out or f"{name}-augmented.png")
     check_png_target(out)
     import_tensorflow()

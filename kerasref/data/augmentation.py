@@ -26,7 +26,8 @@ class Augmentation(AugmentationFields):
     Their order: random_resized_crop, rotation, crop_padding and flip, rand_augment or trivial_augment, color_jitter,
     color_shift, cutout; after the normalisation random_erasing; mixup or cutmix.
 
-    interpolation: of random_resized_crop; color_components: `principal_components`, for color_shift; num_classes: for mixup and cutmix
+    interpolation: of random_resized_crop; color_components: `principal_components`, for color_shift
+    num_classes: for mixup and cutmix
     """
 
     interpolation: str = "bilinear"
