@@ -19,7 +19,7 @@ from kerasref.recipe_augmentation import AugmentationFields
 from kerasref.recipe_training import ONE_CYCLE
 from kerasref.recipe_updates import average_of
 from kerasref.runs import RunFiles
-from kerasref.training import averaging, optimizers, schedules
+from kerasref.training import optimizers, schedules
 
 
 def load_data(recipe: Recipe, data_dir: str | None = None, decode: bool = True) -> ImageDataset:
@@ -90,10 +90,10 @@ def make_optimizer(recipe: Recipe, fused: bool = True) -> keras.optimizers.Optim
 
     `fused`: by TensorFlow's fused kernels where they are quicker.
     """
-    adam = optimizers.ADAM
+    adam, momentum = optimizers.ADAM, {"momentum": optimizers.MOMENTUM, "nesterov": recipe.nesterov}
     rule, constants = {
         "sgd": (optimizers.SGD, {}),
-        "momentum": (optimizers.SGD, {"momentum": optimizers.MOMENTUM, "nesterov": recipe.nesterov}),
+        "momentum": (optimizers.SGD, momentum),
         "rmsprop": (optimizers.RMSprop, {"rho": optimizers.RMSPROP_RHO, "epsilon": 1e-8}),
         "adam": (optimizers.Adam, adam),
         "adamw": (optimizers.AdamW, adam),
@@ -114,24 +114,6 @@ def make_optimizer(recipe: Recipe, fused: bool = True) -> keras.optimizers.Optim
         global_clipnorm=recipe.clip_global_norm,
         gradient_accumulation_steps=recipe.accumulate_steps if recipe.accumulate_steps > 1 else None,
     )
-
-
-def make_average(recipe: Recipe, model: keras.Model, steps_per_epoch: int) -> averaging.Average:
-    """The average of the weights that is evaluated and saved; a moving one is updated by the model's optimizer."""
-    optimizer, kind = model.optimizer, average_of(recipe)
-    while hasattr(optimizer, "inner_optimizer"):  # of loss scaling
-        optimizer = optimizer.inner_optimizer
-    if kind == "average_checkpoints":
-        return averaging.epoch_average(model.weights, max(recipe.epochs - recipe.average_checkpoints, 0))
-    if kind == "schedule_free_adamw":  # batch norm's statistics stay those of the weights that are trained
-        return averaging.Average(model.weights, lambda _, w, __: optimizer.average_of(w) if w.trainable else w)
-    if kind is None:
-        return averaging.Average()
-    updates = steps_per_epoch / recipe.accumulate_steps
-    warmup, total = round(recipe.warmup_epochs * updates), recipe.epochs * updates if recipe.lookahead else None
-    average = averaging.MovingAverage(model.weights, optimizer, recipe.ema, recipe.ema_every, warmup, total)
-    optimizer.moving_average = average
-    return average
 
 
 def make_schedule(recipe: Recipe, steps_per_epoch: int | None = None) -> schedules.Schedule:

@@ -5,6 +5,9 @@ import contextlib
 import keras
 from keras import ops
 
+from kerasref.recipe import Recipe
+from kerasref.recipe_updates import average_of
+
 
 class Average:
     """A variable for each weight of a model, batch norm's statistics among them; of no weights: no average at all.
@@ -78,3 +81,21 @@ def epoch_average(weights, first_epoch: int) -> Average:
         return average + (weight - average) / number if number > 1 else weight
 
     return Average(weights, of_epoch)
+
+
+def make_average(recipe: Recipe, model: keras.Model, steps_per_epoch: int) -> Average:
+    """The average of the weights that is evaluated and saved; a moving one is updated by the model's optimizer."""
+    optimizer, kind = model.optimizer, average_of(recipe)
+    while hasattr(optimizer, "inner_optimizer"):  # of loss scaling
+        optimizer = optimizer.inner_optimizer
+    if kind == "average_checkpoints":
+        return epoch_average(model.weights, max(recipe.epochs - recipe.average_checkpoints, 0))
+    if kind == "schedule_free_adamw":  # batch norm's statistics stay those of the weights that are trained
+        return Average(model.weights, lambda _, w, __: optimizer.average_of(w) if w.trainable else w)
+    if kind is None:
+        return Average()
+    updates = steps_per_epoch / recipe.accumulate_steps
+    warmup, total = round(recipe.warmup_epochs * updates), recipe.epochs * updates if recipe.lookahead else None
+    moving = MovingAverage(model.weights, optimizer, recipe.ema, recipe.ema_every, warmup, total)
+    optimizer.moving_average = moving
+    return moving

@@ -10,14 +10,7 @@ from pathlib import Path
 import keras
 
 from kerasref.atomic import remove_unfinished, write_atomically
-from kerasref.build import (
-    describe_settings,
-    load_data,
-    make_augmentation,
-    make_average,
-    make_preprocessing,
-    make_schedule,
-)
+from kerasref.build import describe_settings, load_data, make_augmentation, make_preprocessing, make_schedule
 from kerasref.data import Augmentation, ImageDataset, Preprocessing
 from kerasref.data.dataset import balanced_rows
 from kerasref.errors import RunError, Stopped, UserError
@@ -27,7 +20,7 @@ from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles, check_folder
 from kerasref.text import printable
 from kerasref.training import checkpoints, distribution, execution, plateau, resuming, transfer
-from kerasref.training.averaging import Average
+from kerasref.training.averaging import Average, make_average
 from kerasref.training.callback_state import check_resumable
 from kerasref.training.callbacks import LearningRateDecay, StopOnNonFinite
 from kerasref.training.checkpointing import Checkpointer, Progress
@@ -185,8 +178,7 @@ def _train_and_save(
         run.write_settings(settings)
     if chief and setting.dataset.left_out:
         write_atomically(run.left_out_file, "".join(f"{printable(line)}\n" for line in setting.dataset.left_out))
-    average = make_average(setting.recipe, model, setting.steps_per_epoch)
-    fit(model, average, setting, callbacks, signals)
+    average = fit(model, setting, callbacks, signals)
     if chief:
         with average.in_place():
             save_networks(network, model, run)
@@ -197,16 +189,13 @@ def _train_and_save(
 
 
 def fit(
-    model: keras.Model,
-    average: Average,
-    setting: Setting,
-    callbacks: Sequence[keras.callbacks.Callback],
-    signals: StopSignals,
-) -> None:
-    """Train the compiled `model` epoch by epoch, from where the newest checkpoint of the run ends; its `average` is
-    validated."""
+    model: keras.Model, setting: Setting, callbacks: Sequence[keras.callbacks.Callback], signals: StopSignals
+) -> Average:
+    """Train the compiled `model` epoch by epoch, from where the newest checkpoint of the run ends; return the average
+    of its weights, which is validated."""
     recipe, devices, steps_per_epoch = setting.recipe, setting.devices, setting.steps_per_epoch
     decay = LearningRateDecay(make_schedule(recipe, steps_per_epoch), steps_per_epoch)
+    average = make_average(recipe, model, steps_per_epoch)
     checkpointer = Checkpointer(
         setting.run.checkpoints,
         model,
@@ -255,6 +244,7 @@ def fit(
     if (reason := plateau.stop_reason(recipe, progress.rows)) and devices.is_chief:
         print(reason)
     all_callbacks.end()
+    return average
 
 
 def _restore(checkpointer: Checkpointer, setting: Setting, model: keras.Model) -> Progress:

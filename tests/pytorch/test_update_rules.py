@@ -9,9 +9,9 @@ import tensorflow as tf
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
-from kerasref.build import make_average, make_optimizer
+from kerasref.build import make_optimizer
 from kerasref.recipe import Recipe
-from kerasref.training.averaging import MovingAverage, epoch_average
+from kerasref.training.averaging import MovingAverage, epoch_average, make_average
 from kerasref.training.optimizers import orthogonalize
 
 STEPS, RATE, DECAY = 100, 0.01, 0.1

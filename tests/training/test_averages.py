@@ -1,22 +1,25 @@
 """Update rules and averages in whole trainings: what is evaluated and saved, and that a stop changes no bit of it."""
 
 import dataclasses
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 
-from kerasref.build import load_trained_model, make_average, make_optimizer
+from kerasref.build import load_run_data, load_trained_model, make_optimizer
 from kerasref.errors import UserError
 from kerasref.evaluation.evaluate import labels_of, predict_logits
 from kerasref.models import build_model
 from kerasref.recipe import Recipe
 from kerasref.training import checkpoints, train
+from kerasref.training.averaging import make_average
 from kerasref.training.optimizers import rate_factors
 
 RECIPE = Recipe(
     model="mlp",
-    units=(16,),
+    units=(64,),  # a kernel large enough for the fused update
     batch_norm=True,
     dataset="digits",
     train_examples=200,
@@ -98,8 +101,6 @@ def test_the_average_is_validated_and_saved_and_the_weights_are_kept(case):
     if kind and not recipe.lookahead:
         assert any((a != w).any() for a, w in zip(average, weights, strict=True))
     if recipe.precision == "float32":  # validated in the arithmetic of the training
-        from kerasref.build import load_run_data
-
         split = load_run_data(run).validation
         logits = predict_logits(model, split, run.preprocessing())
         expected = run.history()[-1]["val_accuracy"]
@@ -117,6 +118,33 @@ def test_what_needs_all_gradients_is_refused_on_several_devices(field, tmp_path)
     recipe = dataclasses.replace(RECIPE, **{field: 2 if field == "accumulate_steps" else 0.5})
     with pytest.raises(UserError, match=f"{field} is for one device"):
         train(recipe, tmp_path / "run", strategy="mirrored")
+
+
+ON_TWO_DEVICES = """
+import sys
+import numpy as np
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from kerasref.build import load_trained_model
+from kerasref.recipe import Recipe
+from kerasref.training import train
+fields = dict(model="mlp", units=(16, 16), dataset="digits", train_examples=81, batch_size=40, epochs=2)
+fields |= dict(steps_per_execution=1, weight_decay=0.01, decay_scope="all", layer_decay=0.8)
+for name, more in (("muon", dict(average_checkpoints=2)), ("schedule_free_adamw", {}), ("lion", {})):
+    runs = [
+        train(Recipe(optimizer=name, **fields, **more), f"{sys.argv[1]}/{name}-{x}", strategy=x, tensorboard=False)
+        for x in ("none", "mirrored")
+    ]
+    one, two = (load_trained_model(run).get_weights() for run in runs)
+    assert max(np.abs(a - b).max() for a, b in zip(one, two)) < 1e-6, name
+"""
+
+
+def test_the_update_rules_on_two_devices_are_those_on_one(tmp_path):
+    """The last batch has a single example."""
+    done = subprocess.run([sys.executable, "-c", ON_TWO_DEVICES, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_the_rate_of_a_layer_and_of_a_residual_block():
