@@ -257,6 +257,37 @@ RECIPES: dict[str, NamedRecipe] = {
         expected="our own goal: 91 % in an hour on two cores",
         result="87.81 % (1 seed) on cifar10_jpeg",
     ),
+    "cifar10_94": NamedRecipe(
+        Recipe(  # Jordan 2024; section numbers are its own
+            model="airbench",
+            initializer="airbench",  # 3.2 and 3.3: a whitened first layer, identity convolutions
+            dataset="cifar10",
+            normalization="dataset",
+            crop_padding=2,  # 3.1
+            crop_padding_mode="reflect",
+            alternating_flip=True,  # 3.6
+            optimizer="momentum",
+            nesterov=True,
+            batch_size=1024,
+            learning_rate=1.0,  # there 1.5 with a momentum of 0.85
+            weight_decay=1.33e-3,
+            label_smoothing=0.2,
+            norm_bias_rate=64,  # 3.4
+            schedule="one_cycle",  # listing 4: from a fifth of the rate up, then down to 7 % of it
+            anneal="linear",
+            pct_start=0.23,
+            div_factor=5,
+            final_div_factor=1 / (5 * 0.07),
+            ema=0.95**5,  # 3.4: Lookahead every five steps
+            ema_every=5,
+            lookahead=True,
+            epochs=16,  # there 9.9, with test-time augmentation and GELU, which ReLU is quicker than
+            precision="mixed_bfloat16",
+            selection_metric="accuracy",
+        ),
+        source="Jordan 2024 (arXiv 2404.00498), 94% on CIFAR-10 in 3.29 seconds on a single GPU",
+        expected="94.01 % with test-time augmentation (the paper); our own goal: 94 % in 30 minutes on two cores",
+    ),
     "resnet18_cifar_fast": NamedRecipe(
         replace(
             _SHORT_RESNET,
