@@ -5,8 +5,8 @@ from pathlib import Path
 from kerasref.data.images import PHOTO_FORMATS, open_image
 from kerasref.data.layout import class_folders, files_under, find_splits
 from kerasref.errors import UserError
-from kerasref.named_recipes import NamedRecipe, named_recipe
-from kerasref.recipe import Recipe
+from kerasref.named_recipes import named_recipe
+from kerasref.recipe import NamedRecipe, Recipe
 
 NAME = "own_images"
 SMALL = 64  # pixels: images of at most this short side keep their size

@@ -212,6 +212,16 @@ class Recipe(
         return self.early_stopping is not None or self.schedule == "plateau"
 
 
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe with where it comes from, what that source reports, and what it reached here."""
+
+    recipe: Recipe
+    source: str
+    expected: str
+    result: str = "never run to the end"
+
+
 def group_of(field: str) -> type:
     """The group that a recipe field belongs to; its docstring is the title of the group."""
     return next(group for group in GROUPS if field in group.__annotations__)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import tyro
 
 from kerasref.command_line import invocation, parse
-from kerasref.named_recipes import NamedRecipe
-from kerasref.recipe import GROUPS, Recipe
+from kerasref.recipe import GROUPS, NamedRecipe, Recipe
 
 COMMON = (  # what --help shows; --help-all shows every option
     *("dataset", "validation", "image_size", "crop_padding", "flip", "init_from", "epochs", "batch_size"),
