@@ -4,7 +4,6 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from kerasref.data import image_operations as operations
 from kerasref.data.mixing import mix, mixing_table
@@ -65,10 +64,15 @@ class Augmentation(AugmentationFields):
     def mixes(self) -> bool:
         return bool(self.mixup or self.cutmix)
 
-    def crop(self, image: Image.Image, row: np.ndarray, size: tuple[int, int]) -> Image.Image:
-        """The random resized crop of an image as it is stored to (height, width), by its row of draws."""
+    def view(self, crops: np.ndarray | None, batch_size: int, share, size: tuple[int, int]):
+        """The `view` of `Split.raw_batches`: random resized crops to (height, width) by their draws; None for None."""
         how = self.crop_scale, self.crop_ratio, self.interpolation
-        return operations.random_resized_crop(image, row.tolist(), size, *how)
+
+        def crop(step, image, row):
+            position = step * batch_size + share[0] + row * share[1]
+            return operations.random_resized_crop(image, crops[position].tolist(), size, *how)
+
+        return None if crops is None else crop
 
     def __call__(self, images, draws):
         """uint8 [b, H, W, C] and their rows of each kind of draws -> uint8 [b, H, W, C], in TensorFlow operations."""

@@ -86,7 +86,7 @@ class Split(ABC):
     ):
         """A tf.data.Dataset of (float32 images [b, H, W, C], int64 labels [b]), its cardinality known.
 
-        shuffle_seed: None reads in stored order, without the last batch being dropped either
+        shuffle_seed: None reads in stored order
         first_step: the batches before it are left out; what follows is bit for bit what a whole epoch would give
         augmentation: an `Augmentation`, drawn from (shuffle_seed or 0, epoch, position in the epoch); MixUp and CutMix
             make the labels float32 [b, classes], and every worker then reads whole batches
@@ -103,16 +103,11 @@ class Split(ABC):
         read = WHOLE if mixes else share  # an image may be mixed with another worker's
         order = order_of(self.num_examples, shuffle_seed, epoch)
         draws = augmentation.draws(seed, epoch, order) if augmentation else {}
-        crops = draws.pop("random_resized_crop", None)
-        source, size = self, self.image_shape[:2]
-        if augmentation and augmentation.train_size:
-            source, size = self.seen_at(augmentation.train_size), (augmentation.train_size,) * 2
+        side = augmentation and augmentation.train_size
+        source, size = (self.seen_at(side), (side, side)) if side else (self, self.image_shape[:2])
+        view = augmentation.view(draws.pop("random_resized_crop", None), batch_size, read, size) if draws else None
         with tf.device("cpu:0"):
             draws = {name: tf.constant(numbers) for name, numbers in draws.items()}
-
-        def view(step, image, row):
-            position = step * batch_size + read[0] + row * read[1]
-            return augmentation.crop(image, crops[position], size)
 
         def finish(step, batch):
             (images, labels), first = batch, step * batch_size
@@ -121,11 +116,10 @@ class Split(ABC):
             images = preprocessing(images) if preprocessing else tf.cast(images, tf.float32)
             images = augmentation.erase(images, rows) if augmentation else images
             if mixes:
-                mixed = augmentation.mix(images, labels, step, seed, epoch, steps)
-                images, labels = (tensor[share[0] :: share[1]] for tensor in mixed)
-            return images, labels
+                images, labels = augmentation.mix(images, labels, step, seed, epoch, steps)
+            return (images[share[0] :: share[1]], labels[share[0] :: share[1]]) if mixes else (images, labels)
 
-        raw = source.raw_batches(batch_size, shuffle_seed, epoch, first_step, read, None if crops is None else view)
+        raw = source.raw_batches(batch_size, shuffle_seed, epoch, first_step, read, view)
         dataset = raw.enumerate(first_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(max(0, steps - first_step)))
         return without_autotune(dataset.prefetch(tf.data.AUTOTUNE))

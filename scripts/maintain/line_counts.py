@@ -13,7 +13,7 @@ PATH = {  # chapter: files below kerasref/, in reading order
     "models/resnet.py",
     "Recipes": "recipe.py recipe_augmentation.py recipe_training.py recipe_checks.py named_recipes.py",
     "Recipe to objects": "build.py",
-    "Data": "data/dataset.py data/augmentation.py data/image_operations.py data/mixing.py data/preprocessing.py",
+    "Data": "data/dataset.py data/augmentation.py data/preprocessing.py",
     "Training": "training/fit.py training/callbacks.py training/optimizers.py training/schedules.py training/losses.py",
     "Evaluation": "evaluation/evaluate.py evaluation/metrics.py evaluation/plots.py evaluation/report.py",
     "Run directory": "runs.py",
