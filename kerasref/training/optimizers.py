@@ -166,7 +166,7 @@ class Muon(AdamW):
     """Muon (Jordan et al. 2024) for the kernels except the last one, the output layer's; AdamW for all other weights.
 
     The orthogonalized momentum is scaled by 0.2 · √(longer side), so that learning rate and weight decay mean what
-    they mean for AdamW (Liu et al. 2025, Muon is Scalable, equation 4), as in Keras, whose Muon leaves convolutions to
+    they mean for AdamW (Liu et al. 2025, Muon is Scalable), as in Keras, whose Muon leaves convolutions to
     AdamW. A kernel [..., c] is a matrix [-1, c].
     """
 
