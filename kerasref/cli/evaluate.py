@@ -37,4 +37,8 @@ def _evaluate_run(options: EvaluateOptions) -> dict:
             raise UserError(f"{option} without --out, which says where to write; a run's own metrics are without it")
     if options.model.is_file():
         raise UserError(f"{options.model} is a file, expected a run; of a model file give --dataset and --out")
-    return Run(options.model).evaluate(data_dir=options.data_dir, dataset=options.dataset)
+    try:
+        return Run(options.model).evaluate(data_dir=options.data_dir, dataset=options.dataset)
+    except UserError as error:
+        hint = "; to evaluate it on another dataset, add --out DIRECTORY" if options.dataset else ""
+        raise UserError(f"{error}{hint}") from None
