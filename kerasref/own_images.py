@@ -1,4 +1,4 @@
-"""A recipe for a folder of one's own images, chosen by how many there are and how large they are."""
+"""A recipe for a folder of your own images, chosen by how many there are and how large they are."""
 
 from pathlib import Path
 

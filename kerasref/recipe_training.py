@@ -23,7 +23,6 @@ class ScheduleFields(Checked):
     """Epochs, counted from the end of the warm-up, at which step multiplies the learning rate by decay_rate."""
     warmup_epochs: float = 0.0
     """Epochs over which the learning rate rises linearly."""
-
     final_rate: float = 0.0
     """Share of the learning rate at which cosine and polynomial end."""
     power: float = 1.0

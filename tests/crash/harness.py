@@ -2,6 +2,7 @@
 
 python tests/crash/harness.py             the named points, in chains: a run is killed, resumed and killed again
 python tests/crash/harness.py --kills 100 --seed 0       as many at random: at steps, inside saves, at any moment
+python tests/crash/harness.py --kills 20 --everything    the same with all of docs/training-options.md switched on
 
 A training is `scripts/train.py` itself, from its arguments to metrics.json, in a child forked from a process that has
 imported TensorFlow but not yet used it: the import takes longer than the training.
@@ -38,6 +39,15 @@ RECIPE = """mnist_cnn --model crash_test --dataset digits --train-examples 300 -
     --epochs 5 --steps-per-execution 3 --keep-prob 0.7 --crop-padding 2 --cutout 6 --rotation 10 --weight-decay 1e-3
     --learning-rate 0.01 --schedule cosine --initializer keras --accumulate-steps 2 --clip-global-norm 1
     --ema 0.8""".split()  # noqa: SIM905  it reads as one types it
+# Everything that has a state or is drawn, for a ResNet of one block a stage; the teacher is trained before.
+TEACHER = "mnist_cnn --model mlp --dataset digits --train-examples 300 --validation 0.1 --epochs 1"
+EVERYTHING = """mnist_cnn --model resnet20 --dataset digits --train-examples 300 --validation 0.1 --batch-size 48
+    --epochs 6 --steps-per-execution 3 --crop-padding 2 --rand-augment 1 5 --mixup 0.2 --optimizer momentum
+    --learning-rate 0.1
+    --weight-decay 1e-3 --warmup-epochs 0.5 --schedule plateau --plateau-patience 0 --plateau-threshold 2.0
+    --decay-rate 0.5 --early-stopping 3 --min-delta 0.1 --ema 0.8 --clip-global-norm 1.0 --accumulate-steps 2
+    --loss focal --label-smoothing 0.1 --balanced-sampling --zero-init-residual --stochastic-depth 0.3 --no-tensorboard
+    --initializer keras"""
 # What a child was doing when it was killed, and at which time in its life it was doing that. One chain a line.
 CHAINS = {
     "1epoch": [
@@ -229,6 +239,16 @@ def _keras_content(file: Path) -> bytes:
     return b"\0".join(parts)
 
 
+def switch_everything_on(folder: Path) -> None:
+    """Trains a teacher, and makes EVERYTHING the recipe."""
+    from kerasref.models.resnet import CIFAR_RESNETS
+
+    CIFAR_RESNETS["resnet20"] = (1, 78_042)
+    RECIPE[:] = TEACHER.split()
+    train_in_a_child(folder / "teacher", "1epoch")
+    RECIPE[:] = [*EVERYTHING.split(), "--teacher", str(folder / "teacher")]
+
+
 def undisturbed(folder: Path) -> tuple[dict[str, str], float]:
     begun = time.monotonic()
     train_in_a_child(folder / "whole", "1epoch")
@@ -284,11 +304,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, help="so many at random, in place of the named points")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--everything", action="store_true", help="with all training options switched on")
     parser.add_argument("--json", action="store_true", help="the rows as JSON")
     options = parser.parse_args()
     warm_up()
     with tempfile.TemporaryDirectory(prefix="kerasref-crash-") as name:
         folder = Path(name)
+        if options.everything:
+            switch_everything_on(folder)
         whole, seconds = undisturbed(folder)
         if options.kills:
             rows = random_kills(folder, whole, seconds, options.kills, options.seed)
