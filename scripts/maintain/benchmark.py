@@ -91,7 +91,7 @@ def _measure(part: Part, options: Options):
         datasets |= {"resnet20": options.cifar10} if options.cifar10 else {}
         yield programs.measure_pipelines(datasets, options.data_dir, **turns)
     elif part == "feeding":
-        yield measure_feeding(options.imagenette, options.data_dir, **turns)
+        yield from measure_feeding(options.imagenette, options.data_dir, **turns)
     elif part == "mnist":
         yield programs.measure_mnist(options.recipe, options.seeds, options.data_dir)
     elif part == "startup":

@@ -1,5 +1,6 @@
 """How many times the input pipeline feeds what the network trains on, for each kind of augmentation."""
 
+import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from kerasref.lab.benchmark.workloads import Workload
 from kerasref.named_recipes import named_recipe
 
 HERE = "kerasref.lab.benchmark.feeding"
+PHOTOS = 200  # of each class: every process keeps them in memory
 V1 = {"random_resized_crop": True, "flip": True, "crop_padding": 0}  # torchvision's preset
 V2 = V1 | {"trivial_augment": True, "random_erasing": 0.1, "mixup": 0.2, "cutmix": 1.0}
 
@@ -31,7 +33,7 @@ class Case:
 
 
 def cases(imagenette: str | None) -> list[Case]:
-    """MNIST, and Imagenette where its folder is given, at the size of 2,000 training images."""
+    """MNIST, and Imagenette where a folder of it is given."""
     small = {
         "none": {},
         "crop_padding 1": {"crop_padding": 1},
@@ -49,7 +51,7 @@ def cases(imagenette: str | None) -> list[Case]:
     }
     found = [Case("mnist_cnn", "mnist", (28, 28, 1), 64, 5.0, 900, {}, small)]
     for name, size in (("resnet18", 128), ("alexnet_owt", 224)) if imagenette else ():
-        fields = {"image_size": size, "train_examples": 2000, "normalization": "imagenet"}
+        fields = {"image_size": size, "normalization": "imagenet"}
         found.append(Case(name, imagenette, (size, size, 3), 64, 1.2, 31, fields, photos))
     return found
 
@@ -67,24 +69,37 @@ def pipeline(recipe_name: str, dataset: str, batch_size: int, unit: int, data_di
     return {"images": keras_side.pipeline_of(recipe, unit, data_dir)["batches"]}
 
 
-def measure_feeding(imagenette: str | None, data_dir: str | None, seconds: float, rounds: int) -> list[dict]:
-    """Returns a row for each case: images per second of the network by precision, and of each pipeline, in turns."""
-    rows = []
-    for case in cases(imagenette):
-        common = dict(recipe_name=case.recipe_name, batch_size=case.batch_size)
-        with open_workers() as open_worker:
-            steps = {
-                precision: open_worker(f"{HERE}:network", input_shape=case.input_shape, precision=precision, **common)
-                for precision in ("float32", "bfloat16")
-            }
-            more = dict(dataset=case.dataset, unit=case.unit, data_dir=data_dir)
-            pipelines = {
-                name: open_worker(f"{HERE}:pipeline", fields=case.fields | fields, **more, **common)
-                for name, fields in case.augmentations.items()
-            }
-            rates, others = alternate(steps | pipelines, "images", seconds, rounds)
-        label = f"{case.recipe_name} at {case.input_shape[0]}"
-        row = {"part": "feeding", "workload": label, "dataset": Path(case.dataset).name, "goal": case.goal}
-        rows.append(row | {"rates": rates, "others": others})
-        report(f"{label}: " + ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.items()))
-    return rows
+def measure_feeding(imagenette: str | None, data_dir: str | None, seconds: float, rounds: int):
+    """Yields a row for each case: images per second of the network by precision, and of each pipeline, in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        few = imagenette and _few_of(Path(imagenette), Path(folder) / "imagenette")
+        yield from (_measure(case, data_dir, seconds, rounds) for case in cases(few))
+
+
+def _few_of(imagenette: Path, folder: Path) -> str:
+    """A folder of links to the first images of each class."""
+    for split, count in (("train", PHOTOS), ("val", 1)):
+        for kind in (imagenette / split).iterdir():
+            (folder / split / kind.name).mkdir(parents=True)
+            for image in sorted(kind.iterdir())[:count]:
+                (folder / split / kind.name / image.name).symlink_to(image.resolve())
+    return str(folder)
+
+
+def _measure(case: Case, data_dir: str | None, seconds: float, rounds: int) -> list[dict]:
+    common = dict(recipe_name=case.recipe_name, batch_size=case.batch_size)
+    with open_workers() as open_worker:
+        steps = {
+            precision: open_worker(f"{HERE}:network", input_shape=case.input_shape, precision=precision, **common)
+            for precision in ("float32", "bfloat16")
+        }
+        more = dict(dataset=case.dataset, unit=case.unit, data_dir=data_dir)
+        pipelines = {
+            name: open_worker(f"{HERE}:pipeline", fields=case.fields | fields, **more, **common)
+            for name, fields in case.augmentations.items()
+        }
+        rates, others = alternate(steps | pipelines, "images", seconds, rounds, patience=1)
+    label = f"{case.recipe_name} at {case.input_shape[0]}"
+    row = {"part": "feeding", "workload": label, "dataset": Path(case.dataset).name, "goal": case.goal}
+    report(f"{label}: " + ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.items()))
+    return [row | {"rates": rates, "others": others}]

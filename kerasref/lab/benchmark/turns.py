@@ -87,7 +87,7 @@ def _busy_seconds() -> float:
     return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
-def alternate(workers: dict, what: str, seconds: float, rounds: int) -> tuple[dict, float]:
+def alternate(workers: dict, what: str, seconds: float, rounds: int, patience: int = PATIENCE) -> tuple[dict, float]:
     """Returns rates by round for each contender, and the largest share of other processes.
 
     In every round each contender has its turn. A round that other processes disturbed is repeated; in the end the least
@@ -96,7 +96,7 @@ def alternate(workers: dict, what: str, seconds: float, rounds: int) -> tuple[di
     for worker in workers.values():
         worker.measure(what, seconds)  # warms up, and estimates the units of a turn
     answers: list[dict] = []
-    while len(answers) < PATIENCE * rounds and sum(_others(answer) <= UNDISTURBED for answer in answers) < rounds:
+    while len(answers) < patience * rounds and sum(_others(answer) <= UNDISTURBED for answer in answers) < rounds:
         answers.append({name: worker.measure(what, seconds) for name, worker in workers.items()})
     chosen = sorted(answers, key=_others)[:rounds]
     rates = {name: [answer[name]["rate"] for answer in chosen] for name in workers}
