@@ -145,12 +145,12 @@ def describe_dataset(dataset: ImageDataset) -> dict:
         "image_shape": list(dataset.image_shape),
         "picture": dataset.picture,
         **{f"num_{name}": split.num_examples if split else 0 for name, split in splits.items()},
-        **({"path": _absolute(dataset.name), "content": dataset.content} if dataset.content else {}),
+        **(
+            {"path": str(Path(dataset.name).expanduser().resolve()), "content": dataset.content}
+            if dataset.content
+            else {}
+        ),
     }
-
-
-def _absolute(folder: str) -> str:
-    return str(Path(folder).expanduser().resolve())
 
 
 def describe_settings(recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing, **more) -> dict:

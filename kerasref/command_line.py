@@ -7,6 +7,7 @@ import functools
 import inspect
 import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -21,15 +22,9 @@ from kerasref.text import printable
 
 SHORT_NAMES = {"lr": "learning_rate", "bs": "batch_size"}  # accepted wherever a recipe field is named
 EXTRAS = {  # top-level module: the extra of kerasref that installs it
-    "tf2onnx": "export",
-    "onnx": "export",
-    "onnxruntime": "export",
-    "ai_edge_litert": "export",
-    "torch": "pytorch",
-    "torchvision": "pytorch",
-    "safetensors": "pytorch",
-    "optuna": "lab",
-    "cleanlab": "lab",
+    **dict.fromkeys(("tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"), "export"),
+    **dict.fromkeys(("torch", "torchvision", "safetensors"), "pytorch"),
+    **dict.fromkeys(("optuna", "cleanlab"), "lab"),
     "gradio": "demo",
 }
 
@@ -188,6 +183,17 @@ def quiet_start():
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def without_warnings():
+    """Suppress what libraries log below an error, such as the folders in which TFDS found no set."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextlib.contextmanager

@@ -40,20 +40,13 @@ def versions(*more: str) -> dict[str, str]:
 def commit() -> str | None:
     """Return the commit of this package's checkout, with `+changes` where it was edited; None outside one."""
     root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None  # installed, maybe inside of another checkout
+    describe = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
     try:
-        git = ["git", "-C", str(root)]
-        found = subprocess.run(
-            [*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        )
-        top, head = found.stdout.splitlines()
-        if Path(top).resolve() != root:
-            return None  # installed inside of another checkout
-        changes = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, timeout=10
-        )
+        return subprocess.run(describe, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return head + ("+changes" if changes.stdout.strip() else "")
 
 
 def hardware() -> dict:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from kerasref.errors import UserError, unknown
 from kerasref.recipe_augmentation import AugmentationFields
-from kerasref.recipe_checks import Checked, above_0, at_least_0, expect, is_of_type, is_seed, whole_from_1
+from kerasref.recipe_checks import Checked, above_0, at_least_0, expect, is_of_type, is_seed, no_effect, whole_from_1
 from kerasref.recipe_training import LossFields, ScheduleFields, StoppingFields
 from kerasref.recipe_updates import UpdateFields, average_of
 
@@ -113,9 +113,8 @@ class TransferFields(Checked):
 
     def check(self):
         whole_from_1(self, "frozen_epochs")
-        for field, needed in (("init_until", "init_from"), ("freeze", "init_from"), ("frozen_epochs", "freeze")):
-            if getattr(self, field) is not None and getattr(self, needed) is None:
-                raise UserError(f"{field} is {getattr(self, field)!r}, which has no effect without {needed}")
+        no_effect(self, self.init_from is not None, "init_from", "init_until", "freeze")
+        no_effect(self, self.freeze is not None, "freeze", "frozen_epochs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,20 +170,6 @@ class ExecutionFields(Checked):
         is_seed(self, "seed")
 
 
-GROUPS = (
-    DataFields,
-    AugmentationFields,
-    NetworkFields,
-    TransferFields,
-    OptimizerFields,
-    UpdateFields,
-    ScheduleFields,
-    LossFields,
-    StoppingFields,
-    ExecutionFields,
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe(
     ExecutionFields,
@@ -212,6 +197,9 @@ class Recipe(
         return self.early_stopping is not None or self.schedule == "plateau"
 
 
+GROUPS = Recipe.__bases__[::-1]  # in the order of the fields
+
+
 @dataclass(frozen=True)
 class NamedRecipe:
     """A recipe with where it comes from, what that source reports, and what it reached here."""
@@ -220,11 +208,6 @@ class NamedRecipe:
     source: str
     expected: str
     result: str = "never run to the end"
-
-
-def group_of(field: str) -> type:
-    """The group that a recipe field belongs to; its docstring is the title of the group."""
-    return next(group for group in GROUPS if field in group.__annotations__)
 
 
 def from_dict(fields: dict) -> Recipe:

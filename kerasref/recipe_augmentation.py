@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kerasref.errors import UserError
-from kerasref.recipe_checks import Checked, at_least_0, expect, whole_from_1
+from kerasref.recipe_checks import Checked, at_least_0, expect, no_effect, whole_from_1
 
 Padding = Literal["black", "reflect"]
 
@@ -67,16 +67,11 @@ class AugmentationFields(Checked):
         )
         expect(self, "random_erasing", "a probability from 0 to 1", lambda x: 0 <= x <= 1)
         whole_from_1(self, "train_size")
-        if self.train_size and not self.random_resized_crop:
-            raise UserError(f"train_size is {self.train_size}, which has no effect without random_resized_crop")
+        no_effect(self, self.random_resized_crop, "random_resized_crop", "train_size", "crop_scale", "crop_ratio")
+        no_effect(self, self.crop_padding > 0, "crop_padding", "crop_padding_mode")
         for one, other in (("flip", "alternating_flip"), ("rand_augment", "trivial_augment")):
             if getattr(self, one) and getattr(self, other):
                 raise UserError(f"{one} and {other} exclude each other; leave one of them out")
-        if self.crop_padding_mode != "black" and not self.crop_padding:
-            raise UserError(f"crop_padding_mode {self.crop_padding_mode} has no effect without crop_padding")
-        default = AugmentationFields.crop_scale, AugmentationFields.crop_ratio
-        if (tuple(self.crop_scale), tuple(self.crop_ratio)) != default and not self.random_resized_crop:
-            raise UserError("crop_scale and crop_ratio have no effect without random_resized_crop")
 
 
 def _ascending(pair) -> bool:

@@ -10,8 +10,5 @@ _DIRECTIONS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 
 def printable(text) -> str:
     r"""Escape what is not to be printed as it is: `"cat\x1b[2J"` becomes `cat\x1b[2J`, spelled out."""
-    return "".join(_escaped(c) if c in _DIRECTIONS or unicodedata.category(c) in _ESCAPED else c for c in str(text))
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    escaped = {c for c in set(str(text)) if c in _DIRECTIONS or unicodedata.category(c) in _ESCAPED}
+    return "".join(c.encode("unicode_escape").decode("ascii") if c in escaped else c for c in str(text))

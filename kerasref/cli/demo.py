@@ -42,11 +42,7 @@ def serve(gr, runs: Path, names: list[str], host: str, port: int, data_dir: str 
 
     hosts = ["localhost", "127.0.0.1", "[::1]", host] if host != "0.0.0.0" else ["*"]
     # A page elsewhere that resolves its name to this address is refused by the Host it sends.
-    middleware = [
-        Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
-        Middleware(OwnPageOnly),
-        Middleware(LimitBody),
-    ]
+    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), *map(Middleware, (OwnPageOnly, LimitBody))]
     build_page(runs, names, data_dir).launch(
         server_name=host,
         server_port=port,

@@ -20,13 +20,13 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "export": ("kerasref.cli.export", "Export a run as SavedModel, ONNX or LiteRT, compared before it counts."),
         "inspect-model": ("kerasref.cli.inspect_model", "Show the signatures, origin and checksum of a model file."),
         "demo": ("kerasref.cli.demo", "Open a local page to draw digits and drop images on."),
-        "menu": ("kerasref.cli.menu", "Train or test from the menu of the notes, in Chinese or English."),
+        "menu": ("kerasref.lab.studies.menu", "Train or test from the menu of the notes, in Chinese or English."),
     },
     "look at networks and data": {
         "describe": ("kerasref.cli.describe", "List the networks, or show one layer by layer."),
         "show-data": ("kerasref.cli.show_data", "Draw samples of a dataset and count its classes."),
         "prepare-data": ("kerasref.cli.prepare_data", "Turn local files into a dataset that needs no download."),
-        "edges": ("kerasref.cli.edges", "Draw the edges of an image with the kernels of the notes."),
+        "edges": ("kerasref.lab.studies.edges", "Draw the edges of an image with the kernels of the notes."),
     },
     "compare with PyTorch": {
         "port-weights": ("kerasref.cli.port_weights", "Convert weights between Keras and PyTorch."),

@@ -10,9 +10,9 @@ from pathlib import Path
 import tyro
 
 from kerasref.cli.describe import aligned
-from kerasref.cli.png_file import check_png_target, write_png
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
+from kerasref.evaluation.png_file import check_png_target, write_png
 from kerasref.own_images import find_recipe
 from kerasref.recipe_options import given_dataset, parse_options
 from kerasref.text import printable

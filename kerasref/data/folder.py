@@ -154,7 +154,7 @@ def _scan_split(folder, split, directory):
     strangers = set(classes) - set(folder.class_names)
     if strangers:
         raise UserError(
-            f"{directory / min(strangers)}: a class that train does not have; train has {', '.join(folder.class_names)}"
+            f"{directory / min(strangers)}: train has no such class; expected {', '.join(folder.class_names)}"
         )
     files = {}
     for label, name in enumerate(folder.class_names):

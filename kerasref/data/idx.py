@@ -73,9 +73,7 @@ def _read(file, path, dimensions, type_code, limit):
     sizes = "x".join(map(str, shape))
     if not 0 < size <= max(MAX_BYTES, limit):
         raise UserError(f"{path}: sizes {sizes}, expected 1 to {limit} bytes in all")
-    content = file.read(
-        min(size, limit) + 1
-    )  # one more: a longer file shows, and at the end gzip compares its checksum
+    content = file.read(min(size, limit) + 1)  # one more: a longer file shows, and gzip compares its checksum
     if len(content) != size:
         found = f"only {len(content)}" if len(content) < size else "more"
         raise UserError(f"{path}: {found} bytes after the header, expected {size} ({sizes})")

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasref.command_line import without_warnings
 from kerasref.data.archives import unpack
 from kerasref.data.folder import ImageFolder, check_utf8, one_size_or_two, scan_folder
 from kerasref.data.idx import has_idx_files, read_idx_set
 from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, open_image, read_image, reason_of
-from kerasref.data.tfds_sets import IDX_NAMES, KIND, data_root, quiet
+from kerasref.data.tfds_sets import IDX_NAMES, KIND, data_root
 from kerasref.errors import RunError, UserError
 
 MAX_NAMES = 2**20  # bytes of a file of class names
@@ -37,9 +38,7 @@ def import_dataset(name: str, source, data_dir=None, class_names=None) -> tuple[
     source = Path(source).expanduser()
     own_idx = name not in IDX_NAMES and has_idx_files(source)
     if class_names is not None and not own_idx:
-        raise UserError(
-            f"class names {class_names}: for IDX files under a name of their own; leave them out for {source}"
-        )
+        raise UserError(f"class names {class_names}: only for IDX files under a name of their own; leave them out")
     if name in IDX_NAMES:
         return _import_known_idx(name, source, data_dir)
     _check_name(name, data_dir)
@@ -55,7 +54,7 @@ def _import_known_idx(name, source, data_dir):
     import tensorflow_datasets as tfds
 
     known = tfds.builder_cls(name)
-    with quiet():
+    with without_warnings():
         builder = known(data_dir=data_root(data_dir))
     if builder.is_prepared():
         return Path(builder.data_path), ("was prepared already; delete the folder to make it again",)
@@ -180,7 +179,7 @@ def _prepare(name, data_dir, examples: dict, described) -> Path:
     Local.name = name
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
-    with quiet():
+    with without_warnings():
         builder = Local(data_dir=data_root(data_dir))
         folder = Path(builder.data_path)
         try:

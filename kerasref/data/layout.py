@@ -85,15 +85,11 @@ def find_splits(root: Path) -> tuple[dict[str, Path], list[str]]:
         if all(map(_split_of, names)):
             raise UserError(f"{train}: no class folders in it; expected {train.name}/CLASS/* with images")
     elif names and all(map(_split_of, names)) and any(subfolders(path) for path in splits.values()):
-        raise UserError(
-            f"{root}: found {', '.join(names)} but no folder for train; expected train/CLASS/* next to them"
-        )
+        raise UserError(f"{root}: found {', '.join(names)}, no folder for train; expected train/CLASS/* next to them")
     for name in names if len(names) > 1 else ():
         for inner in subfolders(root / name):
             if _split_of(inner):
-                raise UserError(
-                    f"{root / name / inner}: a split inside of a class folder; expected SPLIT/CLASS/*: {inner}/{name}"
-                )
+                raise UserError(f"{root / name / inner}: a split inside of a class folder; expected {inner}/{name}")
     named = [name for name in names if _split_of(name)]
     return {"train": root}, [f"the folder {name} is read as a class, since train/CLASS/ is missing" for name in named]
 

@@ -33,7 +33,9 @@ class Preprocessing:
         alone; "raw": x from 0 to 255. Raises UserError for another kind or number of channels."""
         channels = dataset.image_shape[-1]
         if kind == "dataset":
-            return cls(pad, *_mean_and_std(dataset.train))
+            mean, covariance = _mean_and_covariance(dataset.train)
+            std = np.maximum(np.sqrt(np.diag(covariance)), 1)
+            return cls(pad, tuple((mean / 255).tolist()), tuple((std / 255).tolist()))
         if kind not in FIXED:
             raise unknown("preprocessing", kind, (*FIXED, "dataset"))
         if len(FIXED[kind][0]) not in (1, channels):
@@ -84,13 +86,6 @@ def principal_components(split) -> tuple[tuple[float, ...], ...]:
     variances, components = np.linalg.eigh(_mean_and_covariance(split)[1] / 255**2)
     components = components.T * np.where(components.sum(0) < 0, -1, 1)[:, None]
     return tuple(map(tuple, (variances[:, None] * components).tolist()))
-
-
-def _mean_and_std(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Per channel, of pixels in [0, 1]."""
-    mean, covariance = _mean_and_covariance(split)
-    std = np.sqrt(np.diag(covariance))
-    return tuple((mean / 255).tolist()), tuple((np.maximum(std, 1) / 255).tolist())
 
 
 def _mean_and_covariance(split) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+from kerasref.command_line import without_warnings
 from kerasref.data.dataset import ImageDataset
 from kerasref.data.files import MEMORY_LIMIT
 from kerasref.data.tfds_stream import AGAIN, StreamSplit
@@ -111,7 +112,7 @@ def locate(name: str, data_dir):
     keys = [key for key in builder.info.supervised_keys or KEYS if isinstance(key, str) and key in features]
     if [type(features[key]).__name__ for key in keys] != ["Image", "ClassLabel"]:
         raise UserError(f"{name}: no image-classification set; it has {', '.join(features)}")
-    with quiet():
+    with without_warnings():
         prepared = builder.is_prepared()
     if not prepared and not builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not reachable(_url(builder)):
         imported = builder.name if builder.name in IDX_NAMES else f"{builder.name}_jpeg"
@@ -172,7 +173,7 @@ def _download(builder, name):
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:
-        with quiet():
+        with without_warnings():
             builder.download_and_prepare()  # does nothing for a prepared set
     except AssertionError as error:  # how TFDS says that files to be fetched by hand are not there
         raise UserError(f"{name}: {' '.join(str(error).split())}") from None
@@ -214,16 +215,3 @@ def _imported_names(data_dir):
     """Sets that lie in the data folder under names of their own."""
     root = data_root(data_dir)
     return {path.relative_to(root).parts[0] for path in root.glob("*/[0-9]*/dataset_info.json")} - set(NAMES)
-
-
-@contextlib.contextmanager
-def quiet():
-    """TFDS warns of every folder that it looks into without finding a set; only its errors are news."""
-    from absl import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)

@@ -66,9 +66,8 @@ def _measure(run: RunFiles, model, dataset: ImageDataset, split, temperature: fl
     recipe, labels, scaling = run.recipe(), labels_of(split), {}
     logits = predict_logits(model, split, run.preprocessing())
     predicted = probabilities(logits)
-    metrics = partial(
-        compute_metrics, labels, class_names=dataset.class_names, selection_metric=recipe.selection_metric
-    )
+    chosen = {"class_names": dataset.class_names, "selection_metric": recipe.selection_metric}
+    metrics = partial(compute_metrics, labels, **chosen)
     if recipe.temperature_scaling:
         before = metrics(predicted)["expected_calibration_error"]
         scaling = {"temperature": temperature or fit_temperature(labels, logits)}

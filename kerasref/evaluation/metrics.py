@@ -127,7 +127,10 @@ def compute_metrics(labels, probabilities, class_names, selection_metric="macro_
         later = np.arange(len(class_names)) > labels[:, None]  # of equal probabilities the later class goes first
         ahead = (probabilities > own) | ((probabilities == own) & later)
         metrics["top_5_accuracy"] = float((ahead.sum(axis=1) < 5).mean())
-    metrics["selection_metric"] = _selected(metrics, selection_metric)
+    average, _, score = selection_metric.partition("_")
+    value = metrics[average][score] if average in ("macro", "weighted") else metrics[selection_metric]
+    higher_is_better = SELECTION_METRICS[selection_metric]
+    metrics["selection_metric"] = {"name": selection_metric, "value": value, "higher_is_better": higher_is_better}
     return metrics
 
 
@@ -155,9 +158,7 @@ def checked(labels, probabilities, class_names) -> tuple[np.ndarray, np.ndarray]
         raise UserError(f"labels have shape {labels.shape}, probabilities {probabilities.shape}: "
                         "expected one label for each row, and at least one row")  # fmt: skip
     if labels.dtype.kind not in "iub":
-        raise UserError(
-            f"labels are {labels.dtype}, expected integers 0..{num_classes - 1} (class numbers, not one-hot)"
-        )
+        raise UserError(f"labels are {labels.dtype}, expected integers 0..{num_classes - 1}, no one-hot vectors")
     _refuse_first(labels, (labels < 0) | (labels >= num_classes), "label", f"0..{num_classes - 1}")
     low, high = probabilities.min(axis=1), probabilities.max(axis=1)  # NaN where one of the row is NaN
     extreme = np.where(low >= 0, high, low)
@@ -209,9 +210,3 @@ def _precision_recall_f1(labels, predicted, class_names):
         for average in ("macro", "weighted")
     }
     return {"per_class": per_class, **averages}
-
-
-def _selected(metrics, name):
-    average, _, score = name.partition("_")
-    value = metrics[average][score] if average in ("macro", "weighted") else metrics[name]
-    return {"name": name, "value": value, "higher_is_better": SELECTION_METRICS[name]}

@@ -59,17 +59,6 @@ def render_report(
     fields, dataset = recipe.get("recipe", {}), recipe.get("dataset", {})
     network = fields.get("model") or recipe.get("evaluation", {}).get("network", "A network")
     differing, same = _differences(fields, defaults)
-    bins = calibration_bins(labels, probabilities)
-    mistakes = confident_mistakes(labels, probabilities, SHOWN)
-    random = np.random.default_rng(0)
-    samples = np.sort(random.choice(len(labels), min(SHOWN, len(labels)), replace=False))
-    analysis = error_analysis(labels, probabilities)
-    of_confusions = [row["indices"][:SHOWN_OF_CONFUSION] for row in analysis]
-    uris = _data_uris(images, np.unique(np.concatenate([mistakes, samples, *of_confusions])))
-
-    def examples(indices):
-        return [_example(index, uris[index], labels, probabilities, names) for index in indices.tolist()]
-
     return TEMPLATES.get_template("report.html").render(
         title=title or f"{network} on {dataset.get('name', 'its test set')}",
         dataset=dataset,
@@ -85,21 +74,10 @@ def render_report(
         evaluation=metrics.get("evaluation"),
         curves=[svg(plot_curves(history, columns=columns)) for columns in (3, 1)] if history else None,
         confusion=svg(plot_confusion_matrix(metrics["confusion_matrix"], names)),
-        confusions=[
-            {
-                **row,
-                "true": names[row["true"]],
-                "predicted": names[row["predicted"]],
-                "count": len(row["indices"]),
-                "images": [(index, uris[index]) for index in shown.tolist()],
-            }
-            for row, shown in zip(analysis, of_confusions, strict=True)
-        ],
         classes=_shown_classes(metrics["per_class"]),
         weakest=[row for row in _worst_first(metrics["per_class"]) if row["support"] and row["f1"] < 1][:3],
-        mistakes=examples(mistakes),
-        samples=examples(samples),
-        calibration=svg(plot_calibration(*bins)),
+        **_shown_examples(images, labels, probabilities, names),
+        calibration=svg(plot_calibration(*calibration_bins(labels, probabilities))),
         mean_confidence=float(probabilities.max(axis=1).mean()),
         threshold=_threshold_text(stored_threshold(metrics)),
         command=recipe.get("command"),
@@ -107,14 +85,41 @@ def render_report(
     )
 
 
+def _shown_examples(images, labels, probabilities, names) -> dict:
+    """Mistakes, samples and the costliest confusions with their images, each of which is fetched once."""
+    mistakes = confident_mistakes(labels, probabilities, SHOWN)
+    samples = np.sort(np.random.default_rng(0).choice(len(labels), min(SHOWN, len(labels)), replace=False))
+    analysis = error_analysis(labels, probabilities)
+    of_confusions = [row["indices"][:SHOWN_OF_CONFUSION] for row in analysis]
+    indices = np.unique(np.concatenate([mistakes, samples, *of_confusions]))
+    fetched = checked_images(images(indices) if callable(images) else np.asarray(images)[indices])
+    uris = dict(zip(indices.tolist(), map(_data_uri, fetched), strict=True))
+
+    def example(index):
+        row, label, predicted = probabilities[index], labels[index], int(probabilities[index].argmax())
+        return {
+            **{"index": index, "uri": uris[index], "label": names[label], "predicted": names[predicted]},
+            **{"right": predicted == label, "confidence": float(row[predicted]), "of_label": float(row[label])},
+        }
+
+    def confusion(row, shown):
+        named = {"true": names[row["true"]], "predicted": names[row["predicted"]]}
+        return row | named | {"count": len(row["indices"]), "images": [(i, uris[i]) for i in shown.tolist()]}
+
+    return {
+        "mistakes": list(map(example, mistakes.tolist())),
+        "samples": list(map(example, samples.tolist())),
+        "confusions": list(map(confusion, analysis, of_confusions)),
+    }
+
+
 def _differences(fields, defaults):
     """(name, value, default) of the fields that differ from the default recipe, then of those that do not."""
-    as_stored = json.loads(json.dumps(defaults or {}))  # a tuple is a list in recipe.json
-    rows = [(name, _text(value), _text(as_stored.get(name))) for name, value in fields.items()]
-    differs = [name not in as_stored or value != as_stored[name] for name, value in fields.items()]
-    return [row for row, yes in zip(rows, differs, strict=True) if yes], [
-        row for row, yes in zip(rows, differs, strict=True) if not yes
-    ]
+    as_stored, rows = json.loads(json.dumps(defaults or {})), ([], [])  # a tuple is a list in recipe.json
+    for name, value in fields.items():
+        same = name in as_stored and value == as_stored[name]
+        rows[same].append((name, _text(value), _text(as_stored.get(name))))
+    return rows
 
 
 def _text(value) -> str:
@@ -151,27 +156,12 @@ def _threshold_text(threshold) -> str:
     return f"Confidence threshold {threshold['probability']:.6g}: {above}, with {wanted} or more."
 
 
-def _data_uris(images, indices):
-    """Index -> data URI; each image is fetched once."""
-    fetched = checked_images(images(indices) if callable(images) else np.asarray(images)[indices])
-    return dict(zip(indices.tolist(), map(_data_uri, fetched), strict=True))
-
-
 def _data_uri(image) -> str:
     """PNG for small images, whose every pixel counts; JPEG for photographs."""
     kind = "png" if max(image.shape[:2]) <= LARGEST_PNG else "jpeg"
     file = io.BytesIO()
     imsave(file, np.broadcast_to(image, (*image.shape[:2], 3)), format=kind)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _example(index, uri, labels, probabilities, names):
-    row, label = probabilities[index], labels[index]
-    predicted = int(row.argmax())
-    return {
-        **{"index": index, "uri": uri, "label": names[label], "predicted": names[predicted]},
-        **{"right": predicted == label, "confidence": float(row[predicted]), "of_label": float(row[label])},
-    }
 
 
 def _origins(recipe):

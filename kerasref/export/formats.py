@@ -1,8 +1,6 @@
 """The three formats. Each writes one file or folder from a `Servable`, or from the SavedModel of one."""
 
-import contextlib
 import io
-import logging
 import re
 import warnings
 import zipfile
@@ -11,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from kerasref.command_line import without_warnings
 from kerasref.export.contract import Contract
 from kerasref.export.servable import Servable, classify
 
@@ -52,17 +51,7 @@ def write_litert(saved_model: Path, contract: Contract, file: Path, quantize: st
     file.write_bytes(content + extra.getvalue())
 
 
-@contextlib.contextmanager
-def _silent():
-    """Suppress a converter's progress messages; errors are exceptions and still come through."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-@_silent()
+@without_warnings()
 def write_onnx(servable: Servable, contract: Contract, file: Path, quantize: str | None, calibration) -> None:
     """Convert a servable: outputs probabilities, class_id, label and logits; contract and labels in the metadata."""
     import onnx

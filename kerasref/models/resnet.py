@@ -36,9 +36,7 @@ def resnet(name, input_shape=(224, 224, 3), num_classes=1000, zero_init_residual
     x = layers.ReLU(name="relu1")(conv_bn(x, 64, 7, stride=2, name="conv1"))  # 112x112x64
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)  # zeros are as good as -∞: no value after a ReLU is lower
     x = layers.MaxPooling2D(3, strides=2, name="pool1")(x)  # 56x56x64
-    x = _stages(
-        x, block, FILTERS, blocks, "B", zero_init_residual, stochastic_depth
-    )  # 7x7x512, of bottleneck blocks 7x7x2048
+    x = _stages(x, block, FILTERS, blocks, "B", zero_init_residual, stochastic_depth)  # 7x7x512, bottlenecks 2048
     return _classify(name, inputs, x, num_classes)
 
 

@@ -9,15 +9,11 @@ UserError which says how to install it. `kerasref.lab.parity` compares the two s
 
 from kerasref.lazy import lazy_names
 
-_HOMES = {
-    "build_twin": "models",
-    "twin_names": "models",
-    "name_map": "names",
-    "to_state_dict": "weights",
-    "from_state_dict": "weights",
-    "read_state_dict": "files",
-    "write_state_dict": "files",
-    "port": "porting",
+_NAMES = {
+    "models": ("build_twin", "twin_names"),
+    "names": ("name_map",),
+    "weights": ("to_state_dict", "from_state_dict"),
+    "files": ("read_state_dict", "write_state_dict"),
+    "porting": ("port",),
 }
-__all__ = list(_HOMES)
-__getattr__ = lazy_names(__name__, _HOMES)
+__all__, __getattr__ = lazy_names(__name__, _NAMES)

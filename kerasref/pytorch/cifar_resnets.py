@@ -1,7 +1,7 @@
-"""PyTorch twins of the ResNets for CIFAR-10 (He et al. 2015, section 4.2), with torchvision's names of parameters."""
+"""PyTorch twins of the ResNets for CIFAR-10 (He et al. 2015, section 4.2), of torchvision's own blocks."""
 
 from kerasref.errors import unknown
-from kerasref.pytorch.installed import nn, torch
+from kerasref.pytorch.installed import import_torchvision, nn
 
 CIFAR_DEPTHS = {  # 6n + 2 layers; whether the network has shortcuts
     **{f"resnet{depth}": (depth, True) for depth in (20, 32, 44, 56, 110)},
@@ -9,26 +9,11 @@ CIFAR_DEPTHS = {  # 6n + 2 layers; whether the network has shortcuts
 }
 
 
-def conv(inputs, outputs, kernel, stride=1):
-    """Padded so that stride 1 keeps the size; no bias, since batch norm follows."""
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions (He et al. 2015, figure 5 left); without a shortcut where `downsample` is None."""
-
-    def __init__(self, inputs, width, stride, downsample):
-        super().__init__()
-        self.conv1 = conv(inputs, width, 3, stride)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = conv(width, width, 3)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = downsample
+class NoShortcut(nn.Module):
+    """In the place of a block's shortcut: adds nothing."""
 
     def forward(self, x):
-        y = torch.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return torch.relu(y if self.downsample is None else y + self.downsample(x))
+        return 0.0
 
 
 class PadShortcut(nn.Module):
@@ -49,18 +34,18 @@ def _shortcut(kind, inputs, outputs, stride):
         before = new // 2 if kind == "A_around" else 0
         return PadShortcut((before, new - before), stride)
     if kind == "B":
-        return nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
     raise unknown("shortcut", kind, ("A", "A_around", "B"))
 
 
 def _stage(inputs, width, blocks, stride, shortcut):
     """`blocks` residual blocks; the first has the stride and, where the shape changes, the shortcut."""
-    identity = nn.Identity() if shortcut else None
-    first = identity
-    if shortcut and (stride > 1 or inputs != width):
-        first = _shortcut(shortcut, inputs, width, stride)
-    chain = [BasicBlock(inputs, width, stride, first)]
-    return nn.Sequential(*chain, *(BasicBlock(width, width, 1, identity) for _ in range(blocks - 1)))
+    block = import_torchvision().models.resnet.BasicBlock
+    other = None if shortcut else NoShortcut()  # None: the block's input as it is
+    first = _shortcut(shortcut, inputs, width, stride) if shortcut and stride > 1 else other
+    return nn.Sequential(
+        block(inputs, width, stride, first), *(block(width, width, 1, other) for _ in range(blocks - 1))
+    )
 
 
 def cifar_resnet(depth, residual, num_classes, shortcut="A"):

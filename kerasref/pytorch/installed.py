@@ -33,7 +33,7 @@ def import_torchvision():
         return importlib.import_module("torchvision")
     except ImportError:
         raise UserError(
-            "torchvision is not installed, and this needs it: pip install --no-deps torchvision==0.28.0"
+            "torchvision is missing, and this needs it: pip install --no-deps torchvision==0.28.0"
         ) from None
     except RuntimeError:  # operator torchvision::nms does not exist
         library = torch.library.Library("torchvision", "FRAGMENT")

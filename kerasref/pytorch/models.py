@@ -1,8 +1,8 @@
 """The PyTorch twin of every network of kerasref.
 
-alexnet_owt, vgg* and resnet18 … resnet152 are torchvision's own classes. The others are tables: parameter names are
-those of the notes' programs for mnist_cnn (conv1, fc1, fc2, fc3) and notes_network (conv, fc), torchvision's scheme for
-the CIFAR ResNets (layer1.0.conv1, layer1.0.downsample.0), and the Keras layers' own for the rest.
+alexnet_owt, vgg* and resnet18 … resnet152 are torchvision's own classes, the CIFAR ResNets are made of its blocks. The
+others are tables: parameter names are those of the notes' programs for mnist_cnn (conv1, fc1, fc2, fc3) and
+notes_network (conv, fc), and the Keras layers' own for the rest.
 
 Shapes in the margin are (C, H, W). Every twin ends in logits.
 """
@@ -20,8 +20,8 @@ FC_UNITS = 4096  # of AlexNet
 
 
 def network(**modules) -> nn.Sequential:
-    """A chain of named modules; None leaves one out."""
-    return nn.Sequential(OrderedDict((name, module) for name, module in modules.items() if module is not None))
+    """A chain of named modules."""
+    return nn.Sequential(OrderedDict(modules))
 
 
 def logistic_regression(num_classes=2):
@@ -62,19 +62,11 @@ def notes_network(num_classes):
 
 def mnist_cnn(num_classes, dropout=0.0):
     """`CNN` of the notes, chapter 手写数字识别模型."""
-    return network(
-        conv1=nn.LazyConv2d(32, 5),  # 32x24x24
-        relu=nn.ReLU(),
-        pool=nn.MaxPool2d(2),  # 32x12x12
-        flatten=nn.Flatten(),
-        fc1=nn.LazyLinear(120),
-        relu1=nn.ReLU(),
-        dropout1=nn.Dropout(dropout),
-        fc2=nn.LazyLinear(84),
-        relu2=nn.ReLU(),
-        dropout2=nn.Dropout(dropout),
-        fc3=nn.LazyLinear(num_classes),
-    )
+    modules = {"conv1": nn.LazyConv2d(32, 5), "relu": nn.ReLU()}  # 32x24x24
+    modules |= {"pool": nn.MaxPool2d(2), "flatten": nn.Flatten()}  # 32x12x12
+    for i, width in enumerate((120, 84), start=1):
+        modules |= {f"fc{i}": nn.LazyLinear(width), f"relu{i}": nn.ReLU(), f"dropout{i}": nn.Dropout(dropout)}
+    return network(**modules, fc3=nn.LazyLinear(num_classes))
 
 
 def fashion_cnn(num_classes, dropout=0.0):
@@ -102,11 +94,9 @@ def airbench(num_classes, activation="relu"):
         modules |= {
             f"block{i}_conv1": nn.LazyConv2d(filters, 3, padding=1, bias=False),
             f"block{i}_pool": nn.MaxPool2d(2),
-            f"block{i}_bn1": nn.BatchNorm2d(filters),
-            f"block{i}_activation1": activate(),
+            **{f"block{i}_bn1": nn.BatchNorm2d(filters), f"block{i}_activation1": activate()},
             f"block{i}_conv2": nn.LazyConv2d(filters, 3, padding=1, bias=False),
-            f"block{i}_bn2": nn.BatchNorm2d(filters),
-            f"block{i}_activation2": activate(),
+            **{f"block{i}_bn2": nn.BatchNorm2d(filters), f"block{i}_activation2": activate()},
         }
     modules |= {"pool": nn.AdaptiveMaxPool2d(1), "flatten": nn.Flatten(), "scale": Scale(1 / 8)}
     return network(**modules, fc=nn.LazyLinear(num_classes, bias=False))
@@ -144,35 +134,18 @@ def lenet5(num_classes, activation="tanh", pooling="average"):
 
 def alexnet(num_classes, dropout=0.5, local_response_normalization=False):
     """AlexNet as the notes have it: 96 filters, one tower (Krizhevsky et al. 2012, 3.5)."""
-
-    def normalize():
-        return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0) if local_response_normalization else None
-
-    return network(
-        conv1=nn.LazyConv2d(96, 11, stride=4),  # 96x55x55
-        relu1=nn.ReLU(),
-        norm1=normalize(),
-        pool1=nn.MaxPool2d(3, 2),  # 96x27x27
-        conv2=nn.LazyConv2d(256, 5, padding=2),
-        relu2=nn.ReLU(),
-        norm2=normalize(),
-        pool2=nn.MaxPool2d(3, 2),  # 256x13x13
-        conv3=nn.LazyConv2d(384, 3, padding=1),
-        relu3=nn.ReLU(),
-        conv4=nn.LazyConv2d(384, 3, padding=1),
-        relu4=nn.ReLU(),
-        conv5=nn.LazyConv2d(256, 3, padding=1),
-        relu5=nn.ReLU(),
-        pool5=nn.MaxPool2d(3, 2),  # 256x6x6
-        flatten=nn.Flatten(),
-        dropout6=nn.Dropout(dropout),
-        fc6=nn.LazyLinear(FC_UNITS),
-        relu6=nn.ReLU(),
-        dropout7=nn.Dropout(dropout),
-        fc7=nn.LazyLinear(FC_UNITS),
-        relu7=nn.ReLU(),
-        fc8=nn.LazyLinear(num_classes),
-    )
+    modules, padded = {}, [(256, 5, 2), (384, 3, 1), (384, 3, 1), (256, 3, 1)]
+    for i, (filters, size, padding) in enumerate([(96, 11, 0), *padded], start=1):
+        modules[f"conv{i}"] = nn.LazyConv2d(filters, size, stride=4 if i == 1 else 1, padding=padding)
+        modules[f"relu{i}"] = nn.ReLU()
+        if i < 3 and local_response_normalization:
+            modules[f"norm{i}"] = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+        if i in (1, 2, 5):
+            modules[f"pool{i}"] = nn.MaxPool2d(3, 2)  # 96x27x27, 256x13x13, 256x6x6
+    modules["flatten"] = nn.Flatten()
+    for i in (6, 7):
+        modules |= {f"dropout{i}": nn.Dropout(dropout), f"fc{i}": nn.LazyLinear(FC_UNITS), f"relu{i}": nn.ReLU()}
+    return network(**modules, fc8=nn.LazyLinear(num_classes))
 
 
 def from_torchvision(name: str, num_classes: int, **options) -> nn.Module:

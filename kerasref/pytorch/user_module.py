@@ -72,9 +72,7 @@ def run_module(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     except Exception as error:
         raise UserError(f"{name} does not take inputs of shape {shape}: {_reason(error)}") from None
     if not isinstance(outputs, torch.Tensor):
-        raise UserError(
-            f"{name} returns {type(outputs).__name__}, expected a tensor of logits; give a module that returns it alone"
-        )
+        raise UserError(f"{name} returns {type(outputs).__name__}, expected a tensor of logits, and that alone")
     if outputs.ndim != 2 or len(outputs) != len(inputs):
         raise UserError(f"{name} returns shape {tuple(outputs.shape)} for {len(inputs)} inputs, expected [n, classes]")
     return outputs

@@ -5,25 +5,12 @@ Importing this package loads neither Keras nor TensorFlow; using one of its name
 
 from kerasref.lazy import lazy_names
 
-_HOMES = {
-    "ConfusionMatrixImage": "tensorboard",
-    "GradientHistograms": "tensorboard",
-    "ImageGrid": "tensorboard",
-    "LearningRateDecay": "callbacks",
-    "ModelGraph": "tensorboard",
-    "StopOnNonFinite": "callbacks",
-    "TrainOptions": "options",
-    "constant": "schedules",
-    "cosine": "schedules",
-    "exponential": "schedules",
-    "image_grid": "tensorboard",
-    "inverse_time": "schedules",
-    "is_chief": "distribution",
-    "one_cycle": "schedules",
-    "polynomial": "schedules",
-    "step": "schedules",
-    "train": "fit",
-    "warmup": "schedules",
+_NAMES = {
+    "callbacks": ("LearningRateDecay", "StopOnNonFinite"),
+    "distribution": ("is_chief",),
+    "fit": ("train",),
+    "options": ("TrainOptions",),
+    "schedules": ("constant", "cosine", "exponential", "inverse_time", "one_cycle", "polynomial", "step", "warmup"),
+    "tensorboard": ("ConfusionMatrixImage", "GradientHistograms", "ImageGrid", "ModelGraph", "image_grid"),
 }
-__all__ = list(_HOMES)
-__getattr__ = lazy_names(__name__, _HOMES)
+__all__, __getattr__ = lazy_names(__name__, _NAMES)

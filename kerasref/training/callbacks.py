@@ -95,9 +95,7 @@ class LearningRateDecay(keras.callbacks.Callback):
         self.scale = self._scale_now()
         scale = self.factor * self.scale
         rates = [scale * self.schedule(self.epoch + step / steps_per_epoch) for step in range(first, last)]
-        self._set_rates(np.asarray(rates, np.float32))
-
-    def _set_rates(self, rates: np.ndarray) -> None:
+        rates = np.asarray(rates, np.float32)
         if self.table is not None:
             self.table.begin_call(rates)
         else:

@@ -57,14 +57,8 @@ class OneDevice:
         pass
 
     def fit_epoch(self, model, epoch: int, batches, callbacks) -> None:
-        model.fit(
-            batches,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            callbacks=callbacks,
-            shuffle=False,  # the batches come in the epoch's order already
-            verbose=0,
-        )
+        # No shuffling: the batches come in the epoch's order already.
+        model.fit(batches, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks, shuffle=False, verbose=0)
 
 
 class Replicas:

@@ -66,11 +66,10 @@ class EpochLogs(keras.callbacks.Callback):
         logits = predict_logits(self.model, split, self.preprocessing).astype(np.float32)
         labels, self.score = labels_of(split), None
         if np.isfinite(logits).all():  # else the weights are not finite either, which saving them reports
-            metrics = compute_metrics(labels, probabilities(logits), self.dataset.class_names, metric)[
-                "selection_metric"
-            ]
-            self.score = metrics["value"] if metrics["higher_is_better"] else -metrics["value"]
-            watched = {"selection_metric": metrics["value"]} if self.recipe.watches_validation else {}
+            metrics = compute_metrics(labels, probabilities(logits), self.dataset.class_names, metric)
+            selected = metrics["selection_metric"]
+            self.score = selected["value"] if selected["higher_is_better"] else -selected["value"]
+            watched = {"selection_metric": selected["value"]} if self.recipe.watches_validation else {}
         predicted = logits.argmax(-1) if logits.shape[-1] > 1 else logits[:, 0] > 0
         loss = self.model.loss(labels, logits) + sum(self.model.losses)  # with the L2 term, as the training's loss
         return {"val_loss": float(loss), "val_accuracy": float(np.mean(predicted == labels)), **watched}

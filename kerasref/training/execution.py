@@ -25,10 +25,6 @@ def choose_device(device: Device) -> str:
     return "GPU" if gpus and device != "cpu" else "CPU"
 
 
-def set_precision(recipe: Recipe) -> None:
-    keras.config.set_dtype_policy(recipe.precision)
-
-
 def configure(recipe: Recipe, options: TrainOptions) -> str:
     """Set device, determinism, precision and seed of the process; return `CPU` or `GPU`.
 
@@ -38,7 +34,7 @@ def configure(recipe: Recipe, options: TrainOptions) -> str:
     device = choose_device(options.device)
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
-    set_precision(recipe)
+    keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(recipe.seed)
     return device
 

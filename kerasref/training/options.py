@@ -1,12 +1,12 @@
 """How and where a recipe is trained: the options that `train()` and `kerasref train` share. Loads no TensorFlow."""
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from kerasref.errors import UserError, unknown
+from kerasref.recipe_checks import above_0, whole_from_1
 
 Device = Literal["auto", "cpu", "gpu"]
 Strategy = Literal["none", "mirrored", "multi_worker"]
@@ -46,10 +46,8 @@ class TrainOptions:
             if getattr(self, field) not in get_args(choices):
                 raise unknown(field, getattr(self, field), get_args(choices))
         Interval.parse(self.checkpoint_every)
-        if self.keep_checkpoints < 1:
-            raise UserError(f"keep_checkpoints is {self.keep_checkpoints}, expected at least 1")
-        if not 0 < self.peer_timeout < math.inf:
-            raise UserError(f"peer_timeout is {self.peer_timeout}, expected a finite number of seconds above 0")
+        whole_from_1(self, "keep_checkpoints")
+        above_0(self, "peer_timeout")
         if self.resume and self.run_dir is None:
             raise UserError("--resume without --run-dir; expected the directory of the run to continue")
 

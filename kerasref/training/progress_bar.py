@@ -8,12 +8,9 @@ import keras
 class ProgressBar(keras.callbacks.Callback):
     """One live line an epoch on a terminal: steps, loss, accuracy, time left; without one, a plain line an epoch."""
 
-    def __init__(self, epochs: int, steps_per_epoch: int, first_step: int = 0):
+    def __init__(self, epochs: int, steps_per_epoch: int):
         super().__init__()
-        self.epochs = epochs
-        self.steps_per_epoch = steps_per_epoch
-        self.first_step = first_step
-        self.bar = None
+        self.epochs, self.steps_per_epoch, self.first_step, self.bar = epochs, steps_per_epoch, 0, None
 
     def on_epoch_begin(self, epoch, logs=None):
         from rich.console import Console
@@ -23,13 +20,8 @@ class ProgressBar(keras.callbacks.Callback):
         self.console = Console()
         if not self.console.is_terminal:
             return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-        )
+        texts = TextColumn("{task.description}"), TextColumn("{task.fields[figures]}")
+        columns = (texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn())
         self.bar = Progress(*columns, console=self.console, transient=True)
         self.task = self.bar.add_task(
             f"epoch {epoch + 1}/{self.epochs}", total=self.steps_per_epoch, completed=self.first_step, figures=""

@@ -263,7 +263,8 @@ def run_callbacks(
     from tensorboard.plugins.hparams import api as hparams
 
     writer = tf.summary.create_file_writer(str(log_dir))
-    fields = {name: _hparam(value) for name, value in dataclasses.asdict(recipe).items()}
+    plain = (bool, int, float, str)  # what HParams knows
+    fields = {k: v if isinstance(v, plain) else str(v) for k, v in dataclasses.asdict(recipe).items()}
     return [
         keras.callbacks.TensorBoard(log_dir, histogram_freq=int(not gradients), write_graph=False),
         hparams.KerasCallback(writer, fields),
@@ -272,8 +273,3 @@ def run_callbacks(
         *([GradientHistograms(writer, weights=True)] if gradients else []),
         ConfusionMatrixImage(writer, examples, class_names, every=5),
     ]
-
-
-def _hparam(value):
-    """HParams knows numbers, booleans and text."""
-    return value if isinstance(value, (bool, int, float, str)) else str(value)

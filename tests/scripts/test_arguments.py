@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kerasref.cli.main import call, main
-from kerasref.cli.png_file import write_png
 from kerasref.errors import UserError
+from kerasref.evaluation.png_file import write_png
 
 
 @pytest.fixture(autouse=True)

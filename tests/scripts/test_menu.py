@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasref.cli.menu import train_command
+from kerasref.lab.studies.menu import train_command
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "scripts" / "menu.py"
@@ -60,9 +60,8 @@ time.sleep(60)
 @pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
 def test_a_signal_lets_the_training_save(send, number):
     """Ctrl-C goes to both, as from a terminal; SIGTERM to the menu alone."""
-    waiting = (
-        f"import sys; from kerasref.cli import menu; sys.exit(menu.wait_for([sys.executable, '-c', {TRAINING!r}]))"
-    )
+    command = f"[sys.executable, '-c', {TRAINING!r}]"
+    waiting = f"import sys; from kerasref.lab.studies.menu import wait_for; sys.exit(wait_for({command}))"
     options = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen([sys.executable, "-c", waiting], cwd=ROOT, **options) as process:
         try:

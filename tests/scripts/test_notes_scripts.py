@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasref.cli import edges
 from kerasref.errors import UserError
-from kerasref.lab.studies import check_gradients
+from kerasref.lab.studies import check_gradients, edges
 
 
 def test_gradients_of_a_network_by_name(capsys):

@@ -26,7 +26,7 @@ def steps(workload: str | Workload, precision: str, fused_kernels: bool = True) 
     """
     chosen = workload if isinstance(workload, Workload) else WORKLOADS[workload]
     recipe = chosen.recipe(precision)
-    execution.set_precision(recipe)
+    keras.config.set_dtype_policy(recipe.precision)
     device = _device()
     model = build_network(recipe, chosen.input_shape, chosen.num_classes)
     backend = keras.backend.backend()

@@ -9,16 +9,10 @@ UserError which says how to install it.
 
 from kerasref.lazy import lazy_names
 
-_HOMES = {
-    "compare": "comparison",
-    "compare_network": "networks",
-    "Tolerances": "comparison",
-    "pair": "comparison",
-    "TorchSGD": "optimizers",
-    "TorchAdam": "optimizers",
-    "TorchAdamW": "optimizers",
-    "TorchRMSprop": "optimizers",
-    "TorchBatchNormalization": "batch_norm",
+_NAMES = {
+    "comparison": ("compare", "Tolerances", "pair"),
+    "networks": ("compare_network",),
+    "optimizers": ("TorchSGD", "TorchAdam", "TorchAdamW", "TorchRMSprop"),
+    "batch_norm": ("TorchBatchNormalization",),
 }
-__all__ = list(_HOMES)
-__getattr__ = lazy_names(__name__, _HOMES)
+__all__, __getattr__ = lazy_names(__name__, _NAMES)

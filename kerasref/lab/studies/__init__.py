@@ -1,1 +1,1 @@
-"""Studies of the notes: their experiments, label errors, multi-task learning, gradient checking."""
+"""Studies of the notes: their experiments, menu and edges, label errors, multi-task learning, gradient checking."""

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from kerasref.cli.png_file import check_png_target, write_png
 from kerasref.command_line import parse
 from kerasref.errors import UserError
+from kerasref.evaluation.png_file import check_png_target, write_png
 from kerasref.text import printable
 
 TITLES = {"vertical": "1 1 1 (Prewitt)", "sobel": "1 2 1 (Sobel)", "scharr": "3 10 3 (Scharr)"}
