@@ -1,7 +1,6 @@
 """Files that are whole or not there."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -38,33 +37,6 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # on a read-only file system it would hide the WriteError
             temporary.unlink(missing_ok=True)
-
-
-class Busy(RunError):
-    """Another process holds the file."""
-
-
-@contextlib.contextmanager
-def exclusive(file: Path) -> Iterator[None]:
-    """Hold `file` alone among all processes, by flock: the system frees it when the process ends, however it ends.
-
-    Raises Busy where another process holds it, RunError where the file system has no such lock: a lock file in its
-    place would stay behind after a crash.
-    """
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy(f"{file} is held by another process") from None
-        except OSError as error:  # ENOLCK, ENOSYS: some network file systems
-            raise RunError(
-                f"{file} cannot be locked ({error.strerror}): the file system has no flock; "
-                "choose a directory on a local disk, or mount it with locks"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -169,16 +169,15 @@ def describe_settings(recipe: Recipe, dataset: ImageDataset, preprocessing: Prep
     }
 
 
-def load_trained_model(run: RunFiles, file: Path | None = None, image_shape=None) -> keras.Model:
+def load_trained_model(run: RunFiles, image_shape=None) -> keras.Model:
     """The trained network: rebuilt from recipe.json, so that no code in the model file runs, with its weights.
 
-    It computes in float32, whatever it was trained in, so that metrics, predictions and exports agree. `file` is
-    model.keras unless given, `image_shape` that of the training. Raises UserError where the file is missing, broken or
-    of another network.
+    It computes in float32, whatever it was trained in, so that metrics, predictions and exports agree.
+    `image_shape` is that of the training unless given. Raises UserError where the model file is missing, broken or of
+    another network.
     """
-    file = file or run.model_file
-    if not file.is_file():
-        raise UserError(f"{run.path}: no {file.name} in it; train to the end first, or continue with --resume")
+    if not run.model_file.is_file():
+        raise UserError(f"{run.path}: no {run.model_file.name} in it; train to the end, or continue with --resume")
     shape = run.preprocessing().output_shape(image_shape or run.image_shape())
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
@@ -188,7 +187,7 @@ def load_trained_model(run: RunFiles, file: Path | None = None, image_shape=None
         raise run.named(error) from None
     finally:
         keras.config.set_dtype_policy(policy)
-    load_weights(model, file)
+    load_weights(model, run.model_file)
     return model
 
 

@@ -90,12 +90,7 @@ class NetworkFields(Checked):
     def check(self):
         expect(self, "stochastic_depth", "a number from 0 to below 1", lambda x: 0 <= x < 1)
         expect(self, "keep_prob", "a number above 0, at most 1", lambda x: x is None or 0 < x <= 1)
-        expect(
-            self,
-            "units",
-            "whole numbers from 1 to 65536",
-            lambda x: x is None or (x and 1 <= min(x) <= max(x) <= 2**16),
-        )
+        expect(self, "units", "whole numbers 1 to 65536", lambda x: x is None or (x and 0 < min(x) <= max(x) <= 2**16))
 
 
 @dataclass(frozen=True, kw_only=True)

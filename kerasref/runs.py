@@ -3,38 +3,40 @@
 import csv
 import io
 import json
+import math
 from pathlib import Path
 
 from kerasref.atomic import file_in_the_way, write_atomically
+from kerasref.data.images import KINDS
 from kerasref.data.preprocessing import Preprocessing
 from kerasref.errors import UserError
 from kerasref.recipe import Recipe, from_dict
 
-HISTORY_COLUMNS = (
-    "epoch",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "learning_rate",
-    "epoch_duration",
-    "run_duration",
-)
+MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy")
+HISTORY_COLUMNS = ("epoch", *MEASURED, "learning_rate", "epoch_duration", "run_duration")
 MAX_JSON = 64 * 2**20  # bytes; metrics.json of a thousand classes has five million
 MAX_SIDE = 8192  # pixels; what a recipe.json from elsewhere can make the network ask for in memory depends on it
-_DATASET_FIELDS = (  # of recipe.json: key, what it is, whether a value is that
-    (
-        "class_names",
-        "a list of names",
-        lambda v: isinstance(v, list) and 1 < len(v) <= 2**16 and all(isinstance(name, str) for name in v),
-    ),
-    (
-        "image_shape",
-        f"[height, width, channels] up to {MAX_SIDE}",
-        lambda v: isinstance(v, list) and len(v) == 3 and all(type(n) is int and 0 < n <= MAX_SIDE for n in v),
-    ),
-    ("picture", "digit, garment or photo", lambda v: v in ("digit", "garment", "photo")),
-)
+MAX_PIXELS = 2**28  # of one image, all channels: 8192x8192x4
+
+
+def is_text(value) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)  # lone surrogates
+
+
+def _are_names(value) -> bool:
+    return isinstance(value, list) and 2 <= len(value) <= 2**16 and all(map(is_text, value))
+
+
+def _is_shape(value) -> bool:
+    sides = isinstance(value, list) and len(value) == 3 and all(type(side) is int for side in value)
+    return sides and all(0 < side <= MAX_SIDE for side in value) and math.prod(value) <= MAX_PIXELS
+
+
+IMAGE_FIELDS = {  # of a recipe.json and of an exported file: what it is, whether a value is that
+    "class_names": ("2 to 65,536 names in Unicode", _are_names),
+    "image_shape": (f"three whole numbers, 1 to {MAX_SIDE}", _is_shape),
+    "image_kind": (f"one of {', '.join(KINDS)}", lambda v: isinstance(v, str) and v in KINDS),
+}
 
 
 def check_folder(folder: Path) -> None:
@@ -73,7 +75,8 @@ class RunFiles:
         for key in ("recipe", "dataset", "preprocessing"):
             if not isinstance(settings.get(key), dict):
                 raise UserError(f"{self.recipe_file}: no {key!r} in it, expected a recipe.json written by train.py")
-        for key, expected, holds in _DATASET_FIELDS:
+        for field, (expected, holds) in IMAGE_FIELDS.items():
+            key = "picture" if field == "image_kind" else field
             value = settings["dataset"].get(key)
             if not holds(value):
                 raise UserError(f"{self.recipe_file}: {key} is {str(value)[:80]!r}, expected {expected}")

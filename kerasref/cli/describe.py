@@ -69,10 +69,5 @@ def aligned(rows: list[tuple[str, ...]], right: int = 0) -> list[str]:
     """The rows as lines with aligned columns, of which the last `right` are flush right; no line is cut."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = len(widths) - right
-    return [
-        "  ".join(
-            cell.ljust(width) if number < left else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    cells = [f"{{:{'<' if number < left else '>'}{width}}}" for number, width in enumerate(widths)]
+    return ["  ".join(map(str.format, cells, row)).rstrip() for row in rows]

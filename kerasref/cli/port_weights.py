@@ -47,16 +47,6 @@ def main(args: list[str]) -> None:
     pairs = [pair.partition("=") for pair in arguments.rename]
     if wrong := ["".join(pair) for pair in pairs if not pair[0] or not pair[1]]:
         raise UserError(f"--rename {wrong[0]}: expected NAME=OTHER, such as linear=fc")
-    message = port(
-        arguments.model,
-        arguments.source,
-        arguments.to,
-        input_shape=arguments.input_shape,
-        num_classes=arguments.num_classes,
-        options=arguments.options(),
-        rename={old: new for old, _, new in pairs},
-        key=arguments.key,
-        check=arguments.check,
-        force=arguments.force,
-    )
-    print(message)
+    rename, options = {old: new for old, _, new in pairs}, arguments.options()
+    same = {name: getattr(arguments, name) for name in ("input_shape", "num_classes", "key", "check", "force")}
+    print(port(arguments.model, arguments.source, arguments.to, rename=rename, options=options, **same))

@@ -14,7 +14,7 @@ from kerasref.data.files import MEMORY_LIMIT, FileSplit
 from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, is_image, open_image, reason_of, why_unreadable
 from kerasref.data.layout import class_folders, files_under, find_splits, is_hidden
 from kerasref.errors import UserError
-from kerasref.text import printable
+from kerasref.text import printable, shortened
 
 NAMED = 5  # left-out files that a note names one by one
 TURNED = 5, 6, 7, 8  # EXIF's orientations that swap width and height
@@ -211,5 +211,4 @@ def _check_classes(folder):
 
 
 def _left_out_note(lines) -> str:
-    more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
-    return f"left out {len(lines)}: {'; '.join(lines[:NAMED])}{more}"
+    return f"left out {len(lines)}: {shortened(lines, '; ', NAMED)}"

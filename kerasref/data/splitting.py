@@ -9,6 +9,7 @@ from kerasref.data.dataset import ImageDataset
 from kerasref.data.layout import composed
 from kerasref.errors import UserError, unknown
 from kerasref.recipe import parse_ratio
+from kerasref.text import shortened
 
 TEST_FRACTION = 0.2  # of a set that brings no test split of its own, when only the validation fraction is given
 NAMED = 5  # classes that a note names one by one
@@ -116,15 +117,11 @@ def _take(indices, size, source, seed, what, notes):
     if stratify is None:
         notes.append(f"{what}: {size} examples are too few to have every class in proportion; drawn at random")
     if len(kept):
-        notes.append(f"{what}: one example only, which stays in train: {_named(source.class_names, labels[single])}")
+        names = [source.class_names[label] for label in labels[single]]
+        notes.append(f"{what}: one example only, which stays in train: {shortened(names, most=NAMED)}")
     others, taken = train_test_split(pool, test_size=drawn, random_state=seed, stratify=stratify)
     if what == "train":
         taken = np.append(taken, kept)
     else:
         others = np.append(others, kept)
     return np.sort(taken), np.sort(others)
-
-
-def _named(class_names, labels):
-    names = ", ".join(class_names[label] for label in labels[:NAMED])
-    return names + (f" and {len(labels) - NAMED} more classes" if len(labels) > NAMED else "")

@@ -7,12 +7,11 @@ import re
 from kerasref.errors import UserError
 from kerasref.evaluation.diagnosis import diagnose
 from kerasref.evaluation.error_analysis import costliest_confusions
-from kerasref.export.predictors import first_line
 from kerasref.export.sources import Source
 from kerasref.markdown import markdown_table
 from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
-from kerasref.text import printable
+from kerasref.text import first_line, printable
 
 SHOWN_CLASSES = 20
 FILE_COLUMNS = ("file", "numbers", "bytes", "largest difference of a probability to Keras", "same class", "accuracy")

@@ -5,16 +5,14 @@ Reading a contract needs neither Keras nor TensorFlow.
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 
-from kerasref.data.images import COVER, KINDS, Resizing
+from kerasref.data.images import COVER, Resizing
 from kerasref.errors import UserError
 from kerasref.recipe import from_dict
-from kerasref.runs import MAX_SIDE
+from kerasref.runs import IMAGE_FIELDS, MAX_SIDE, is_text
 from kerasref.text import printable
 
-MAX_PIXELS = 2**28  # of one image, all channels: 8192x8192x4
 OLD_KEYS = {"picture": "image_kind", "sure_above": "confidence_threshold"}  # as written before these had their names
 WRITES = "what `export` writes; export the network again"
 
@@ -62,10 +60,6 @@ class Contract:
         return cls(**chosen | {name: tuple(chosen[name]) for name in ("image_shape", "class_names")})
 
 
-def _is_text(value) -> bool:
-    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)  # lone surrogates
-
-
 def _is_resizing(value) -> bool:
     try:
         return (Resizing(**value).resize_size or 1) <= MAX_SIDE and bool(from_dict({"image_size": 1, **value}))
@@ -73,22 +67,12 @@ def _is_resizing(value) -> bool:
         return False
 
 
-def _is_shape(value) -> bool:
-    sides = isinstance(value, list) and len(value) == 3 and all(type(side) is int for side in value)
-    return sides and all(0 < side <= MAX_SIDE for side in value) and math.prod(value) <= MAX_PIXELS
-
-
 FIELDS = {  # of a contract: what it is, whether a value is that
-    "model": ("a name", _is_text),
-    "image_shape": (f"three whole numbers, 1 to {MAX_SIDE}", _is_shape),
-    "class_names": (
-        "2 to 65,536 names in Unicode",
-        lambda v: isinstance(v, list) and 2 <= len(v) <= 2**16 and all(map(_is_text, v)),
-    ),
-    "image_kind": (f"one of {', '.join(KINDS)}", lambda v: isinstance(v, str) and v in KINDS),
+    "model": ("a name", is_text),
+    **IMAGE_FIELDS,
     "origin": (
         "names with values in Unicode",
-        lambda v: isinstance(v, dict) and _is_text(json.dumps(v, ensure_ascii=False)),
+        lambda v: isinstance(v, dict) and is_text(json.dumps(v, ensure_ascii=False)),
     ),
     "confidence_threshold": (
         "a number from 0 to 1, or null",

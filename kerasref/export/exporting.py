@@ -11,12 +11,12 @@ from kerasref.build import load_run_data
 from kerasref.errors import RunError, UserError
 from kerasref.export.card import model_card
 from kerasref.export.formats import write_litert, write_onnx, write_saved_model
-from kerasref.export.predictors import first_line
 from kerasref.export.servable import Servable
 from kerasref.export.sources import Source
 from kerasref.export.trust import read_entries
 from kerasref.export.verification import comparison_images, expect, sample, verify
 from kerasref.provenance import sha256, size_of
+from kerasref.text import first_line
 
 NAMES = {"saved_model": "saved_model", "onnx": "model{}.onnx", "litert": "model{}.tflite"}
 CALIBRATION = 500  # training images; with noise in their place int8 loses a point of accuracy

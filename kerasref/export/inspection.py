@@ -7,9 +7,10 @@ from pathlib import Path
 
 from kerasref.errors import UserError
 from kerasref.export.contract import Contract
-from kerasref.export.predictors import KINDS, contract_of_litert, first_line, format_of
+from kerasref.export.predictors import KINDS, contract_of_litert, format_of
 from kerasref.export.trust import read_limited, verified_entry
 from kerasref.provenance import sha256, size_of
+from kerasref.text import first_line
 
 
 def inspect_model(path: Path) -> dict:

@@ -15,7 +15,7 @@ from kerasref.data.images import image_to_input, read_image
 from kerasref.errors import UserError
 from kerasref.export.contract import WRITES, Contract
 from kerasref.export.trust import MAX_BYTES, expect_trusted, read_limited
-from kerasref.text import printable
+from kerasref.text import first_line, printable
 
 KINDS = "a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file"
 NAMES = ("probabilities", "class_id", "label")
@@ -190,11 +190,6 @@ def _checked(path, contract, answer, logits, encoded=None) -> Predictor:
         checked_logits,
         encoded and (lambda files: named(encoded, files)),
     )
-
-
-def first_line(error: Exception) -> str:
-    """The first line of a message that may have hundreds, without control characters."""
-    return printable((str(error).strip() or type(error).__name__).splitlines()[0][:200])
 
 
 def read_input(predictor: Predictor, image: Path | bytes, invert: str = "auto") -> np.ndarray:

@@ -13,13 +13,12 @@ from kerasref.data.importing import read_names
 from kerasref.errors import UserError
 from kerasref.evaluation.metrics import stored_threshold
 from kerasref.export.contract import Contract
-from kerasref.export.predictors import first_line
 from kerasref.export.trust import TRUST
 from kerasref.models.named_files import load_named
 from kerasref.models.weight_files import weights_sha256
 from kerasref.provenance import sha256
 from kerasref.runs import RunFiles
-from kerasref.text import printable
+from kerasref.text import first_line, printable
 
 NOISE = 8  # images of noise, which tell whether a file from elsewhere gives logits or probabilities
 

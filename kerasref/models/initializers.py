@@ -71,23 +71,15 @@ def whitening_kernel(images):
     return np.concatenate([kernel, -kernel], axis=-1)
 
 
-def _zero(seed=None):
-    return initializers.Zeros()
-
-
-def _normal_001(seed=None):
-    return initializers.RandomNormal(stddev=0.01, seed=seed)
-
-
 # name: (kernel of a convolution, kernel of a dense layer); biases start at 0 but for a kernel as PyTorch has it
 SCHEMES = {
     "keras": None,
-    "zeros": (_zero, _zero),
+    "zeros": (lambda seed: initializers.Zeros(),) * 2,
     "small_normal": (small_normal, small_normal),
     "xavier": (xavier, xavier),
     "he": (he, he),
     "pytorch": (pytorch_kernel, pytorch_kernel),
-    "torchvision": (he_fan_out, _normal_001),
+    "torchvision": (he_fan_out, lambda seed: initializers.RandomNormal(stddev=0.01, seed=seed)),
     "torchvision_resnet": (he_fan_out, pytorch_kernel),
     "airbench": (_Identity, pytorch_kernel),
 }
@@ -112,7 +104,7 @@ def initialize(model, name, seed):
         layer.kernel.assign(make(kernel_seed)(layer.kernel.shape, layer.kernel.dtype))
         if layer.bias is not None:
             fan_in = math.prod(layer.kernel.shape[:-1])
-            bias = pytorch_bias(fan_in, bias_seed) if make is pytorch_kernel else _zero()
+            bias = pytorch_bias(fan_in, bias_seed) if make is pytorch_kernel else initializers.Zeros()
             layer.bias.assign(bias(layer.bias.shape, layer.bias.dtype))
 
 

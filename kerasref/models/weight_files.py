@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from kerasref.errors import UserError
+from kerasref.text import first_line
 
 EXPECTED = "expected a .keras or .weights.h5 file as Keras saves it"
 CHUNK = 2**22  # bytes
@@ -56,8 +57,7 @@ def open_tensors(file: Path) -> Iterator[dict[str, list[h5py.Dataset]]]:
                 datasets = [_child(variables, str(place)) for place in range(len(variables))]
                 tensors[_layer_name(variables) or key] = datasets
         except Exception as error:  # h5py raises what it likes for damaged files
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{file}: no weights can be read from it ({reason}); {EXPECTED}") from None
+            raise UserError(f"{file}: no weights can be read from it ({first_line(error)}); {EXPECTED}") from None
         yield tensors
 
 
@@ -79,7 +79,7 @@ def load_weights(model: keras.Model, file: Path) -> None:
         try:
             values = {name: [np.asarray(dataset) for dataset in found[name]] for name in expected}
         except Exception as error:  # a damaged block
-            raise UserError(f"{file}: damaged ({str(error).splitlines()[0]}); {EXPECTED}") from None
+            raise UserError(f"{file}: damaged ({first_line(error)}); {EXPECTED}") from None
     for name, weights in expected.items():
         for weight, value in zip(weights, values[name], strict=True):
             weight.assign(value)

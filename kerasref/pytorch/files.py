@@ -12,6 +12,7 @@ from pathlib import Path
 from kerasref.atomic import replacing
 from kerasref.errors import UserError
 from kerasref.pytorch.installed import torch
+from kerasref.text import first_line
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".th", ".pth.tar", ".ckpt", ".bin")  # of files to write
 # What training scripts call the weights inside a checkpoint; the first that is there is read.
@@ -93,7 +94,7 @@ def _read_safetensors(path: Path):
     try:
         return load_file(path)
     except Exception as error:  # its own type for a broken header, ValueError or OSError for what follows
-        raise UserError(f"{path}: not a whole .safetensors file ({_first_line(error)}); get it again") from None
+        raise UserError(f"{path}: not a whole .safetensors file ({first_line(error)}); get it again") from None
 
 
 def _read_pickle(path: Path):
@@ -104,7 +105,7 @@ def _read_pickle(path: Path):
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # a broken or hostile pickle can raise anything
-            message, reason = str(error), _first_line(error)
+            message, reason = str(error), first_line(error)
     found = re.search(r"GLOBAL ([\w.]+)", message)  # the rest of PyTorch's text tells how to load it anyway
     if found or (is_pickled and ("weights_only" in message or "Unsupported" in message)):
         raise UserError(
@@ -112,11 +113,6 @@ def _read_pickle(path: Path):
             "was run. Expected a state_dict: torch.save(model.state_dict(), path)"
         )
     raise UserError(f"{path}: not a whole PyTorch file ({reason}); get it again")
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:160]
 
 
 def _find_tensors(path: Path, content, key: str | None) -> tuple[dict[str, torch.Tensor], list[str]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from kerasref.errors import UserError
 from kerasref.pytorch.installed import torch
+from kerasref.text import shortened
 
 KERNEL_AND_BIAS = {"kernel": "weight", "bias": "bias"}
 GAMMA_AND_BETA = {"gamma": "weight", "beta": "bias"}
@@ -278,8 +279,3 @@ def missing_or_left_over(missing: list[str], left_over: list[str]) -> str:
     return "".join(
         f"; {what}: {shortened(names)}" for what, names in (("missing", missing), ("left over", left_over)) if names
     )
-
-
-def shortened(items: list[str], separator: str = ", ", most: int = 8) -> str:
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return separator.join(items[:most]) + more

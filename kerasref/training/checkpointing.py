@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from kerasref.errors import RunError, UserError
+from kerasref.runs import MEASURED
 from kerasref.training import checkpoints
 from kerasref.training.callback_state import get_state, set_state, split_state
 from kerasref.training.callbacks import LearningRateDecay, StepRates
@@ -37,8 +38,7 @@ class Progress:
 
     def add_epoch(self, logs: dict) -> None:
         """Count a whole epoch, with its row of history.csv."""
-        measured = ("loss", "accuracy", "val_loss", "val_accuracy", "selection_metric")
-        metrics = {name: logs[name] for name in measured if name in logs}
+        metrics = {name: logs[name] for name in (*MEASURED, "selection_metric") if name in logs}
         times = {"epoch_duration": logs["duration"], "run_duration": logs["run_duration"]}
         self.rows.append({"epoch": self.epoch + 1, **metrics, "learning_rate": logs["learning_rate"], **times})
         self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
@@ -92,17 +92,9 @@ class Checkpointer:
             values, lists = split_state(get_state(callback))
             remembered.append([type(callback).__name__, values])
             arrays |= {f"callback:{place}:{name}:{i}": a for name, items in lists.items() for i, a in enumerate(items)}
-        fields = {
-            "seconds": progress.seconds,
-            "rows": progress.rows,
-            "callbacks": remembered,
-            "decay": self.decay.get_state(),
-            "stopped_early": progress.stopped_early,
-            "planned_epochs": progress.planned_epochs,
-        }
+        fields = {**vars(progress), "callbacks": remembered, "decay": self.decay.get_state(), "score": score}
         if self.writes:
-            place = {"epoch": progress.epoch, "step": progress.step, "score": score}
-            checkpoints.save(self.folder, arrays, fields | place, self.keep)
+            checkpoints.save(self.folder, arrays, fields, self.keep)
         self.saved_step, self.saved_at = self._step_of(progress), time.monotonic()
         self.best_score = max(self.best_score, -math.inf if score is None else score)
 
@@ -124,14 +116,7 @@ class Checkpointer:
         self._restore_callbacks(fields["callbacks"], lists)
         if "decay" in fields:  # not in checkpoints before version 2
             self.decay.set_state(fields["decay"])
-        progress = Progress(
-            epoch=fields["epoch"],
-            step=fields["step"],
-            seconds=fields.get("seconds", 0.0),
-            rows=fields["rows"],
-            stopped_early=fields["stopped_early"],
-            planned_epochs=fields.get("planned_epochs"),
-        )
+        progress = Progress(**{name: value for name, value in fields.items() if name in vars(Progress())})
         self.metrics = {k: v for k, v in arrays.items() if k.startswith("metrics:")} if progress.step else {}
         self.saved_step = self._step_of(progress)
         return progress

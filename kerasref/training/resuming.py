@@ -1,11 +1,11 @@
 """Check a run directory before a training begins or continues in it."""
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from kerasref.atomic import Busy, exclusive
 from kerasref.data.content import content_difference
 from kerasref.errors import RunError, UserError
 from kerasref.recipe import Recipe
@@ -18,21 +18,32 @@ _SAME_FOLDER = ("name", "path", "content")  # of an image folder, which may have
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the run directory; the system frees it with the process, however that one ends.
+    """Hold the run directory, by flock: the system frees it with the process, however that one ends.
 
-    Raises RunError that names the process which trains here.
+    Raises RunError that names the process which trains here; and where the file system has no such lock: a lock file in
+    its place would stay behind after a crash.
     """
-    owner = folder / ".lock.owner"
+    owner, lock = folder / ".lock.owner", os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        with exclusive(folder / ".lock"):
-            try:
-                owner.write_text(str(os.getpid()))
-                yield
-            finally:
-                owner.unlink(missing_ok=True)
-    except Busy:
+        _lock(lock, folder, owner)
+        try:
+            owner.write_text(str(os.getpid()))
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+    finally:
+        os.close(lock)
+
+
+def _lock(lock: int, folder: Path, owner: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         pid = owner.read_text()[:20] if owner.is_file() else "unknown"
         raise RunError(f"{folder} is in use by process {pid}; wait for it, or choose another --run-dir") from None
+    except OSError as error:  # ENOLCK, ENOSYS: some network file systems
+        reason = f"{folder} cannot be locked ({error.strerror}): the file system has no flock"
+        raise RunError(f"{reason}; choose a directory on a local disk, or mount it with locks") from None
 
 
 def check_new(run: RunFiles, resume: bool) -> None:

@@ -234,7 +234,7 @@ def test_checkpoints_by_step_the_last_few_and_the_best(tmp_path):
     assert (progress["epoch"], progress["step"]) == (best, 0)
     assert progress["score"] == pytest.approx(scores[best])
     dataset = load_run_data(run)
-    best_model = load_trained_model(run, run.best_file)
+    best_model = load_trained_model(RunFiles(run.path, run.best_file))
     logits = best_model.predict(dataset.validation.batches(100, preprocessing=run.preprocessing()), verbose=0)
     assert np.mean(logits.argmax(-1) == dataset.validation.labels) == pytest.approx(scores[best])
     assert len(list(run.checkpoints.glob("*.npz"))) <= 4
@@ -323,7 +323,7 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, code):
     def flock(descriptor, operation):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("kerasref.atomic.fcntl.flock", flock)
+    monkeypatch.setattr("kerasref.training.resuming.fcntl.flock", flock)
     with pytest.raises(RunError, match=r"cannot be locked .* has no flock"):
         train(RECIPE, tmp_path / "run")
     assert [file.name for file in (tmp_path / "run").iterdir()] == [".lock"]

@@ -21,7 +21,8 @@ from kerasref.lab.parity.recording import (
 from kerasref.lab.parity.steps import keras_steps, torch_steps
 from kerasref.pytorch.installed import nn
 from kerasref.pytorch.user_module import run_module
-from kerasref.pytorch.weights import flattened_maps, hwc_order, shortened, slots
+from kerasref.pytorch.weights import flattened_maps, hwc_order, slots
+from kerasref.text import shortened
 from kerasref.training.losses import classification_loss
 
 # A gradient that is zero but for rounding (of a convolution's bias in front of batch norm) is measured against its

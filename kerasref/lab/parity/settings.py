@@ -27,7 +27,8 @@ from kerasref.lab.parity.recording import (
 )
 from kerasref.lab.parity.steps import Step, keras_steps, same, torch_steps
 from kerasref.pytorch.installed import nn, torch
-from kerasref.pytorch.weights import shortened, slots, weighted_layers
+from kerasref.pytorch.weights import slots, weighted_layers
+from kerasref.text import shortened
 
 # What Keras' biased rule may take from a running variance and still count as equal in float32: n of a hundred.
 BIASED = 0.01
