@@ -42,17 +42,14 @@ def cjk_fonts() -> list[str]:
     return []
 
 
-def _has_bold(name: str) -> bool:
-    return any(font.name == name and font.weight in ("bold", 700) for font in font_manager.fontManager.ttflist)
-
-
 CJK = cjk_fonts()
+BOLD = {font.name for font in font_manager.fontManager.ttflist if font.weight in ("bold", 700)}
 STYLE = {
     # Families by name, not as "font.sans-serif": that is looked up when a figure is saved, and then STYLE is gone.
     "font.family": ["DejaVu Sans", *CJK, "sans-serif"],
     "font.size": 10,
     "axes.titlesize": 11,
-    "axes.titleweight": "bold" if all(map(_has_bold, CJK)) else "normal",
+    "axes.titleweight": "bold" if BOLD.issuperset(CJK) else "normal",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": MUTED,
@@ -70,10 +67,7 @@ def svg(figure) -> dict:
     with matplotlib.rc_context(stable), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts may well have it
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    content = base64.b64encode(_shortened(file.getvalue()).encode()).decode()
+    # Coordinates, which are inside tags, are cut to a thousandth of a point; the text between stays whole.
+    short = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d\d)\d+", r"\1", tag[0]), file.getvalue())
+    content = base64.b64encode(short.encode()).decode()
     return {"uri": f"data:image/svg+xml;base64,{content}", "width": round(figure.get_figwidth() * 96)}
-
-
-def _shortened(text: str) -> str:
-    """The SVG with coordinates, which are inside tags, cut to a thousandth of a point; the text between stays whole."""
-    return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d\d)\d+", r"\1", tag[0]), text)

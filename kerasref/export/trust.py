@@ -1,9 +1,8 @@
 """Which model files may be opened: those of a run, those that a verification.json knows, any other with `--trust`.
 
 A model file is a program: a .keras file can hold Python code, a SavedModel can read and write files, and the runtimes
-of ONNX and LiteRT are not made for hostile files. A verification.json next to a file vouches that
-the file is the one that was exported and compared there, not for who did that: a whole folder from a stranger can hold
-both.
+of ONNX and LiteRT are not made for hostile files. A verification.json vouches that the file next to it was exported and
+compared there, not for who did that: a whole folder from a stranger can hold both.
 """
 
 import json

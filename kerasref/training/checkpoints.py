@@ -1,10 +1,10 @@
 """Checkpoints that are whole or not there: arrays in one .npz, named by a manifest that holds its SHA-256.
 
 The manifest is written last, so a checkpoint exists once its manifest does, and it holds a checksum of itself too.
-NumPy's format is enough: names, shapes, types, no pickles; what it lacks (one rename, a checksum, the last few kept)
-is here. docs/architecture.md says why neither Keras' BackupAndRestore nor tf.train.Checkpoint does.
+docs/architecture.md says why neither Keras' BackupAndRestore nor tf.train.Checkpoint is enough.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -57,10 +57,8 @@ def load_latest(folder: Path) -> tuple[dict[str, np.ndarray], dict, list[str]] |
 def load_best(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
     """The checkpoint with the highest score, the earliest of equals; None where none has a score and is whole."""
     for manifest_file in _by_score(folder):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             return _load(manifest_file)
-        except (OSError, ValueError):
-            continue
     return None
 
 

@@ -1,10 +1,9 @@
 """One training on all devices of a machine (`mirrored`) or of many (`multi_worker`, named by TF_CONFIG).
 
-The engine is tf.distribute; the loop around `strategy.run` is short and ours, since Keras' `fit` fails under
-MultiWorkerMirroredStrategy (docs/architecture.md). Of R replicas each trains every R-th example of each global batch;
-the gradients are summed, each example weighing what it weighs in one process, so the weights stay alike on all and are
-those of one process but for rounding. Batch norm normalises with each replica's own examples, as in Goyal et al. 2017
-(section 2.3); its running averages are the replicas' mean, weighted by their examples.
+The engine is tf.distribute; docs/architecture.md says why the loop around `strategy.run` is ours. Of R replicas each
+trains every R-th example of each global batch; the gradients are summed, each example weighing what it weighs in one
+process, so the weights stay alike on all and are those of one process but for rounding. Batch norm normalises with each
+replica's own examples (Goyal et al. 2017, section 2.3); its running averages are the replicas' weighted mean.
 """
 
 import contextlib

@@ -75,13 +75,8 @@ class GradientRecorder(keras.optimizers.Optimizer):
                 self.record(weight.path, tf.convert_to_tensor(gradient) / tf.cast(scale, gradient.dtype))
         self.inner_optimizer.apply(grads, trainable_variables)
 
-    @property
-    def variables(self):
-        return self.inner_optimizer.variables
-
-    @property
-    def iterations(self):
-        return self.inner_optimizer.iterations
+    variables = property(lambda self: self.inner_optimizer.variables)
+    iterations = property(lambda self: self.inner_optimizer.iterations)
 
     @property
     def learning_rate(self):
