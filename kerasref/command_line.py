@@ -21,6 +21,8 @@ from kerasref.errors import RunError, Stopped, UserError
 from kerasref.text import printable
 
 SHORT_NAMES = {"lr": "learning_rate", "bs": "batch_size"}  # accepted wherever a recipe field is named
+# TensorFlow's counterparts of OSError: a disk that is full or damaged, a file that is missing or forbidden.
+MACHINE_ERRORS = ("DataLossError", "NotFoundError", "PermissionDeniedError", "ResourceExhaustedError")
 EXTRAS = {  # top-level module: the extra of kerasref that installs it
     **dict.fromkeys(("tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"), "export"),
     **dict.fromkeys(("torch", "torchvision", "safetensors"), "pytorch"),
@@ -224,16 +226,9 @@ def explain(error: Exception) -> tuple[int, str]:
         return 1, f"error: {error}"
     if match := re.search(r"\bUserError: (.+)", str(error)):  # raised in a tf.data pipeline, which wraps it
         return 2, f"error: {match[1]}"
-    if "tensorflow" in sys.modules and isinstance(error, _machine_errors()):
+    if type(error).__module__.startswith("tensorflow.") and type(error).__name__ in MACHINE_ERRORS:
         return 1, f"error: {_reason(error)}"
     return 1, f"unexpected {type(error).__name__}: {error}\nrun again with --debug for the whole traceback"
-
-
-def _machine_errors() -> tuple[type[Exception], ...]:
-    """TensorFlow's counterparts of OSError: a disk that is full or damaged, a file that is missing or forbidden."""
-    from tensorflow import errors
-
-    return errors.DataLossError, errors.NotFoundError, errors.PermissionDeniedError, errors.ResourceExhaustedError
 
 
 def _reason(error: Exception) -> str:

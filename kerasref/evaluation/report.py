@@ -59,6 +59,7 @@ def render_report(
     fields, dataset = recipe.get("recipe", {}), recipe.get("dataset", {})
     network = fields.get("model") or recipe.get("evaluation", {}).get("network", "A network")
     differing, same = _differences(fields, defaults)
+    worst = sorted(metrics["per_class"], key=lambda row: math.inf if row["f1"] is None else row["f1"])
     return TEMPLATES.get_template("report.html").render(
         title=title or f"{network} on {dataset.get('name', 'its test set')}",
         dataset=dataset,
@@ -74,8 +75,8 @@ def render_report(
         evaluation=metrics.get("evaluation"),
         curves=[svg(plot_curves(history, columns=columns)) for columns in (3, 1)] if history else None,
         confusion=svg(plot_confusion_matrix(metrics["confusion_matrix"], names)),
-        classes=_shown_classes(metrics["per_class"]),
-        weakest=[row for row in _worst_first(metrics["per_class"]) if row["support"] and row["f1"] < 1][:3],
+        classes=worst[:SHOWN_CLASSES] if len(worst) > SHOWN_CLASSES else metrics["per_class"],
+        weakest=[row for row in worst if row["support"] and row["f1"] < 1][:3],
         **_shown_examples(images, labels, probabilities, names),
         calibration=svg(plot_calibration(*calibration_bins(labels, probabilities))),
         mean_confidence=float(probabilities.max(axis=1).mean()),
@@ -132,15 +133,6 @@ def _text(value) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _worst_first(per_class):
-    return sorted(per_class, key=lambda row: math.inf if row["f1"] is None else row["f1"])
-
-
-def _shown_classes(per_class):
-    """All classes in their order, or of many those with the lowest F1."""
-    return per_class if len(per_class) <= SHOWN_CLASSES else _worst_first(per_class)[:SHOWN_CLASSES]
 
 
 def _threshold_text(threshold) -> str:

@@ -91,23 +91,19 @@ def hwc_order(map_shape: tuple[int, ...]) -> np.ndarray:
     return np.moveaxis(np.arange(np.prod(map_shape)).reshape(channels, *sides), 0, -1).ravel()
 
 
-def weighted_layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
+def weighted_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
     """Every layer that holds weights of its own, by name; layers of a model within the model as outer/inner."""
+    layers = {name: layer for name, layer in _all_layers(model).items() if not isinstance(layer, keras.Model)}
+    return {name: layer for name, layer in layers.items() if not all(map(_is_seed, layer.weights))}
+
+
+def _all_layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
     layers = {}
     for layer in model.layers:
+        layers[prefix + layer.name] = layer
         if isinstance(layer, keras.Model):
-            layers |= weighted_layers(layer, f"{prefix}{layer.name}/")
-        elif layer.weights and any(not _is_seed(weight) for weight in layer.weights):
-            layers[prefix + layer.name] = layer
+            layers |= _all_layers(layer, f"{prefix}{layer.name}/")
     return layers
-
-
-def _all_names(model: keras.Model, prefix: str = "") -> set[str]:
-    names = {prefix + layer.name for layer in model.layers}
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            names |= _all_names(layer, f"{prefix}{layer.name}/")
-    return names
 
 
 def _is_seed(weight: keras.Variable) -> bool:
@@ -194,7 +190,7 @@ def slots(model: keras.Model, names: dict[str, str | tuple[str, str]]) -> list[S
     of layer whose weights have no known counterpart.
     """
     layers = weighted_layers(model)
-    without_weights = _all_names(model) - set(layers)
+    without_weights = set(_all_layers(model)) - set(layers)
     if left := [name for name in layers if name not in names]:
         raise UserError(f"layers of {model.name} that the name map leaves out: {', '.join(left)}")
     if strangers := [name for name in names if name not in layers and name not in without_weights]:

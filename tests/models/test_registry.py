@@ -7,7 +7,7 @@ from tests.networks import NETWORKS
 
 
 def test_an_unknown_name_lists_the_choices():
-    with pytest.raises(UserError, match=r"unknown model 'lenet'; choose from alexnet, .*lenet5.*resnet20"):
+    with pytest.raises(UserError, match=r"unknown model 'lenet'; choose from airbench, alexnet, .*lenet5.*resnet20"):
         build_model("lenet")
 
 
