@@ -10,7 +10,7 @@ CIFAR_DEPTHS = {  # 6n + 2 layers; whether the network has shortcuts
 
 
 class NoShortcut(nn.Module):
-    """In the place of a block's shortcut: adds nothing."""
+    """A shortcut that adds nothing, of the plain networks."""
 
     def forward(self, x):
         return 0.0
