@@ -31,7 +31,7 @@ def options_used() -> dict[str, set[str]]:
                 verb, script, rest = match[2], match[3], match[4]
                 name = f"-m kerasref {verb}" if verb else script
                 if verb == "train":  # its options are those of a recipe
-                    name += f" {rest.split()[0]}" if rest.split()[0].islower() else " mnist_cnn"
+                    name += f" {rest.split()[0]}" if re.fullmatch("[a-z0-9_]+", rest.split()[0]) else " mnist_cnn"
                 elif verb == "compare" and ".keras" in rest:  # and those of a pair of models
                     name += rest.split(" --")[0]
                 used.setdefault(name, set()).update(re.findall(r"(?<!\S)--[\w-]+", rest))
