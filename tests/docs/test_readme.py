@@ -30,7 +30,7 @@ def options_used() -> dict[str, set[str]]:
             if match:
                 verb, script, rest = match[2], match[3], match[4]
                 name = f"-m kerasref {verb}" if verb else script
-                if verb == "train":  # its options are those of a recipe
+                if verb in ("train", "find-lr"):  # the options are those of a recipe
                     name += f" {rest.split()[0]}" if re.fullmatch("[a-z0-9_]+", rest.split()[0]) else " mnist_cnn"
                 elif verb == "compare" and ".keras" in rest:  # and those of a pair of models
                     name += rest.split(" --")[0]
@@ -44,7 +44,7 @@ def test_commands_exist():
     targets = {c.split()[1] for page in PAGES for c in commands(TEXT[page]) if c.startswith("make ")}
     assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.M)] == []
     for name, used in options_used().items():
-        help_ = "--help-all" if " train" in name else "--help"
+        help_ = "--help-all" if re.search(" (train|find-lr) ", name) else "--help"
         shown = subprocess.run([sys.executable, *name.split(), help_], cwd=ROOT, capture_output=True, text=True)
         missing = used - set(re.findall(r"--[\w-]+", shown.stdout)) - {"--help-all"}
         assert shown.returncode == 0 and not missing, f"{name} has no {sorted(missing)}\n{shown.stderr}"
