@@ -18,7 +18,7 @@ def image_input(network: str, input_shape, num_classes: int, smallest: int = 1):
         raise UserError(f"{network}: input_shape {shape} is not (height, width, channels), three positive integers")
     if min(shape[:2]) < smallest:
         raise UserError(
-            f"{network}: {shape[0]}x{shape[1]} pixels are too few; the smallest image is {smallest}x{smallest}"
+            f"{network}: an image of {shape[0]}x{shape[1]} pixels is too small; the smallest is {smallest}x{smallest}"
         )
     if num_classes < 2:
         raise UserError(f"{network}: {num_classes} classes; a classifier needs at least 2")

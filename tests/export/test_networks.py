@@ -33,7 +33,7 @@ def narrow(monkeypatch):
     monkeypatch.setattr(
         resnet,
         "_stages",
-        lambda x, block, filters, counts, shortcut: stages(x, block, filters, [2] * len(counts), shortcut),
+        lambda x, block, filters, counts, *how, **named: stages(x, block, filters, [2] * len(counts), *how, **named),
     )
     for module in (vgg, alexnet):
         monkeypatch.setattr(module, "FC_UNITS", 32)

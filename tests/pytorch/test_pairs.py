@@ -279,5 +279,5 @@ def test_nothing_that_is_no_number_is_within_a_tolerance():
 
 def test_an_activation_that_the_twin_lacks_is_said():
     for name in ("mlp", "lenet5"):
-        with pytest.raises(UserError, match="unknown activation of the PyTorch twins 'elu'; choose from relu"):
+        with pytest.raises(UserError, match="unknown activation of the PyTorch twins 'elu'; choose from gelu, relu"):
             build_twin(name, (28, 28, 1), 10, activation="elu")
