@@ -49,8 +49,10 @@ def train(recipe_name: str | Recipe, *, run_dir: str | Path | None = None, **rec
         RunError: the training failed, such as for a loss that is not finite or a full disk.
     """
     execution = {name: recipe_fields.pop(name) for name in EXECUTION if name in recipe_fields}
-    name, recipe = None, recipe_name
-    if not isinstance(recipe_name, Recipe):
+    name: str | None = None
+    if isinstance(recipe_name, Recipe):
+        recipe = recipe_name
+    else:
         name, entry = find_recipe(recipe_name, recipe_fields.get("dataset"))
         recipe = entry.recipe
     return train_and_evaluate(change(recipe, recipe_fields), name, run_dir=run_dir, **execution)[0]
