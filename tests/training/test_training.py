@@ -5,7 +5,6 @@ import dataclasses
 import errno
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -19,6 +18,7 @@ from kerasref.recipe import Recipe
 from kerasref.runs import HISTORY_COLUMNS, RunFiles
 from kerasref.training import checkpoints, train
 from kerasref.training.resuming import locked
+from tests.training.stops import StopAt, assert_same_weights, history_but_times
 
 RECIPE = Recipe(
     model="mlp",
@@ -36,31 +36,9 @@ RECIPE = Recipe(
 )
 
 
-class StopAt(keras.callbacks.Callback):
-    """Sends the process a signal at one step of one epoch, or not at all."""
-
-    stateless = True
-
-    def __init__(self, *at, number=signal.SIGTERM):
-        super().__init__()
-        self.at, self.number = at, number
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.at and self.epoch == self.at[0] and batch >= self.at[1]:
-            self.at = None
-            os.kill(os.getpid(), self.number)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return train(RECIPE, tmp_path_factory.mktemp("whole"))
-
-
-def _history_but_times(run):
-    return [{k: v for k, v in row.items() if "duration" not in k} for row in run.history()]
 
 
 def _files(run):
@@ -102,9 +80,8 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(whole, tmp_path, where):
         train(RECIPE, tmp_path / "run", callbacks=[StopAt(*where)])
     assert stopped.value.exit_code == 143
     resumed = train(RECIPE, tmp_path / "run", resume=True, callbacks=[StopAt()])
-    assert _history_but_times(resumed) == _history_but_times(whole)
-    for expected, found in zip(load_trained_model(whole).weights, load_trained_model(resumed).weights, strict=True):
-        np.testing.assert_array_equal(found, expected, strict=True)
+    assert history_but_times(resumed) == history_but_times(whole)
+    assert_same_weights(whole, resumed)
 
 
 def test_with_everything_random_a_stop_changes_no_bit(tmp_path):
@@ -126,9 +103,8 @@ def test_with_everything_random_a_stop_changes_no_bit(tmp_path):
     with pytest.raises(Stopped):
         train(recipe, tmp_path / "run", callbacks=[StopAt(1, 11)])
     resumed = train(recipe, tmp_path / "run", resume=True, callbacks=[StopAt()])
-    assert _history_but_times(resumed) == _history_but_times(whole)
-    for expected, found in zip(load_trained_model(whole).weights, load_trained_model(resumed).weights, strict=True):
-        np.testing.assert_array_equal(found, expected, strict=True)
+    assert history_but_times(resumed) == history_but_times(whole)
+    assert_same_weights(whole, resumed)
     assert all(2 < row["loss"] < 3 for row in whole.history())
 
 
@@ -150,9 +126,8 @@ def test_what_callbacks_know_survives_a_stop(tmp_path):
         with pytest.raises(Stopped):
             train(RECIPE, tmp_path / f"run{at}", callbacks=callbacks(*at))
         resumed = train(RECIPE, tmp_path / f"run{at}", resume=True, callbacks=callbacks())
-        assert _history_but_times(resumed) == _history_but_times(whole)
-        for expected, found in zip(load_trained_model(whole).weights, load_trained_model(resumed).weights, strict=True):
-            np.testing.assert_array_equal(found, expected, strict=True)
+        assert history_but_times(resumed) == history_but_times(whole)
+        assert_same_weights(whole, resumed)
     with pytest.raises(UserError, match=r"callbacks \['EarlyStopping', 'StopAt'\], found \[\]"):
         train(dataclasses.replace(RECIPE, epochs=4), tmp_path / "whole", resume=True)
 

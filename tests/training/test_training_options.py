@@ -1,10 +1,7 @@
 """Loss, sampling, plateau, early stopping, a teacher and stochastic depth in whole trainings, and across a stop."""
 
 import dataclasses
-import os
-import signal
 
-import keras
 import numpy as np
 import pytest
 
@@ -14,6 +11,7 @@ from kerasref.errors import Stopped, UserError
 from kerasref.models.resnet import CIFAR_RESNETS
 from kerasref.recipe import Recipe
 from kerasref.training import TrainOptions, distribution, fit, train
+from tests.training.stops import StopAt, assert_same_weights, history_but_times
 
 SMALL = Recipe(
     model="mlp", units=(32,), keep_prob=0.9, dataset="digits", validation=0.1, batch_size=100, steps_per_execution=4
@@ -50,24 +48,6 @@ EVERYTHING = dataclasses.replace(
 )
 
 
-class StopAt(keras.callbacks.Callback):
-    """Sends the process a signal at one step of one epoch, or not at all."""
-
-    stateless = True
-
-    def __init__(self, *at):
-        super().__init__()
-        self.at = at
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.at and (self.epoch, batch) >= self.at:
-            self.at = None
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def resnet8():
     """One block a stage, under the name resnet20."""
@@ -87,10 +67,6 @@ def whole(teacher, tmp_path_factory):
     return train(recipe, tmp_path_factory.mktemp("whole"), tensorboard=False)
 
 
-def history_but_times(run):
-    return [{k: v for k, v in row.items() if "duration" not in k} for row in run.history()]
-
-
 def test_the_history_tells_why_the_rate_fell_and_the_training_stopped(whole):
     rows = whole.history()
     rates, scores = [row["learning_rate"] for row in rows], [row["selection_metric"] for row in rows]
@@ -108,8 +84,7 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(whole, tmp_path, where, cap
     resumed = train(recipe, tmp_path / "run", callbacks=[StopAt()], resume=True, tensorboard=False)
     assert history_but_times(resumed) == history_but_times(whole)
     assert "stopped early after epoch" in capsys.readouterr().out
-    for expected, found in zip(load_trained_model(whole).weights, load_trained_model(resumed).weights, strict=True):
-        np.testing.assert_array_equal(found, expected, strict=True)
+    assert_same_weights(whole, resumed)
 
 
 def test_a_teacher_that_changed_is_found_at_a_resume(teacher, tmp_path):

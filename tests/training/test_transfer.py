@@ -2,9 +2,7 @@
 nothing."""
 
 import dataclasses
-import os
 import shutil
-import signal
 import zipfile
 
 import h5py
@@ -19,6 +17,7 @@ from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 from kerasref.training import train
 from kerasref.training.transfer import initialize_from
+from tests.training.stops import StopAt, assert_same_weights
 
 SOURCE = Recipe(
     model="mlp", units=(32, 16), dataset="digits", classes=("0", "1", "2", "3", "4"), validation=0.1,
@@ -161,27 +160,8 @@ def test_inputs_are_on_the_scale_that_the_weights_know(source, whole):
 def test_stopped_and_resumed_is_bit_for_bit_the_same(source, whole, tmp_path, where):
     with pytest.raises(Stopped):
         train(target(source), tmp_path / "run", callbacks=[StopAt(*where)])
-    resumed = train(target(source), tmp_path / "run", resume=True, callbacks=[StopAt(99, 0)])
-    for expected, found in zip(load_trained_model(whole[0]).weights, load_trained_model(resumed).weights, strict=True):
-        np.testing.assert_array_equal(found, expected, strict=True)
-
-
-class StopAt(keras.callbacks.Callback):
-    """Sends the process a SIGTERM at one step of one epoch."""
-
-    stateless = True
-
-    def __init__(self, epoch, step):
-        super().__init__()
-        self.at = epoch, step
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) >= self.at:
-            self.at = 99, 0
-            os.kill(os.getpid(), signal.SIGTERM)
+    resumed = train(target(source), tmp_path / "run", resume=True, callbacks=[StopAt()])
+    assert_same_weights(whole[0], resumed)
 
 
 def test_what_is_frozen_must_come_from_the_other_network(source, tmp_path):
@@ -200,7 +180,7 @@ def test_a_resume_needs_no_other_network_and_keeps_its_scale(source, tmp_path):
     settings["preprocessing"]["mean"] = [0.5]  # trained anew meanwhile, on another scale; its weights are gone
     RunFiles(tmp_path / "source").write_settings(settings)
     (tmp_path / "source" / "model.keras").unlink()
-    run = train(recipe, tmp_path / "run", resume=True, callbacks=[StopAt(99, 0)])
+    run = train(recipe, tmp_path / "run", resume=True, callbacks=[StopAt()])
     assert run.preprocessing() == source.preprocessing()
 
 
