@@ -27,7 +27,9 @@ RUNS = Path("runs")
 EXECUTION = (*(field.name for field in dataclasses.fields(TrainOptions)), "callbacks")
 
 
-def train(recipe_name: str | Recipe, *, run_dir: str | Path | None = None, **recipe_fields: Any) -> "Run":
+def train(
+    recipe_name: str | os.PathLike[str] | Recipe, *, run_dir: str | Path | None = None, **recipe_fields: Any
+) -> "Run":
     """Train a recipe, evaluate it once on the test set, and return its run.
 
     Example:

@@ -1,11 +1,12 @@
 """A recipe for a folder of your own images, chosen by how many there are and how large they are."""
 
+import os
 from pathlib import Path
 
 from kerasref.data.images import PHOTO_FORMATS, open_image
 from kerasref.data.layout import class_folders, files_under, find_splits
 from kerasref.errors import UserError
-from kerasref.named_recipes import named_recipe
+from kerasref.named_recipes import RECIPES, named_recipe
 from kerasref.recipe import NamedRecipe, Recipe
 
 NAME = "own_images"
@@ -13,16 +14,18 @@ SMALL = 64  # pixels: images of at most this short side keep their size
 SEEN = 200_000  # training images, with repetitions, that a training sees where 10 to 100 epochs allow it
 
 
-def find_recipe(name: str, dataset: str | None = None) -> tuple[str, NamedRecipe]:
+def find_recipe(name: str | os.PathLike, dataset: str | os.PathLike | None = None) -> tuple[str, NamedRecipe]:
     """Return the recipe that `kerasref train NAME` means, and its name: a named one, or that of a folder of images.
 
-    NAME is a recipe's name, a folder, or "own_images" with the folder as `dataset`. Raises UserError for another.
+    NAME is a recipe's name, a folder, or "own_images" with the folder as `dataset`; a recipe's name always means the
+    recipe: write ./NAME for a folder of that name. Raises UserError for another.
     """
+    name, dataset = os.fspath(name), dataset and os.fspath(dataset)
     if name == NAME:
         if dataset is None:
             raise UserError(f"{NAME} needs a folder of images, found none; give it with --dataset FOLDER")
         return NAME, own_images(dataset)
-    if "/" in name or Path(name).expanduser().is_dir():
+    if name not in RECIPES and ("/" in name or Path(name).expanduser().is_dir()):
         return NAME, own_images(name)
     return name, named_recipe(name)
 

@@ -37,6 +37,12 @@ def test_the_number_and_the_size_of_the_images_choose(tmp_path, count, size, cho
         assert (recipe.model, recipe.image_size, recipe.batch_size, recipe.epochs) == chosen
 
 
+def test_a_recipes_name_means_the_recipe_though_a_folder_has_it_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(folder_of(tmp_path / "lenet5", 20, (300, 200)).parent)
+    assert find_recipe("lenet5")[0] == "lenet5"
+    assert find_recipe("./lenet5")[0] == find_recipe(tmp_path / "lenet5")[0] == "own_images"
+
+
 @pytest.mark.parametrize(
     ("name", "dataset", "message"),
     [

@@ -24,12 +24,15 @@ from kerasref.training.optimizers import add_l2, l2_coefficient
 def initial_network(
     recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing, devices, *, transferred: bool
 ) -> keras.Model:
-    """Build the recipe's network, uncompiled, with its initial weights; those of `init_from` where `transferred`."""
+    """Build the recipe's network, uncompiled, with its initial weights; those of `init_from` where `transferred`.
+
+    transferred: False where a checkpoint replaces the weights.
+    """
     with devices.scope():
         network = build_network(recipe, preprocessing.output_shape(dataset.image_shape), len(dataset.class_names))
     network = keras.Model(network.inputs, network.outputs, name=network.name)  # one that knows of no strategy
     initialize(network, recipe.initializer, recipe.seed)
-    if recipe.initializer == "airbench":
+    if recipe.initializer == "airbench" and transferred:  # otherwise the kernel comes from a checkpoint
         _whiten(network, recipe, dataset, preprocessing)
     if recipe.init_from and transferred:
         names, until = dataset.class_names, recipe.init_until
