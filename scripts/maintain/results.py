@@ -14,8 +14,8 @@ from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
 from kerasref.markdown import markdown_table
 from kerasref.named_recipes import RECIPES, named_recipe
-from kerasref.provenance import mask_secrets
 from maintain.pages import RESULTS, ROOT, read_csv, update_page
+from maintain.run_files import store, without_paths
 
 RESULTS_FILE = RESULTS / "runs.csv"
 
@@ -41,7 +41,7 @@ def row_of(run) -> dict:
     hardware, dataset = settings["hardware"], settings["dataset"]["name"]
     if Path(dataset).expanduser().is_dir():
         dataset = Path(dataset).name  # its path has no meaning on another machine
-    return {
+    row = {
         "recipe": name,
         "dataset": dataset,
         "changes": " ".join(f"{field}={value}" for field, value in changes.items()),
@@ -56,8 +56,9 @@ def row_of(run) -> dict:
         "hardware": f"{hardware['cores']} cores of {hardware['cpu']}, {settings['execution']['device']}",
         "keras": settings["versions"]["keras"],
         "tensorflow": settings["versions"].get("tensorflow", ""),
-        "command": mask_secrets(settings["command"]),
+        "command": settings["command"],
     }
+    return without_paths(row)  # they have no meaning on another machine, either
 
 
 def append(rows: Iterable[dict], file: Path = RESULTS_FILE) -> None:
@@ -133,7 +134,7 @@ def _duration(seconds: float) -> str:
 
 
 def add(run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
-    """Adds a row for each finished run to results/runs.csv.
+    """Adds a row for each finished run to results/runs.csv, and its predictions to results/runs/.
 
     Args:
         run_dirs: run directories of train.py
@@ -143,8 +144,12 @@ def add(run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
     import_tensorflow()
     from kerasref.runs import RunFiles
 
-    append([row_of(RunFiles(run_dir)) for run_dir in run_dirs])
-    print(f"{len(run_dirs)} rows added to {RESULTS_FILE}")
+    runs = [RunFiles(run_dir) for run_dir in run_dirs]
+    rows = [row_of(run) for run in runs]
+    for run, row in zip(runs, rows, strict=True):
+        print(store(run, row))
+    append(rows)
+    print(f"{len(rows)} rows added to {RESULTS_FILE}")
 
 
 def update_table() -> None:
