@@ -75,7 +75,7 @@ class NetworkFields(Checked):
     pooling: Literal["average", "max"] | None = None
     """Pooling, where the network leaves the choice; None: the network's own."""
     units: tuple[int, ...] | None = None
-    """Units of the hidden layers of mlp; None: the network's own."""
+    """Units of the hidden layers of mlp, or filters of the blocks of airbench; None: the network's own."""
     batch_norm: bool | None = None
     """Batch norm before every activation of mlp; None: the network's own."""
     shortcut: Literal["A", "A_around", "B"] | None = None

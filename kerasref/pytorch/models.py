@@ -86,11 +86,11 @@ def fashion_cnn(num_classes, dropout=0.0):
     )
 
 
-def airbench(num_classes, activation="relu"):
+def airbench(num_classes, activation="relu", units=(64, 256, 256)):
     """Jordan 2024, listing 4, as `kerasref.models.airbench` has it."""
     activate = _activation(activation)
-    modules = {"whiten": nn.LazyConv2d(24, 2, bias=False), "whiten_activation": activate()}  # 24x31x31
-    for i, filters in enumerate((64, 256, 256), start=1):
+    modules = {"whiten": Whitening(0, 2, bias=False), "whiten_activation": activate()}  # 24x31x31
+    for i, filters in enumerate(units, start=1):
         modules |= {
             f"block{i}_conv1": nn.LazyConv2d(filters, 3, padding=1, bias=False),
             f"block{i}_pool": nn.MaxPool2d(2),
@@ -100,6 +100,14 @@ def airbench(num_classes, activation="relu"):
         }
     modules |= {"pool": nn.AdaptiveMaxPool2d(1), "flatten": nn.Flatten(), "scale": Scale(1 / 8)}
     return network(**modules, fc=nn.LazyLinear(num_classes, bias=False))
+
+
+class Whitening(nn.LazyConv2d):
+    """A convolution with eight filters for each channel of its input."""
+
+    def initialize_parameters(self, input, *args, **kwargs):
+        self.out_channels = 8 * input.shape[1]
+        super().initialize_parameters(input, *args, **kwargs)
 
 
 class Scale(nn.Module):

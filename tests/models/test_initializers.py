@@ -120,13 +120,14 @@ def test_every_scheme_reaches_layers_inside_an_inner_model(name):
     assert changed >= ({path for path in before if path.endswith("kernel")} if name != "keras" else set())
 
 
-def test_whitened_patches_are_uncorrelated_and_of_variance_1():
-    images = np.random.default_rng(0).normal(size=(50, 12, 12, 3)).cumsum(axis=1).cumsum(axis=2)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_whitened_patches_are_uncorrelated_and_of_variance_1(channels):
+    images = np.random.default_rng(0).normal(size=(50, 12, 12, channels)).cumsum(axis=1).cumsum(axis=2)
     kernel = whitening_kernel(images)
-    assert kernel.shape == (2, 2, 3, 24)
-    outputs = np.array(keras.ops.conv(images.astype("float64"), kernel, padding="valid")).reshape(-1, 24)
+    assert kernel.shape == build_model("airbench", (28, 28, channels)).get_layer("whiten").kernel.shape
+    outputs = np.array(keras.ops.conv(images.astype("float64"), kernel, padding="valid")).reshape(-1, 8 * channels)
     second_moments = outputs.T @ outputs / len(outputs)
-    half = np.eye(12)
+    half = np.eye(4 * channels)
     np.testing.assert_allclose(second_moments, np.block([[half, -half], [-half, half]]), atol=0.05)
 
 
@@ -142,5 +143,5 @@ def test_airbench_starts_with_identity_convolutions():
 
 def test_airbench_of_a_training_is_whitened(tmp_path):
     fields = {"dataset": "digits", "train_examples": 20, "epochs": 1, "initializer": "airbench"}
-    with pytest.raises(UserError, match="found lenet5 on images"):
+    with pytest.raises(UserError, match="found lenet5; give another"):
         kerasref.train(Recipe(model="lenet5", pad=2, **fields), run_dir=tmp_path / "run")
