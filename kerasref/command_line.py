@@ -52,7 +52,7 @@ class NetworkOptions:
     shortcut: Literal["A", "A_around", "B"] | None = None
     """Shortcut of a CIFAR ResNet: A pads with zero channels (A_around: on both sides), B projects."""
     units: tuple[int, ...] | None = None
-    """Units of the hidden layers of mlp."""
+    """Units of the hidden layers of mlp, or filters of the blocks of airbench."""
 
     def options(self) -> dict:
         """The options that were given, without input_shape and num_classes."""
