@@ -1,5 +1,6 @@
 """One call that exports: each file written next to its place, read back, compared, and only then under its name."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,11 +11,11 @@ from kerasref.atomic import file_in_the_way, move_into_place, restore, write_ato
 from kerasref.build import load_run_data
 from kerasref.errors import RunError, UserError
 from kerasref.export.card import model_card
-from kerasref.export.formats import write_litert, write_onnx, write_saved_model
+from kerasref.export.formats import embed, write_litert, write_onnx, write_saved_model
 from kerasref.export.servable import Servable
 from kerasref.export.sources import Source
 from kerasref.export.trust import read_entries
-from kerasref.export.verification import comparison_images, expect, sample, verify
+from kerasref.export.verification import comparison_images, expect, measured_threshold, sample, verify
 from kerasref.provenance import sha256, size_of
 from kerasref.text import first_line
 
@@ -81,14 +82,20 @@ def _export(source, targets, folder, quantize, place, examples, licence) -> dict
         _attempt(saved_model, write_saved_model, servable, source.contract, saved_model)
         for format, target in sorted(targets.items(), key=lambda item: item[0] == "saved_model"):  # moved away last
             file, numbers = work / target.name, None if format == "saved_model" else quantize
-            wanted = (source.contract, file, numbers, calibration)
+            contract = source.contract
+            wanted = (contract, file, numbers, calibration)
             try:
                 if format == "litert":
                     _attempt(file, write_litert, saved_model, *wanted)
                 if format == "onnx":
                     _attempt(file, write_onnx, servable, *wanted)
+                if numbers:  # the network's threshold is of other probabilities
+                    threshold = measured_threshold(file, source, dataset and dataset.validation, work)
+                    contract = dataclasses.replace(contract, confidence_threshold=threshold)
+                    _attempt(file, embed, contract, file)
                 entry = {"format": format, "numbers": numbers or "float32", "bytes": size_of(file)}
                 entry |= {"sha256": sha256(file), **verify(file, expected, numbers, work)}
+                entry |= {"confidence_threshold": contract.confidence_threshold}
             except RunError as error:
                 failures, cause = [*failures, str(error)], error
                 continue

@@ -16,7 +16,10 @@ from kerasref.export.servable import Servable, classify
 CONTRACT_FILE = "assets.extra/contract.json"  # the folder that the SavedModel format leaves to its users
 ONNX_OPSET = 18  # the highest that tf2onnx 1.17 writes
 SIGNATURES = ("serving_default", "logits")  # without predict_image_bytes: LiteRT and ONNX do not decode image files
-INTEGER_OPERATIONS = ["Conv", "MatMul", "Gemm", "MaxPool", "Relu"]  # where the time goes; what follows stays float
+INTEGER_OPERATIONS = ["Conv", "MatMul", "Gemm", "MaxPool", "Relu"]  # of ONNX: where the time goes; the rest is float
+# Of LiteRT. Probabilities would be multiples of 1/256. With the pixels' normalisation, the residual sums and the mean
+# in int8, a probability of ResNet-20 was 0.77 off in 1,000 images; without, 0.18 in the same time.
+FLOAT_OPERATIONS = ["SOFTMAX", "MUL", "SUB", "ADD", "MEAN"]
 
 
 def write_saved_model(servable: Servable, contract: Contract, folder: Path) -> None:
@@ -43,12 +46,32 @@ def write_litert(saved_model: Path, contract: Contract, file: Path, quantize: st
         )
     with warnings.catch_warnings():  # calibration still uses TensorFlow's own interpreter, and warns of it
         warnings.simplefilter("ignore")
-        content = converter.convert()
+        file.write_bytes(_with_float_operations(converter) if quantize == "int8" else converter.convert())
+    embed(contract, file)
+
+
+def _with_float_operations(converter) -> bytes:
+    """Convert to int8 except FLOAT_OPERATIONS, which only the converter's debugger can leave as they are."""
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=FLOAT_OPERATIONS)
+    debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
+    return debugger.get_nondebug_quantized_model()
+
+
+def embed(contract: Contract, file: Path) -> None:
+    """Write the contract and the labels into an ONNX or LiteRT file, instead of those that it has."""
+    if file.suffix == ".onnx":
+        import onnx
+
+        return _save_onnx(onnx.load(file), contract, file)
+    network = file.read_bytes()
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            network = network[: min(member.header_offset for member in archive.infolist())]
     extra = io.BytesIO()
     with zipfile.ZipFile(extra, "w") as archive:
         for name, text in (("labels.txt", contract.labels()), ("contract.json", contract.to_json())):
             archive.writestr(zipfile.ZipInfo(name), text)  # a ZipInfo without a date: the same bytes every time
-    file.write_bytes(content + extra.getvalue())
+    file.write_bytes(network + extra.getvalue())
 
 
 @without_warnings()
@@ -78,8 +101,14 @@ def write_onnx(servable: Servable, contract: Contract, file: Path, quantize: str
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     _make_reproducible(model.graph)
-    onnx.helper.set_model_props(model, {"contract": contract.to_json(), "labels": contract.labels()})
     onnx.checker.check_model(model)
+    _save_onnx(model, contract, file)
+
+
+def _save_onnx(model, contract: Contract, file: Path) -> None:
+    from onnx.helper import set_model_props
+
+    set_model_props(model, {"contract": contract.to_json(), "labels": contract.labels()})
     file.write_bytes(model.SerializeToString(deterministic=True))
 
 

@@ -67,8 +67,8 @@ def classify(logits, temperature):
         logits = logits / temperature
     if logits.shape[-1] == 1:  # logistic regression: the logit of the second class
         logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
-    probabilities = tf.nn.softmax(logits)
-    return {"probabilities": probabilities, "class_id": tf.argmax(probabilities, axis=-1)}
+    # The class is of the logits: of probabilities LiteRT would compute it from an int8 softmax of its own.
+    return {"probabilities": tf.nn.softmax(logits), "class_id": tf.argmax(logits, axis=-1)}
 
 
 def _decode(encoded, shape, resizing=COVER):

@@ -11,7 +11,7 @@ import numpy as np
 import kerasref
 from kerasref.data import Split
 from kerasref.errors import RunError
-from kerasref.evaluation.metrics import probabilities
+from kerasref.evaluation.metrics import confidence_threshold, probabilities
 from kerasref.export.reading import batches
 from kerasref.export.sources import Source
 from kerasref.models.description import multiply_adds
@@ -67,10 +67,21 @@ def comparison_images(source: Source, dataset, examples: int | None) -> tuple[np
         noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         return noise, None, f"{len(noise)} images of noise, since the file names no dataset"
     name, split = next((n, s) for n in ("test", "validation", "train") if (s := getattr(dataset, n)) is not None)
-    affordable = int(WORK / max(1, multiply_adds(source.model)))
-    images, labels = sample(split, examples or max(EXAMPLES, affordable))
+    images, labels = sample(split, examples or _affordable(source))
     part = "all" if len(images) == split.num_examples else f"{len(images)} of"
     return images, labels, f"{part} {split.num_examples} images of {dataset.name}'s {name} split"
+
+
+def _affordable(source: Source) -> int:
+    return max(EXAMPLES, int(WORK / max(1, multiply_adds(source.model))))
+
+
+def measured_threshold(file: Path, source: Source, validation: Split | None, work: Path) -> float | None:
+    """Return the confidence threshold of the file's own probabilities; None without enough validation images."""
+    if validation is None:
+        return None
+    images, labels = sample(validation, _affordable(source))
+    return confidence_threshold(labels, read_back(file, images, work)["probabilities"])["probability"]
 
 
 def verify(file: Path, expected: Expected, quantize: str | None, work: Path) -> dict:
@@ -148,7 +159,8 @@ def read_back(file: Path, images: np.ndarray, work: Path) -> dict:
 def _expect_consistent(file: Path, found: dict, class_names: tuple[str, ...]) -> None:
     """Raise RunError where the answers for one image disagree, be it given as numbers or as the bytes of a PNG."""
     named = (found["label"] == np.array(class_names)[found["class_id"]]).all()
-    if not named or (found["probabilities"].argmax(1) != found["class_id"]).any():
+    chosen = np.take_along_axis(found["probabilities"], found["class_id"][:, None], axis=1)[:, 0]
+    if not named or (chosen < found["probabilities"].max(axis=1)).any():  # of equal ones either may be chosen
         raise RunError(f"{file.name} contradicts itself: class_id, label and probabilities disagree")
     if "of_encoded" in found:
         difference = np.abs(found["of_encoded"] - found["probabilities"][: len(found["of_encoded"])]).max()

@@ -16,8 +16,8 @@ SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "export.py"
 
 @pytest.fixture(scope="session")
 def run_dir(tmp_path_factory):
-    """mnist_cnn, trained for two epochs on the embedded digits."""
-    recipe = Recipe(dataset="digits", validation=0.25, epochs=2, batch_size=50)
+    """mnist_cnn, trained on the embedded digits until it is sure of most of them."""
+    recipe = Recipe(dataset="digits", validation=0.25, epochs=5, batch_size=50)
     run = train(recipe, tmp_path_factory.mktemp("runs") / "digits")
     evaluate_run(run)
     return run.path

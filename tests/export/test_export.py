@@ -17,6 +17,7 @@ from PIL import Image
 
 from kerasref.build import load_run_data
 from kerasref.errors import RunError, UserError
+from kerasref.evaluation.metrics import confidence_threshold
 from kerasref.export import exporting
 from kerasref.export.exporting import ExportFailed, export
 from kerasref.export.inspection import inspect_model
@@ -194,17 +195,22 @@ def test_what_is_there_is_replaced_only_when_asked(exported, source, tmp_path):
 @pytest.mark.parametrize("quantize", ["float16", "int8"])
 def test_smaller_numbers_keep_the_accuracy(quantize, source, tmp_path):
     entries = export(source, ("onnx", "litert"), tmp_path, quantize=quantize)
-    share = {"float16": 0.55, "int8": 0.35}[quantize]
+    share, validation = {"float16": 0.55, "int8": 0.35}[quantize], load_run_data(source.run).validation
     for name in (f"model_{quantize}.onnx", f"model_{quantize}.tflite"):
         assert entries[name]["bytes"] < share * source.model.count_params() * 4
         assert entries[name]["accuracy_exported"] >= entries[name]["accuracy_keras"] - 0.005
         assert entries[name]["classes_equal"] >= 0.97
+        predictor = load(tmp_path / name)
+        found = predictor(validation.examples(slice(None)))
+        assert (found * 256 % 1 > 0).mean() > 0.9  # a float softmax, not a grid of 1/256
+        threshold = confidence_threshold(validation.labels, found)["probability"]
+        assert predictor.contract.confidence_threshold == pytest.approx(threshold, abs=1e-6)
+        assert entries[name]["confidence_threshold"] == predictor.contract.confidence_threshold
+        assert 0 < abs(threshold - source.contract.confidence_threshold) < 0.05
     if quantize == "int8":
         model = onnx.load(tmp_path / "model_int8.onnx")
         weights = [onnx.numpy_helper.to_array(one) for one in model.graph.initializer if one.data_type == INT8]
         assert max(np.abs(weight.astype(int)).max() for weight in weights if weight.ndim > 1) * 255 * 2 < 2**15
-        (softmax,) = (node for node in model.graph.node if node.op_type == "Softmax")
-        assert softmax.output[0] == "probabilities"  # float: not on a grid of 1/256
 
 
 def test_int8_on_real_mnist_loses_at_most_half_a_point(mnist_data_dir, tmp_path):
