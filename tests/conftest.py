@@ -36,6 +36,7 @@ SLOW = {
     *("docs/test_readme.py", "docs/test_pytorch_to_keras.py", "models/test_weight_files.py", "export/test_damaged.py"),
     *("api/test_moved.py", "data/test_foreign_files.py", "data/test_sources.py", "training/test_old_runs.py"),
     *("export/test_evaluating.py", "pytorch/test_evaluation.py", "evaluation/test_evaluate.py"),
+    "export/test_foreign.py",
     *("experiments/test_results_table.py", "data/test_pictures.py", "notes/test_errata_pytorch.py"),
     "experiments/test_rates_and_folds.py",
 }

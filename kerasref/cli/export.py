@@ -22,8 +22,8 @@ def export(
     licence: str | None = None,
     trust: bool = False,
     labels: Path | None = None,
-    mean: tuple[float, ...] = (0.0,),
-    std: tuple[float, ...] = (1.0,),
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
 ) -> None:
     """Export a trained network: raw uint8 images in, probabilities, class_id and label out.
 
@@ -41,7 +41,8 @@ def export(
         licence: what model_card.md says of the weights
         trust: open a .keras file that is not of a run; its code runs
         labels: of such a file: class names, one a line
-        mean: of such a file: what it expects to be subtracted from pixels in [0, 1], for all channels or for each
+        mean: of such a file: what it expects to be subtracted from pixels in [0, 1], for all channels or for each; by
+            default nothing, and pixels from 0 to 255 where the network scales them itself
         std: of such a file: and to be divided by
     """
     if not format:
@@ -54,7 +55,9 @@ def export(
     from kerasref.export.sources import open_source
 
     source = open_source(model, trust, labels, mean, std)
-    if source.run and (labels or (mean, std) != ((0.0,), (1.0,))):
+    if pixels := source.contract.origin.get("pixels"):
+        print(printable(f"{model}: it gets pixels {pixels}"))
+    if source.run and (labels or mean or std):
         raise UserError(f"--labels, --mean and --std are for files from elsewhere; {source.run.path} has its own")
     folder = out or (model if model.is_dir() else model.parent) / "exports"
     options = dict(

@@ -21,6 +21,8 @@ def predict(
     invert: Literal["auto", "yes", "no"] = "auto",
     show: Path | None = None,
     trust: bool = False,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
 ) -> None:
     """Classify images.
 
@@ -32,6 +34,9 @@ def predict(
         invert: digits only: turn dark on light into light on dark; auto looks at the image
         show: write what the network saw: into this .png file, or for several images into this folder
         trust: open a model file that is neither of a run nor known to a verification.json; its code runs
+        mean: of a .keras or .h5 file from elsewhere: what it expects to be subtracted from pixels in [0, 1], for all
+            channels or for each; by default nothing, and pixels from 0 to 255 where the network scales them itself
+        std: of such a file: and to be divided by
     """
     if not images:
         raise UserError("no image given; expected files, folders or - after the model")
@@ -45,10 +50,9 @@ def predict(
     if model.exists() and needs_tensorflow(model):
         import_tensorflow()
     with quiet_start():
-        predictor = load(model, trust)
-    if model.suffix == ".keras" and "run" not in predictor.contract.origin:
-        note = "its pixels are only scaled to [0, 1]; export it with --mean and --std for more"
-        print(printable(f"{model}: {note}"), file=sys.stderr)
+        predictor = load(model, trust, mean=mean, std=std)
+    if model.suffix in (".keras", ".h5") and (pixels := predictor.contract.origin.get("pixels")):
+        print(printable(f"{model}: it gets pixels {pixels}; --mean and --std change that"), file=sys.stderr)
     failed, files = [], _files(images)
     if show and (show.is_file() or show.suffix.lower() in OTHER_FORMATS) and show.suffix != ".png":
         raise UserError(f"--show {show}: expected a .png file to write, or a folder")

@@ -37,7 +37,7 @@ def evaluate_model(options: EvaluateOptions) -> dict:
     if bool(options.normalization) != (model.suffix in (".keras", ".h5") and not run):
         needed = "does not say how its inputs are normalised; give --normalization imagenet, half, none or raw"
         raise UserError(f"{model} {'has its own normalization' if options.normalization else needed}")
-    mean, std = FIXED[options.normalization or "none"]
+    mean, std = FIXED[options.normalization] if options.normalization else (None, None)
     predictor = load(model, options.trust, mean=mean, std=std, image_size=size)
     contract = predictor.contract
     if size and contract.image_shape[:2] != (size, size):

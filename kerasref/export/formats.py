@@ -90,6 +90,9 @@ def write_onnx(servable: Servable, contract: Contract, file: Path, quantize: str
         return {"logits": logits, **classify(logits, servable.temperature)}
 
     model, _ = tf2onnx.convert.from_function(everything, input_signature=signature, opset=ONNX_OPSET)
+    function = everything.get_concrete_function()
+    captured = zip(reversed(function.inputs), reversed(function.captured_inputs), strict=False)  # the last inputs
+    weights |= {inner.name: outer.numpy() for inner, outer in captured if outer.dtype != tf.resource}
     _set_weights(model.graph, weights)
     if quantize == "float16":
         from onnxruntime.transformers.float16 import convert_float_to_float16

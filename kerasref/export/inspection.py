@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kerasref.errors import UserError
 from kerasref.export.contract import Contract
-from kerasref.export.predictors import KINDS, contract_of_litert, format_of
+from kerasref.export.predictors import contract_of_litert, format_of
 from kerasref.export.trust import read_limited, verified_entry
 from kerasref.provenance import sha256, size_of
 from kerasref.text import first_line
@@ -24,12 +24,9 @@ def inspect_model(path: Path) -> dict:
     Raises UserError for what is not a model.
     """
     path = path / "model.keras" if (path / "recipe.json").is_file() else path
-    readers = {".keras": _keras, ".onnx": _onnx, ".tflite": _litert, "saved_model": _saved_model}
-    reader = readers.get(format_of(path))
-    if reader is None:
-        raise UserError(f"{path} is an .h5 file, which is not inspected; expected {KINDS}")
+    readers = {".keras": _keras, ".h5": _h5, ".onnx": _onnx, ".tflite": _litert, "saved_model": _saved_model}
     try:
-        found = reader(path)
+        found = readers[format_of(path)](path)
     except (UserError, ImportError):
         raise
     except Exception as error:  # what a damaged file raises depends on the reader
@@ -120,24 +117,54 @@ def _keras(path):
             raise ValueError("the weights are packed")  # a few bytes could stand for gigabytes
         config, metadata = (read_member_json(archive, name) for name in ("config.json", "metadata.json"))
         with archive.open("model.weights.h5") as weights, h5py.File(weights, "r") as file:
-            shapes = []
-            file.visititems(lambda name, item: shapes.append(item.shape) if _is_weight(name, item) else None)
-    model = config["config"]
-    inputs = [layer["config"] for layer in model.get("layers", ()) if layer["class_name"] == "InputLayer"]
-    signature = {"inputs": {one["name"]: _described(one["dtype"], one["batch_shape"]) for one in inputs}, "outputs": {}}
-    kind = f"Keras {metadata.get('keras_version')}, {config['class_name']} {model.get('name')}"
+            parameters = _parameters(file)
     contract = None
     if (path.parent / "recipe.json").is_file():  # a file from elsewhere has none next to it
         from kerasref.export.sources import contract_of_run
         from kerasref.runs import RunFiles
 
         contract = contract_of_run(RunFiles(path.parent, path))
-    return _found(kind, {"call": signature}, sum(map(math.prod, shapes)), contract)
+    return _found(*_of_config(config, metadata.get("keras_version")), parameters, contract)
 
 
-def _is_weight(name, item):
-    """Tell weights from the optimizer's state and the seed of a dropout layer."""
-    return hasattr(item, "shape") and not name.startswith("optimizer") and "seed_generator" not in name
+def _h5(path):
+    """Keras' older format: the network as JSON in an attribute, or weights alone."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        config, version = json.loads(_text(file, "model_config") or "null"), _text(file, "keras_version")
+        kind, signatures = _of_config(config, version) if config else ("weights of Keras, without a network", {})
+        return _found(f"{kind}, HDF5", signatures, _parameters(file), None)
+
+
+def _text(file, name: str) -> str | None:
+    if name not in file.attrs:
+        return None
+    if file.attrs.get_id(name).shape != ():  # an array may have one long text a million times
+        raise ValueError(f"its attribute {name} is not one text")
+    value = file.attrs[name]
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _parameters(file) -> int:
+    """Count the weights of an HDF5 file, without the optimizer's state and the seeds of dropout layers."""
+    shapes = []
+
+    def visit(name, item):
+        if hasattr(item, "shape") and not name.startswith("optimizer") and "seed_generator" not in name:
+            shapes.append(item.shape)
+
+    file.visititems(visit)
+    return sum(map(math.prod, shapes))
+
+
+def _of_config(config, version) -> tuple[str, dict]:
+    model = config["config"]
+    inputs = [layer["config"] for layer in model.get("layers", ()) if layer["class_name"] == "InputLayer"]
+    shapes = {one["name"]: one.get("batch_shape") or one["batch_input_shape"] for one in inputs}  # now, Keras 2
+    described = {one["name"]: _described(one["dtype"], shapes[one["name"]]) for one in inputs}
+    kind = f"Keras {version}, {config['class_name']} {model.get('name')}"
+    return kind, {"call": {"inputs": described, "outputs": {}}}
 
 
 def _described(dtype, sides):

@@ -10,10 +10,11 @@ import numpy as np
 from kerasref.build import load_trained_model, make_resizing
 from kerasref.data import Preprocessing
 from kerasref.data.importing import read_names
+from kerasref.data.preprocessing import FIXED
 from kerasref.errors import UserError
 from kerasref.evaluation.metrics import stored_threshold
 from kerasref.export.contract import Contract
-from kerasref.export.trust import TRUST
+from kerasref.export.foreign import gives_probabilities, load_foreign, scales_pixels
 from kerasref.models.named_files import load_named
 from kerasref.models.weight_files import weights_sha256
 from kerasref.provenance import sha256
@@ -36,13 +37,14 @@ class Source:
 
 
 def open_source(
-    path: Path, trust: bool = False, labels: Path | None = None, mean=(0.0,), std=(1.0,), image_size: int | None = None
+    path: Path, trust: bool = False, labels: Path | None = None, mean=None, std=None, image_size: int | None = None
 ) -> Source:
     """Open a run directory, or a .keras file: rebuilt from the recipe.json next to it, or from the name of its network
     that `port-weights` writes into it; without these only with `trust`.
 
-    labels: file of class names, a line each; mean, std: of pixels in [0, 1], one number or one a channel. All three
-    are for files from elsewhere: a run has its own. image_size: of the images, where not as trained; weights that do
+    labels: file of class names, a line each; mean, std: of pixels in [0, 1], one number or one a channel, by default 0
+    and 1, or none at all where the network scales pixels itself. All three are for files from elsewhere: a run has its
+    own. image_size: of the images, where not as trained; weights that do
     not depend on it fit. Raises UserError for anything else.
     """
     folder = path if path.is_dir() else path.parent
@@ -94,11 +96,10 @@ def contract_of_run(run: RunFiles, **measured) -> Contract:
 
 
 def _from_elsewhere(file, trust, labels, mean, std, image_size) -> Source:
-    model = load_named(file, image_size)
-    if model is None:
-        model = _load_trusted(file, trust)
-    if not isinstance(model, keras.Model) or len(model.inputs or ()) != 1 or len(model.outputs) != 1:
-        raise UserError(f"{file}: expected a network with one input and one output")
+    model = load_named(file, image_size) if file.suffix == ".keras" else None
+    is_named = model is not None
+    if not is_named:
+        model = load_foreign(file, trust)
     shape, outputs = tuple(model.inputs[0].shape[1:]), model.outputs[0].shape
     if len(shape) != 3 or None in shape or len(outputs) != 2 or outputs[-1] is None:
         raise UserError(f"{file}: takes {shape} and gives {outputs}; expected (height, width, channels) and classes")
@@ -109,37 +110,27 @@ def _from_elsewhere(file, trust, labels, mean, std, image_size) -> Source:
     if "float" not in dtype:
         raise UserError(f"{file}: takes {dtype}, expected floats: its input is pixels in [0, 1]; cast inside the model")
     names = read_names(labels, num_classes) if labels else tuple(map(str, range(num_classes)))
-    if any(len(values) not in (1, channels) for values in (mean, std)):
-        raise UserError(f"--mean {mean} --std {std}: expected one number, or one for each of {channels} channels")
-    mean, std = (tuple(values) * (channels if len(values) == 1 else 1) for values in (mean, std))
-    preprocessing = Preprocessing.from_json({"pad": 0, "mean": mean, "std": std})
-    contract = Contract(model.name, shape, names, "photo", {"file": printable(file.name), "sha256": sha256(file)})
+    scales = not is_named and scales_pixels(model)
+    preprocessing, pixels = _preprocessing(channels, mean, std, scales)
+    origin = {"file": printable(file.name), "sha256": sha256(file), "pixels": pixels}
+    contract = Contract(model.name, shape, names, "photo", origin)
     contract = Contract.from_json(contract.to_json(), file)
     noise = np.random.default_rng(0).integers(0, 256, (NOISE, *shape), dtype=np.uint8)
     try:
         answers = np.asarray(model.predict_on_batch(preprocessing(noise)), np.float64)
     except Exception as error:
         raise UserError(f"{file}: fails on images of noise: {first_line(error)}") from error
-    return Source(model, preprocessing, contract, None, _are_probabilities(file, answers, model))
+    return Source(model, preprocessing, contract, None, gives_probabilities(file, answers, model))
 
 
-def _load_trusted(file, trust):
-    if not trust:
-        raise UserError(f"{file}: no recipe.json of a run next to it, and {TRUST}")
-    try:
-        return keras.models.load_model(file, compile=False, safe_mode=False)
-    except Exception as error:  # whatever the code in it raises
-        raise UserError(f"{file}: Keras cannot load it: {first_line(error)}") from error
-
-
-def _are_probabilities(file: Path, answers: np.ndarray, model) -> bool:
-    """Tell by the answers [n, classes], since a softmax may stand anywhere; of [n, 1] by the last layer."""
-    while getattr(model, "layers", None):
-        model = model.layers[-1]
-    name = getattr(getattr(model, "activation", None), "__name__", type(model).__name__).lower()
-    if answers.shape[1] == 1:
-        return name == "sigmoid"
-    sum_to_one = bool((answers >= 0).all()) and np.allclose(answers.sum(axis=1), 1, atol=1e-2)
-    if name == "sigmoid" and not sum_to_one:
-        raise UserError(f"{file}: a sigmoid for each class, of which several may hold; expected one class an image")
-    return sum_to_one
+def _preprocessing(channels: int, mean, std, scales: bool) -> tuple[Preprocessing, str]:
+    """What pixels go through before a network from elsewhere, also in words; scales: whether it scales them itself."""
+    fixed = FIXED["raw" if scales and mean is None and std is None else "none"]
+    mean, std = (default if given is None else given for given, default in zip((mean, std), fixed, strict=True))
+    if any(len(values) not in (1, channels) for values in (mean, std)):
+        raise UserError(f"--mean {mean} --std {std}: expected one number, or one for each of {channels} channels")
+    known = {FIXED["raw"]: "from 0 to 255", FIXED["none"]: "in [0, 1]"}
+    text = known.get((mean, std), f"in [0, 1], minus {mean}, divided by {std}")
+    mean, std = (tuple(values) * (channels if len(values) == 1 else 1) for values in (mean, std))
+    preprocessing = Preprocessing.from_json({"pad": 0, "mean": mean, "std": std})
+    return preprocessing, text + (", scaled by the network itself" if scales else "")
