@@ -28,7 +28,7 @@ def predict(
 
     Args:
         model: a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file
-        images: image files, folders of them, or - for an image on standard input
+        images: image files, folders with images at any depth, or - for an image on standard input
         top: how many of the likeliest classes to print
         json: one JSON object a line: image, class_id, label, probability, confident, top
         invert: digits only: turn dark on light into light on dark; auto looks at the image
@@ -76,13 +76,15 @@ def predict(
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path | bytes]:
-    """Replace folders by the files in them, in order of name, and - by the bytes of standard input."""
+    """Replace folders by the files in them and in their folders, and - by the bytes of standard input."""
+    from kerasref.data.layout import files_under
+
     files = []
     for path in paths:
         if str(path) == "-":
             files.append(sys.stdin.buffer.read())
         elif path.is_dir():
-            in_folder = sorted(file for file in path.iterdir() if not file.is_dir() and not file.name.startswith("."))
+            in_folder = files_under(path)
             if not in_folder:
                 raise UserError(f"{path}: a folder without a file in it; expected images")
             files += in_folder

@@ -7,6 +7,8 @@ are converted; everything becomes 8-bit RGB or grey. Formats outside `FORMATS` (
 so are JPEGs whose number of scans makes them slow on purpose.
 """
 
+import contextlib
+import importlib
 import io
 import os
 import stat
@@ -23,12 +25,11 @@ from kerasref.errors import UserError, unknown
 from kerasref.text import printable
 
 MAX_PIXELS = 25_000_000  # more is refused from the header; these take up to 20 bytes of memory each
+MAX_JPEG_PIXELS = 80_000_000  # phones take 48; above MAX_PIXELS a JPEG is decoded at a half of its width and height
 MAX_SCANS = 500  # of one JPEG; a progressive one has about 10
 MAX_SCANNED_PIXELS = 10**9  # pixels x scans of one JPEG: about a second of decoding
 MAX_JPEG_BYTES = 256 * 2**20
-# Training leaves GIFs out, as torchvision's ImageFolder does: in photograph collections they are placeholders.
-PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF")  # JPEG includes phones' MPO
-FORMATS = (*PHOTO_FORMATS, "GIF")
+JPEG = ("JPEG", "MPO")
 KINDS = ("digit", "garment", "photo")
 ORIENTATION = 0x0112  # of EXIF
 UPRIGHT = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
@@ -38,12 +39,18 @@ OTHER_FORMATS = {  # first bytes, from the given one on: what to say of a file t
     (4, b"ftypavif"): "an AVIF image, which this Pillow was built without: pip install --upgrade pillow",
     **dict.fromkeys(
         [(4, b"ftyphei"), (4, b"ftyphev"), (4, b"ftypmif1"), (4, b"ftypmsf1")],
-        "a HEIC image, which Pillow does not read: convert it to JPEG",
+        "a HEIC image, which Pillow does not read alone: pip install pillow-heif, or convert it to JPEG",
     ),
     (4, b"JXL "): "a JPEG XL image, which Pillow does not read: convert it to JPEG",
 }
 
 Image.init()  # loads all of Pillow's formats now: `open(formats=…)` fails on one that is not loaded yet
+with contextlib.suppress(ImportError):
+    importlib.import_module("pillow_heif").register_heif_opener()
+# Training leaves GIFs out, as torchvision's ImageFolder does: in photograph collections they are placeholders.
+WANTED = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "HEIF")  # JPEG includes phones' MPO
+PHOTO_FORMATS = tuple(name for name in WANTED if name in Image.OPEN)
+FORMATS = (*PHOTO_FORMATS, "GIF")
 # Pillow only warns of images from 89 Mpx on, and catch_warnings is not safe in threads: an error from the start.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
@@ -52,11 +59,13 @@ def read_image(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Imag
     """The image in a file, or in bytes, as an upright 8-bit image, RGB or, where it is stored so, grey (mode L).
 
     Raises UserError, naming the file: not there, not a regular file, empty, not an image of these formats, more than
-    25 Mpx, a JPEG of too many scans, cut short or damaged.
+    25 Mpx (a JPEG 80), a JPEG of too many scans, cut short or damaged.
     """
     with open_image(source, formats) as image:
-        if image.format in ("JPEG", "MPO"):
+        if image.format in JPEG:
             _check_scans(image, source)
+            if image.width * image.height > MAX_PIXELS:
+                image.draft(None, (image.width // 2, image.height // 2))
         try:
             image.load()
             turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
@@ -78,12 +87,13 @@ def open_image(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Imag
     try:
         image = Image.open(file, formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _unreadable(source, f"more than {MAX_PIXELS // 10**6} million pixels; make it smaller") from None
+        raise _unreadable(source, f"more than {MAX_JPEG_PIXELS // 10**6} million pixels; make it smaller") from None
     except Exception:
         raise _unreadable(source, _other_format(source, formats)) from None
-    if image.width * image.height > MAX_PIXELS:
+    limit = MAX_JPEG_PIXELS if image.format in JPEG else MAX_PIXELS
+    if image.width * image.height > limit:
         image.close()
-        raise _unreadable(source, f"{image.width}x{image.height} is over {MAX_PIXELS // 10**6} million pixels")
+        raise _unreadable(source, f"{image.width}x{image.height} is over {limit // 10**6} million pixels")
     return image
 
 

@@ -88,6 +88,24 @@ def test_what_is_no_picture_is_refused(content, says, tmp_path):
         read_image(tmp_path / "file.png")
 
 
+@pytest.mark.parametrize(
+    ("mode", "size", "seen"),
+    [
+        ("RGB", (6000, 4166), (6000, 4166)),
+        ("CMYK", (6001, 4167), (3001, 2084)),
+        ("L", (8000, 6000), (4000, 3000)),
+    ],
+)
+def test_a_large_photograph_is_decoded_at_half_its_size(mode, size, seen):
+    ramp = Image.linear_gradient("L").convert(mode).resize(size, Image.Resampling.BILINEAR)
+    image = read_image(image_bytes(ramp, "JPEG"))
+    assert image.size == seen
+    small = [np.asarray(each.convert("L").resize((60, 40)), int) for each in (image, ramp)]
+    assert np.abs(small[0] - small[1]).max() <= 2
+    with pytest.raises(UserError, match="10000x8001 is over 80 million pixels"):
+        read_image(image_bytes(ramp, "JPEG").replace(struct.pack(">HH", *size[::-1]), struct.pack(">HH", 8001, 10000)))
+
+
 @pytest.mark.parametrize("scale", [1.0, 3.0, 12.0])
 @pytest.mark.parametrize("dark_on_light", [True, False])
 def test_a_digit_is_found_inverted_scaled_and_centred(scale, dark_on_light):
@@ -196,9 +214,9 @@ def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded(size, scans, l
     ("content", "says"),
     [
         (image_bytes(Image.new("P", (9, 9)), "GIF"), "a GIF, which predict reads and training does not"),
-        (b"\0\0\0\x18ftypheic" + bytes(20), "a HEIC image, which Pillow does not read"),
+        (b"\0\0\0\x18ftypheic" + bytes(20), "a HEIC image, .* pip install pillow-heif, or convert it to JPEG"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
-        (b"%PDF-1.4", "not a JPEG, PNG, WEBP, BMP, TIFF, PPM or AVIF image"),
+        (b"%PDF-1.4", f"not a {', '.join(PHOTO_FORMATS[:-1])} or {PHOTO_FORMATS[-1]} image"),
     ],
 )
 def test_a_format_that_training_does_not_read_is_named(content, says):

@@ -132,6 +132,18 @@ def test_names_on_a_terminal(hostile_run, tmp_path, capsys):
     assert "\x1b" not in printed and len(printed.splitlines()) == 1
 
 
+def test_predict_walks_folders(exported, tmp_path, capsys):
+    digit = Image.fromarray(np.eye(28, dtype=np.uint8) * 255)
+    for name in ("val/7/a.png", "val/7/deeper/b.png", "val/10/c.png", "val/.thumbnails/d.png", "val/__MACOSX/e.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        digit.save(tmp_path / name)
+    (tmp_path / "val" / "notes.txt").write_text("no image")
+    with pytest.raises(UserError, match=r"notes\.txt: not a JPEG"):
+        predict_verb.main([str(exported[0] / "model.onnx"), str(tmp_path / "val"), "--json"])
+    found = [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
+    assert found == [str(tmp_path / "val" / name) for name in ("10/c.png", "7/a.png", "7/deeper/b.png")]
+
+
 def test_a_contract_keeps_the_names_themselves():
     contract = Contract("m", (1, 1, 1), (HOSTILE, "b"), "photo")
     assert Contract.from_json(contract.to_json(), "file").class_names == (HOSTILE, "b")
