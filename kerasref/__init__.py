@@ -26,15 +26,17 @@ _HOMES = {
     "build_model": "models",
     "compare": "lab.parity",
     "load_dataset": "data",
+    "load_pretrained": "api",
     "recipes": "named_recipes",
     "train": "api",
 }
 # Loaded when they are first named, too.
 _MODULES = ("data", "evaluation", "export", "lab", "models", "notes", "pytorch", "training")
-__all__ = ["Recipe", "Run", "RunError", "UserError", "build_model", "compare", "load_dataset", "recipes", "train"]
+__all__ = ["Recipe", "Run", "RunError", "UserError", "build_model", "compare", "load_dataset", "load_pretrained"]
+__all__ += ["recipes", "train"]
 
 if TYPE_CHECKING:
-    from kerasref.api import Run, train
+    from kerasref.api import Run, load_pretrained, train
     from kerasref.data import load_dataset
     from kerasref.errors import RunError, UserError
     from kerasref.lab.parity.comparison import compare

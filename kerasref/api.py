@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kerasref.command_line import SHORT_NAMES, import_tensorflow, named_extras
 from kerasref.errors import UserError, unknown
 from kerasref.own_images import find_recipe
+from kerasref.pretrained import PretrainedFiles, names
 from kerasref.recipe import Recipe, from_dict
 from kerasref.runs import RunFiles, check_folder
 from kerasref.text import printable
@@ -116,6 +117,43 @@ def new_run_dir(name: str, runs: Path = RUNS) -> Path:
             path.mkdir(parents=True)
             break
     return path
+
+
+def load_pretrained(name: str) -> "keras.Model":
+    """Build a pretrained network that takes raw images and gives logits.
+
+    Example:
+
+        model = kerasref.load_pretrained("lenet5-mnist")
+        probabilities = keras.ops.softmax(model.predict(images))  # images [n, 28, 28, 1], 0 to 255
+
+    Padding and normalization are layers of the model; the network itself is its last layer.
+
+    Arguments:
+        name: a name that `kerasref models` lists.
+
+    Returns:
+        A `keras.Model`: [n, height, width, channels], 0 to 255 -> logits [n, classes].
+
+    Raises:
+        UserError: there is no pretrained network of that name.
+    """
+    if name not in names():
+        raise unknown("pretrained network", name, names())
+    import_tensorflow()
+    import keras
+
+    from kerasref.build import load_trained_model
+
+    run = PretrainedFiles(name)
+    network, before = load_trained_model(run), run.preprocessing()
+    images = x = keras.Input(run.image_shape(), name="images")
+    if before.pad:
+        x = keras.layers.ZeroPadding2D(before.pad)(x)
+    scale = [1 / (255 * std) for std in before.std]
+    offset = [-mean / std for mean, std in zip(before.mean, before.std, strict=True)]
+    x = keras.layers.Rescaling(scale, offset)(x)
+    return keras.Model(images, network(x), name=name)
 
 
 class Run:

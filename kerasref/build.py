@@ -14,6 +14,7 @@ from kerasref.data.preprocessing import principal_components
 from kerasref.errors import UserError
 from kerasref.models import build_model, options_of
 from kerasref.models.weight_files import load_weights, weights_sha256
+from kerasref.pretrained import find_run
 from kerasref.recipe import Recipe
 from kerasref.recipe_augmentation import AugmentationFields
 from kerasref.recipe_training import ONE_CYCLE
@@ -44,10 +45,11 @@ def make_resizing(recipe: Recipe) -> Resizing:
 
 
 def make_preprocessing(recipe: Recipe, dataset: ImageDataset) -> Preprocessing:
-    """The recipe's preprocessing; mean and standard deviation are those of the run that `init_from` names, if any,
-    since its weights expect inputs on that scale."""
-    if recipe.init_from and recipe.normalization == "dataset" and Path(recipe.init_from).is_dir():
-        before = RunFiles(recipe.init_from).preprocessing()
+    """The recipe's preprocessing; mean and standard deviation are those of the run or of the pretrained network that
+    `init_from` names, if any, since its weights expect inputs on that scale."""
+    run = find_run(recipe.init_from) if recipe.init_from and recipe.normalization == "dataset" else None
+    if run:
+        before = run.preprocessing()
         if len(before.mean) == dataset.image_shape[-1]:
             return Preprocessing(recipe.pad, before.mean, before.std)
     return Preprocessing.for_dataset(recipe.normalization, dataset, recipe.pad)

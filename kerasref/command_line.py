@@ -25,7 +25,7 @@ SHORT_NAMES = {"lr": "learning_rate", "bs": "batch_size"}  # accepted wherever a
 MACHINE_ERRORS = ("DataLossError", "NotFoundError", "PermissionDeniedError", "ResourceExhaustedError")
 EXTRAS = {  # top-level module: the extra of kerasref that installs it
     **dict.fromkeys(("tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"), "export"),
-    **dict.fromkeys(("torch", "torchvision", "safetensors"), "pytorch"),
+    **dict.fromkeys(("torch", "torchvision"), "pytorch"),
     **dict.fromkeys(("optuna", "cleanlab"), "lab"),
     "gradio": "demo",
 }

@@ -98,7 +98,8 @@ class TransferFields(Checked):
     """Transfer learning."""
 
     init_from: str | None = None
-    """A run directory, or a .keras or .weights.h5 file, whose weights this training starts from."""
+    """A run directory, a pretrained network, or a .keras or .weights.h5 file, whose weights this training starts from.
+    """
     init_until: str | None = None
     """Name of the last layer to take from init_from; None: all that fit."""
     freeze: str | None = None

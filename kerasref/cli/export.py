@@ -7,11 +7,12 @@ import tyro
 
 from kerasref.command_line import import_tensorflow, parse, quiet_start
 from kerasref.errors import UserError
+from kerasref.pretrained import FOLDER, find
 from kerasref.text import printable
 
 
 def export(
-    model: Annotated[Path, tyro.conf.Positional],
+    model: Annotated[str, tyro.conf.Positional],
     format: tuple[Literal["saved_model", "onnx", "litert"], ...] = ("saved_model",),
     quantize: Literal["int8", "float16"] | None = None,
     out: Path | None = None,
@@ -30,10 +31,11 @@ def export(
     Every file is read back without Keras and compared with the network on the test set before it gets its name.
 
     Args:
-        model: a run directory, or a .keras file
+        model: a run directory, a pretrained network (`kerasref models`), or a .keras file
         format: one or more
         quantize: smaller numbers, for onnx and litert; int8 is calibrated on training images
-        out: folder to write into; exports/ of the run directory, or next to the file, by default
+        out: folder to write into; exports/ of the run directory, or next to the file, by default; of a pretrained
+            network exports/NAME
         force: replace what is there
         data_dir: directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own
         dataset: where the image folder of the training is now, if it was moved; its content must be the same
@@ -49,17 +51,21 @@ def export(
         raise UserError("--format without a name; expected one or more of saved_model, onnx, litert")
     if examples is not None and examples < 1:
         raise UserError(f"--examples {examples}: expected at least 1")
+    path = find(model)
     import_tensorflow()
     from kerasref.export.exporting import ExportFailed
     from kerasref.export.exporting import export as export_source
     from kerasref.export.sources import open_source
 
-    source = open_source(model, trust, labels, mean, std)
+    source = open_source(path, trust, labels, mean, std)
     if pixels := source.contract.origin.get("pixels"):
         print(printable(f"{model}: it gets pixels {pixels}"))
     if source.run and (labels or mean or std):
         raise UserError(f"--labels, --mean and --std are for files from elsewhere; {source.run.path} has its own")
-    folder = out or (model if model.is_dir() else model.parent) / "exports"
+    by_default = (path if path.is_dir() else path.parent) / "exports"
+    if path.parent == FOLDER:
+        by_default = Path("exports") / path.stem
+    folder = out or by_default
     options = dict(
         quantize=quantize, force=force, data_dir=data_dir, dataset=dataset, examples=examples, licence=licence
     )

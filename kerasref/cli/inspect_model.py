@@ -1,28 +1,30 @@
 """kerasref inspect FILE [--json]: show what a model file is. Nothing in the file runs."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from kerasref.command_line import import_tensorflow, parse, quiet_start, to_json
+from kerasref.pretrained import find
 from kerasref.text import printable
 
 
-def inspect(file: Annotated[Path, tyro.conf.Positional], json: bool = False) -> None:
+def inspect(file: Annotated[str, tyro.conf.Positional], json: bool = False) -> None:
     """Show what a model file is: signatures, parameters, size, checksum, where it came from.
 
     Args:
-        file: a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file
+        file: a pretrained network (`kerasref models`), a run directory, a .keras file, a SavedModel, an .onnx or a
+            .tflite file
         json: all of it as one JSON object
     """
-    if file.is_dir() or (file.parent / "recipe.json").is_file():
+    path = find(file)
+    if path.is_dir() or (path.parent / "recipe.json").is_file():
         import_tensorflow()
     from kerasref.export.inspection import inspect_model
 
     with quiet_start():
-        description = inspect_model(file)
+        description = inspect_model(path)
     if json:
         print(to_json(description, indent=2))
     else:

@@ -17,6 +17,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "find-lr": ("kerasref.lab.studies.find_lr", "Find a learning rate for a recipe: a plot and a number."),
         "evaluate": ("kerasref.cli.evaluate", "Evaluate a run again, or any model on a dataset."),
         "predict": ("kerasref.cli.predict", "Classify images with a run or an exported model."),
+        "models": ("kerasref.cli.models", "List the trained networks that come with kerasref."),
         "export": ("kerasref.cli.export", "Export a run as SavedModel, ONNX or LiteRT, compared before it counts."),
         "inspect-model": ("kerasref.cli.inspect_model", "Show the signatures, origin and checksum of a model file."),
         "demo": ("kerasref.cli.demo", "Open a local page to draw digits and drop images on."),
@@ -48,6 +49,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "maintain this repository (in a checkout)": {
         "benchmark": ("scripts/benchmark.py", "Measure kerasref against PyTorch on this machine."),
         "results": ("scripts/results.py", "Keep results/runs.csv and the table in README."),
+        "publish": ("scripts/publish.py", "Ship the weights of runs as a pretrained network."),
         "experiment": ("scripts/experiment.py", "Run an experiment of the notes and write its page."),
         "compare-exports": ("scripts/compare_exports.py", "Measure the exports of all networks for docs/export.md."),
         "measure-tensorboard": ("scripts/measure_tensorboard.py", "Measure what TensorBoard's files cost a training."),

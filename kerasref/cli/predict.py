@@ -14,7 +14,7 @@ OTHER_FORMATS = (".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def predict(
-    model: Annotated[Path, tyro.conf.Positional],
+    model: Annotated[str, tyro.conf.Positional],
     images: Annotated[tuple[Path, ...], tyro.conf.Positional],
     top: int = 3,
     json: bool = False,
@@ -27,7 +27,8 @@ def predict(
     """Classify images.
 
     Args:
-        model: a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file
+        model: a pretrained network (`kerasref models`), a run directory, a .keras file, a SavedModel, an .onnx or a
+            .tflite file
         images: image files, folders with images at any depth, or - for an image on standard input
         top: how many of the likeliest classes to print
         json: one JSON object a line: image, class_id, label, probability, confident, top
@@ -46,12 +47,14 @@ def predict(
     from kerasref.atomic import write_atomically
     from kerasref.data.images import png_of
     from kerasref.export.predictors import load, needs_tensorflow, predict_input, read_input
+    from kerasref.pretrained import find
 
-    if model.exists() and needs_tensorflow(model):
+    path = find(model)
+    if path.exists() and needs_tensorflow(path):
         import_tensorflow()
     with quiet_start():
-        predictor = load(model, trust, mean=mean, std=std)
-    if model.suffix in (".keras", ".h5") and (pixels := predictor.contract.origin.get("pixels")):
+        predictor = load(path, trust, mean=mean, std=std)
+    if path.suffix in (".keras", ".h5") and (pixels := predictor.contract.origin.get("pixels")):
         print(printable(f"{model}: it gets pixels {pixels}; --mean and --std change that"), file=sys.stderr)
     failed, files = [], _files(images)
     if show and (show.is_file() or show.suffix.lower() in OTHER_FORMATS) and show.suffix != ".png":

@@ -17,14 +17,14 @@ class EvaluateOptions(Checked):
     A run alone is evaluated on its own test set, into its own directory. With --out, any model on any dataset.
     """
 
-    model: tyro.conf.Positional[Path]
-    """A run directory, a .keras file, a SavedModel, an .onnx or a .tflite file."""
+    model: tyro.conf.Positional[str | Path]
+    """A run directory, a pretrained network, a .keras file, a SavedModel, an .onnx or a .tflite file."""
     dataset: str | None = None
     """With --out: a dataset's name or an image folder; without: where the folder of the training is now."""
     data_dir: str | None = None
     """Directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own."""
     out: Path | None = None
-    """Folder to write into."""
+    """Folder to write into; evaluations/NAME for a pretrained network."""
     resize: int | None = None
     """Short side in pixels that photographs are scaled to before the crop; by default as the model has it."""
     image_size: int | None = None

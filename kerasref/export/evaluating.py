@@ -17,6 +17,7 @@ from kerasref.evaluation.options import EvaluateOptions
 from kerasref.export.contract import Contract
 from kerasref.export.predictors import Predictor, load
 from kerasref.export.reading import batches
+from kerasref.pretrained import find
 from kerasref.runs import RunFiles
 from kerasref.text import printable
 
@@ -29,7 +30,7 @@ def evaluate_model(options: EvaluateOptions) -> dict:
     Raises UserError where model, dataset and options do not fit each other, above all where it is not known which
     output is which class.
     """
-    model, out, size = options.model, options.out, options.image_size
+    model, out, size = find(options.model), options.out, options.image_size
     if (out / "recipe.json").exists():
         raise UserError(f"{out} is a run directory, whose own metrics would be lost; choose another --out")
     folder, is_keras = model if model.is_dir() else model.parent, model.is_dir() or model.suffix in (".keras", ".h5")
@@ -50,8 +51,13 @@ def evaluate_model(options: EvaluateOptions) -> dict:
         print(printable(note))
     labels, predicted = _predict(predictor, split, flip=options.tta == "flip")
     file = run.model_file if run and model.is_dir() else model
-    evaluation = {"network": contract.model, "model": str(model), "sha256": provenance.sha256(file), "tta": options.tta}
-    evaluation |= {"dataset": dataset, "image_size": contract.image_shape[0], **dataclasses.asdict(resizing)}
+    evaluation = {"network": contract.model, "model": str(options.model), "sha256": provenance.sha256(file)}
+    evaluation |= {
+        "tta": options.tta,
+        "dataset": dataset,
+        "image_size": contract.image_shape[0],
+        **dataclasses.asdict(resizing),
+    }
     evaluation |= {"normalization": options.normalization or "of the model", "temperature": contract.temperature}
     metrics = compute_metrics(outputs[labels], predicted, names) | {"evaluation": evaluation}
     settings = run.settings() if run else {"versions": provenance.versions(), "hardware": provenance.hardware()}

@@ -15,6 +15,7 @@ from kerasref.export.servable import Servable, classify
 
 CONTRACT_FILE = "assets.extra/contract.json"  # the folder that the SavedModel format leaves to its users
 ONNX_OPSET = 18  # the highest that tf2onnx 1.17 writes
+INPUT = "dense"  # with its number, the initializer of one of the servable's `inputs`
 SIGNATURES = ("serving_default", "logits")  # without predict_image_bytes: LiteRT and ONNX do not decode image files
 INTEGER_OPERATIONS = ["Conv", "MatMul", "Gemm", "MaxPool", "Relu"]  # of ONNX: where the time goes; the rest is float
 # Of LiteRT. Probabilities would be multiples of 1/256. With the pixels' normalisation, the residual sums and the mean
@@ -81,12 +82,12 @@ def write_onnx(servable: Servable, contract: Contract, file: Path, quantize: str
     import tf2onnx
 
     raw = tf.TensorSpec((None, *contract.image_shape), tf.uint8, name="images")
-    weights = {f"dense{i}": kernel.numpy() for i, kernel in enumerate(servable.dense_kernels)}
-    signature = [raw, *(tf.TensorSpec(kernel.shape, kernel.dtype, name) for name, kernel in weights.items())]
+    weights = {f"{INPUT}{i}": weight.numpy() for i, weight in enumerate(servable.inputs)}
+    signature = [raw, *(tf.TensorSpec(weight.shape, weight.dtype, name) for name, weight in weights.items())]
 
     @tf.function(input_signature=signature, autograph=False)
-    def everything(images, *kernels):
-        logits = servable.logits_with(kernels, images)
+    def everything(images, *values):
+        logits = servable.logits_with(values, images)
         return {"logits": logits, **classify(logits, servable.temperature)}
 
     model, _ = tf2onnx.convert.from_function(everything, input_signature=signature, opset=ONNX_OPSET)

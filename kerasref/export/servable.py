@@ -1,5 +1,6 @@
 """A network with what it needs around it, in TensorFlow: raw images in, probabilities and class names out."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import keras
@@ -13,9 +14,10 @@ class Servable(tf.Module):
     """Signatures by name in `served`; the SavedModel, and from it the other formats, are made of them.
 
     A tf.Module around the model's variables, not `model.export`: half the size, and stable bytes.
+    inputs: the weights that `write_onnx` keeps as they are; by default the kernels of dense layers.
     """
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Source, inputs: Sequence[keras.Variable] | None = None):
         super().__init__()
         model, preprocessing, shape = source.model, source.preprocessing, source.contract.image_shape
         self.parameters = [weight.value for weight in model.weights]
@@ -31,10 +33,11 @@ class Servable(tf.Module):
         def logits(images):
             return {"logits": scores_of(images)}
 
-        dense_kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+        if inputs is None:
+            inputs = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Dense)]
 
-        def logits_with(kernels, images):
-            with keras.StatelessScope(list(zip(dense_kernels, kernels, strict=True))):
+        def logits_with(values, images):
+            with keras.StatelessScope(list(zip(inputs, values, strict=True))):
                 return scores_of(images)
 
         @tf.function(input_signature=[raw], autograph=False)
@@ -52,8 +55,8 @@ class Servable(tf.Module):
             )
             return serving_default(tf.ensure_shape(images, raw.shape))
 
-        self.dense_kernels = [kernel.value for kernel in dense_kernels]
-        self.logits_with = logits_with  # (tensors in the place of `dense_kernels`, images) -> logits
+        self.inputs = [weight.value for weight in inputs]
+        self.logits_with = logits_with  # (tensors instead of `inputs`, images) -> logits
         self.served = {
             "serving_default": serving_default,
             "predict_image_bytes": predict_image_bytes,

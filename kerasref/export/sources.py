@@ -17,6 +17,7 @@ from kerasref.export.contract import Contract
 from kerasref.export.foreign import gives_probabilities, load_foreign, scales_pixels
 from kerasref.models.named_files import load_named
 from kerasref.models.weight_files import weights_sha256
+from kerasref.pretrained import FOLDER, PretrainedFiles
 from kerasref.provenance import sha256
 from kerasref.runs import RunFiles
 from kerasref.text import first_line, printable
@@ -39,14 +40,16 @@ class Source:
 def open_source(
     path: Path, trust: bool = False, labels: Path | None = None, mean=None, std=None, image_size: int | None = None
 ) -> Source:
-    """Open a run directory, or a .keras file: rebuilt from the recipe.json next to it, or from the name of its network
-    that `port-weights` writes into it; without these only with `trust`.
+    """Open a run directory, a pretrained network (`pretrained.find`), or a .keras file: rebuilt from the recipe.json
+    next to it, or from the name of its network that `port-weights` writes into it; without these only with `trust`.
 
     labels: file of class names, a line each; mean, std: of pixels in [0, 1], one number or one a channel, by default 0
     and 1, or none at all where the network scales pixels itself. All three are for files from elsewhere: a run has its
     own. image_size: of the images, where not as trained; weights that do
     not depend on it fit. Raises UserError for anything else.
     """
+    if path.parent == FOLDER:
+        return source_of(PretrainedFiles(path.stem), image_size)
     folder = path if path.is_dir() else path.parent
     if not path.exists():
         raise UserError(f"{path} is not there; expected a run directory of `train` or a .keras file")
@@ -54,7 +57,11 @@ def open_source(
         raise UserError(f"{path} is not a model that can be exported; expected a run directory or a .keras file")
     if path.is_file() and (path.suffix == ".h5" or not (folder / "recipe.json").is_file()):
         return _from_elsewhere(path, trust, labels, mean, std, image_size)
-    run = RunFiles(folder, None if path.is_dir() else path)
+    return source_of(RunFiles(folder, None if path.is_dir() else path), image_size)
+
+
+def source_of(run: RunFiles, image_size: int | None = None) -> Source:
+    """Open the network of a run; `image_size` as in `open_source`."""
     run.settings()  # a folder that is not a run directory is an error of its own, before any file of it is missing
     shape = (image_size, image_size, run.image_shape()[2]) if image_size else run.image_shape()
     model = load_trained_model(run, image_shape=shape)

@@ -1,4 +1,4 @@
-"""Read weights from .keras and .weights.h5 files: tensors and nothing else.
+"""Read weights from .keras, .weights.h5 and .safetensors files: tensors and nothing else.
 
 No code in the file runs, no other file is read, and memory stays within what the network itself takes: HDF5 lets a
 small file refer to one large text thousands of times, so every text is bounded before it is read. Keras' own
@@ -16,11 +16,14 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from kerasref.errors import UserError
 from kerasref.text import first_line
 
 EXPECTED = "expected a .keras or .weights.h5 file as Keras saves it"
+ORDER = "weights"  # metadata of a .safetensors file: the names of the tensors in the order of `model.weights`
 CHUNK = 2**22  # bytes
 MAX_CONFIG = 2**24  # bytes; ResNet-152's configuration has half a million
 MAX_NAME = 2**10  # characters of one layer's
@@ -32,6 +35,8 @@ MAX_HEAP = 2**17  # bytes of a group's names
 def open_tensors(file: Path) -> Iterator[dict[str, list[h5py.Dataset]]]:
     """{layer name: its datasets in the order of `layer.weights`}; no tensor is read before `np.asarray`.
 
+    Those of a .safetensors file of `save_safetensors` are arrays, and float32 where it stores float16.
+
     Raises UserError: missing, not a regular file, damaged, packed, with links or data in another file, with texts that
     are too long.
     """
@@ -40,25 +45,50 @@ def open_tensors(file: Path) -> Iterator[dict[str, list[h5py.Dataset]]]:
         raise UserError(f"{file}: no weights can be read from it (no such file); {EXPECTED}")
     with contextlib.ExitStack() as stack:
         try:
-            if file.suffix == ".keras":
-                archive = stack.enter_context(zipfile.ZipFile(file))
-                member = archive.getinfo("model.weights.h5")
-                if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-                    raise ValueError("the weights are packed")
-                content = stack.enter_context(archive.open(member))
-            else:
-                content = stack.enter_context(open(file, "rb"))
-            _check_bytes(content)
-            content.seek(0)
-            layers = _child(stack.enter_context(h5py.File(content, "r")), "layers")
-            tensors = {}
-            for key in _keys(layers):
-                variables = _child(_child(layers, key), "vars")
-                datasets = [_child(variables, str(place)) for place in range(len(variables))]
-                tensors[_layer_name(variables) or key] = datasets
+            tensors = _read_safetensors(file) if file.suffix == ".safetensors" else _open_hdf5(file, stack)
         except Exception as error:  # h5py raises what it likes for damaged files
             raise UserError(f"{file}: no weights can be read from it ({first_line(error)}); {EXPECTED}") from None
         yield tensors
+
+
+def _open_hdf5(file: Path, stack: contextlib.ExitStack) -> dict[str, list[h5py.Dataset]]:
+    content = stack.enter_context(file.open("rb"))
+    if file.suffix == ".keras":
+        archive = stack.enter_context(zipfile.ZipFile(content))
+        member = archive.getinfo("model.weights.h5")
+        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+            raise ValueError("the weights are packed")
+        content = stack.enter_context(archive.open(member))
+    _check_bytes(content)
+    content.seek(0)
+    layers = _child(stack.enter_context(h5py.File(content, "r")), "layers")
+    tensors = {}
+    for key in _keys(layers):
+        variables = _child(_child(layers, key), "vars")
+        datasets = [_child(variables, str(place)) for place in range(len(variables))]
+        tensors[_layer_name(variables) or key] = datasets
+    return tensors
+
+
+def _read_safetensors(file: Path) -> dict[str, list[np.ndarray]]:
+    tensors: dict[str, list[np.ndarray]] = {}
+    with safe_open(file, "numpy") as stored:
+        names = json.loads(stored.metadata()[ORDER])
+        if sorted(names) != sorted(stored.keys()):
+            raise ValueError(f"its metadata {ORDER} does not name each of its tensors")
+        for name in names:
+            value = stored.get_tensor(name)
+            value = value.astype(np.float32) if value.dtype == np.float16 else value
+            tensors.setdefault(name.rpartition("/")[0], []).append(value)
+    return tensors
+
+
+def save_safetensors(model: keras.Model, file: Path, float16: bool = False) -> None:
+    """Save each weight under its Keras path, such as conv1/kernel; `float16`: kernels, which are nearly all of it."""
+    tensors = {weight.path: np.asarray(weight) for weight in model.weights}
+    if float16:
+        tensors = {name: t.astype(np.float16) if t.ndim > 1 else t for name, t in tensors.items()}
+    save_file(tensors, file, {"format": "keras", ORDER: json.dumps(list(tensors))})
 
 
 def load_weights(model: keras.Model, file: Path) -> None:

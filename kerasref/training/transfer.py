@@ -7,7 +7,7 @@ import numpy as np
 
 from kerasref.errors import UserError, unknown
 from kerasref.models.weight_files import open_tensors
-from kerasref.runs import RunFiles
+from kerasref.pretrained import find_run
 
 
 def initialize_from(
@@ -20,16 +20,15 @@ def initialize_from(
     """Copies the weights of every layer of `model`, as far as `until`, that `source` has under the same name with the
     same shapes.
 
-    source: a run directory, or a .keras or .weights.h5 file. Nothing of it but tensors is read.
-    The output layer stays new unless `source` is a run with the same classes, or a file with as many.
+    source: a run directory, a pretrained network, or a .keras or .weights.h5 file. Nothing of it but tensors is read.
+    The output layer stays new unless `source` was trained on the same classes, or is a file with as many.
     Returns a sentence on what was taken and what not; raises UserError for a file that is missing or broken, for an
     unknown layer, when no layer fits, or one as far as `frozen` does not: it would stay at its random weights.
     """
-    source = Path(source)
-    taken, new = [], []
+    run, taken, new = find_run(source), [], []
     wanted = model.layers if until is None else _as_far_as(model, until)
-    replaced = source.is_dir() and RunFiles(source).class_names() != class_names
-    with open_tensors(source / "model.keras" if source.is_dir() else source) as tensors:
+    replaced = run is not None and run.class_names() != class_names
+    with open_tensors(run.model_file if run else Path(source)) as tensors:
         for layer in (layer for layer in model.layers if layer.weights):
             weights = layer.weights
             found = tensors.get(layer.name)

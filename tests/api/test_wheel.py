@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kerasref import pretrained
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 API = """
 import sys
@@ -61,6 +63,12 @@ def test_the_command_and_the_api(environment, tmp_path):
     package = next((environment.parent / "lib").glob("python*")) / "site-packages" / "kerasref"
     before = {file: file.stat().st_mtime_ns for file in package.rglob("*") if "__pycache__" not in str(file)}
     assert {"py.typed", "report.html"} <= {file.name for file in before}
+
+    files = {file.name for file in pretrained.FOLDER.iterdir() if file.is_file()}
+    assert files == {file.name for file in (package / "pretrained").iterdir() if file.is_file()}
+    for name in pretrained.names()[:1]:
+        predicted = call(environment, "kerasref", "predict", name, ROOT / "docs" / "images" / "digit.png", cwd=tmp_path)
+        assert predicted.returncode == 0 and "digit.png: " in predicted.stdout, predicted.stderr
 
     where = call(environment, "python", "-c", "import kerasref; print(kerasref.__file__)", cwd=tmp_path)
     assert Path(where.stdout.strip()).parent == package and str(environment) in (environment / "kerasref").read_text()
