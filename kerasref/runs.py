@@ -59,6 +59,7 @@ class RunFiles:
         self.predictions_file = self.path / "predictions.csv"
         self.model_file = model_file or self.path / "model.keras"
         self.best_file = self.path / "best.keras"
+        self.chain_file = self.path / "chain.jsonl"
         self.left_out_file = self.path / "left_out.txt"
         self.checkpoints = self.path / "checkpoints"
         self.exports = self.path / "exports"

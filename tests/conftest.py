@@ -44,7 +44,7 @@ SLOW = {
     *("export/test_evaluating.py", "pytorch/test_evaluation.py", "evaluation/test_evaluate.py"),
     "export/test_foreign.py",
     *("experiments/test_results_table.py", "data/test_pictures.py", "notes/test_errata_pytorch.py"),
-    "experiments/test_rates_and_folds.py",
+    *("experiments/test_rates_and_folds.py", "forgery/test_forgery.py", "training/test_chain.py"),
 }
 
 

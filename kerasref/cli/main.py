@@ -43,6 +43,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "studies": {
         "check-gradients": ("kerasref.lab.studies.check_gradients", "Check gradients against two-sided differences."),
+        "verify": ("kerasref.lab.studies.verify", "Check a run by its chain of hashes; train parts of it again."),
         "find-label-errors": ("kerasref.lab.studies.find_label_errors", "Rank labels that are probably wrong."),
         "multi-task": ("kerasref.lab.studies.multi_task", "Compare one network for all labels with one for each."),
     },

@@ -6,9 +6,14 @@ import os
 import unicodedata
 from pathlib import Path
 
+import numpy as np
+
+from kerasref.data.dataset import MemorySplit, Split
+from kerasref.data.files import FileSplit
 from kerasref.errors import UserError
 
 SAMPLE_BYTES = 256 * 2**20  # of the files that are read; a folder of up to this size is read whole
+ROWS = 1000  # images that are hashed at once
 
 
 def content_summary(files: dict[str, Path]) -> dict:
@@ -50,3 +55,27 @@ def content_difference(before: dict, now: dict) -> str | None:
     if before.get("names_sha256") != now.get("names_sha256"):
         return "the names or sizes of its images are different"
     return "the content of its images is different (the names and sizes are the same)"
+
+
+def split_sha256(split: Split) -> str:
+    """Of the images and labels of a split, in their order, as the network gets them before any preprocessing.
+
+    Of files that every epoch decodes: of their sizes and of a sample of their contents, as in `content_summary`. Of a
+    stream: of the name, version and sizes that TensorFlow Datasets has of it.
+    """
+    digest = hashlib.sha256(f"{split.num_examples} {tuple(split.image_shape)}".encode())
+    if split.labels is not None:
+        digest.update(np.ascontiguousarray(split.labels))
+    if isinstance(split, MemorySplit):
+        for start in range(0, split.num_examples, ROWS):
+            digest.update(np.ascontiguousarray(split.examples(slice(start, start + ROWS))))
+    elif split.files is not None:
+        files = {f"{row:09}": Path(path) for row, path in enumerate(split.files)}
+        digest.update(str(content_summary(files)).encode())
+    elif isinstance(split, FileSplit):
+        for content in split.paths:
+            digest.update(hashlib.sha256(content).digest())
+    else:
+        info = split.builder.info
+        digest.update(f"{info.full_name} {split.split} {split.start} {info.splits[split.split].num_bytes}".encode())
+    return digest.hexdigest()

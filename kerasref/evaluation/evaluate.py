@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasref.atomic import write_atomically
 from kerasref.build import load_run_data, load_trained_model
+from kerasref.chain import record_evaluation
 from kerasref.data import ImageDataset, Split
 from kerasref.errors import UserError
 from kerasref.evaluation.metrics import compute_metrics, confidence_threshold, fit_temperature, probabilities
@@ -38,19 +39,25 @@ def evaluate_run(run: RunFiles, data_dir: str | None = None, dataset: str | None
     Raises UserError where the run has no trained model or its dataset has no test split.
     """
     dataset = load_run_data(run, data_dir, dataset)
-    if dataset.test is None:
-        raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
-    model, temperature, threshold = load_trained_model(run), None, {}
-    if dataset.validation is not None:
-        labels, predicted, on_validation = _measure(run, model, dataset, dataset.validation)
-        temperature = on_validation.get("temperature")
-        threshold = {"confidence_threshold": confidence_threshold(labels, predicted)}
+    labels, predicted, metrics, on_validation = measure_test(run, dataset)
+    if on_validation:
         run.write_metrics(on_validation, run.validation_file)
-    labels, predicted, metrics = _measure(run, model, dataset, dataset.test, temperature)
-    metrics |= threshold
     of_test = dataset.test, labels, predicted, dataset.class_names, dataset.name
     write_evaluation(run, run.settings(), run.history(), metrics, *of_test)
     return metrics
+
+
+def measure_test(run: RunFiles, dataset: ImageDataset):
+    """Labels [n], probabilities [n, classes] and metrics of the test split, and the metrics of the validation split, {}
+    without one; raises UserError where there is no test split."""
+    if dataset.test is None:
+        raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
+    model, on_validation, threshold = load_trained_model(run), {}, {}
+    if dataset.validation is not None:
+        labels, predicted, on_validation = _measure(run, model, dataset, dataset.validation)
+        threshold = {"confidence_threshold": confidence_threshold(labels, predicted)}
+    labels, predicted, metrics = _measure(run, model, dataset, dataset.test, on_validation.get("temperature"))
+    return labels, predicted, metrics | threshold, on_validation
 
 
 def measure_validation(run: RunFiles, dataset: ImageDataset) -> dict:
@@ -83,6 +90,7 @@ def write_evaluation(files: RunFiles, settings, history, metrics, split: Split, 
     """
     files.write_metrics(metrics)
     write_predictions(files.predictions_file, split, labels, predicted, names, root)
+    record_evaluation(files)  # before the report, without which the run does not count as evaluated
     write_report(
         files.report_file,
         recipe=settings,

@@ -117,9 +117,14 @@ def load_weights(model: keras.Model, file: Path) -> None:
 
 def weights_sha256(model: keras.Model) -> str:
     """A checksum of the weights alone, in hexadecimal digits; two files with the same weights differ by their dates."""
+    return arrays_sha256(model.weights)
+
+
+def arrays_sha256(arrays) -> str:
+    """Of the numbers of variables or arrays, in their order."""
     digest = hashlib.sha256()
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(weight).view(np.uint8))
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).view(np.uint8))
     return digest.hexdigest()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from kerasref.chain import Chain
 from kerasref.errors import RunError, UserError
 from kerasref.runs import MEASURED
 from kerasref.training import checkpoints
@@ -61,14 +62,15 @@ class Checkpointer:
         interval: Interval,
         keep: int,
         steps_per_epoch: int,
+        chain: Chain,
         average: Sequence[keras.Variable] = (),
         writes: bool = True,
     ):
-        """`callbacks`: those of the caller, which are compared at a resume. `average`: of the weights, if there is one.
-        `writes`: False on all workers but one."""
+        """`callbacks`: those of the caller, which are compared at a resume. `chain`: its links are saved before, and
+        cut at a resume. `average`: of the weights, if there is one. `writes`: False on all workers but one."""
         self.folder, self.model, self.callbacks, self.decay = folder, model, list(callbacks), decay
         self.interval, self.keep, self.steps_per_epoch, self.writes = interval, keep, steps_per_epoch, writes
-        self.average = average
+        self.average, self.chain = average, chain
         self.saved_step, self.saved_at = 0, time.monotonic()
         self.best_score = checkpoints.best_score(folder)
         self.metrics = {}
@@ -82,7 +84,7 @@ class Checkpointer:
 
         Raises RunError that names the first weight that is not finite, and saves nothing.
         """
-        arrays = {name: variable.numpy() for name, variable in self._variables().items()}
+        arrays = self.state()
         if wrong := _first_not_finite(arrays):
             rate = float(self.model.optimizer.learning_rate.numpy())
             at = f"epoch {progress.epoch + 1}, step {progress.step + 1}, learning rate {rate:g}"
@@ -93,7 +95,9 @@ class Checkpointer:
             remembered.append([type(callback).__name__, values])
             arrays |= {f"callback:{place}:{name}:{i}": a for name, items in lists.items() for i, a in enumerate(items)}
         fields = {**vars(progress), "callbacks": remembered, "decay": self.decay.get_state(), "score": score}
+        fields["chain"] = self.chain.head
         if self.writes:
+            self.chain.write()
             checkpoints.save(self.folder, arrays, fields, self.keep)
         self.saved_step, self.saved_at = self._step_of(progress), time.monotonic()
         self.best_score = max(self.best_score, -math.inf if score is None else score)
@@ -110,6 +114,7 @@ class Checkpointer:
         arrays, fields, damaged = latest
         for line in damaged:
             print(line)
+        self.chain.continue_from(fields.get("chain", ""))
         self.model.evaluate(first_batch, verbose=0)
         lists = {name: arrays.pop(name) for name in list(arrays) if name.startswith("callback:")}
         self._assign(self._variables(), arrays)
@@ -137,6 +142,10 @@ class Checkpointer:
                 if int(of) == place:
                     state.setdefault(name, []).append(array)
             set_state(callback, state)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays of all that training changes."""
+        return {name: variable.numpy() for name, variable in self._variables().items()}
 
     def _variables(self) -> dict[str, keras.Variable]:
         """All that training changes: weights and their average, batch norm's, dropout's seeds, optimizer, metrics."""

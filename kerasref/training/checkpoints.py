@@ -46,7 +46,7 @@ def load_latest(folder: Path) -> tuple[dict[str, np.ndarray], dict, list[str]] |
     damaged = []
     for manifest_file in _manifest_files(folder):
         try:
-            return *_load(manifest_file), damaged
+            return *load(manifest_file), damaged
         except (OSError, ValueError) as error:
             damaged.append(f"{manifest_file.with_suffix('.npz')} is damaged ({error}); using the one before")
     if damaged:
@@ -58,7 +58,7 @@ def load_best(folder: Path) -> tuple[dict[str, np.ndarray], dict] | None:
     """The checkpoint with the highest score, the earliest of equals; None where none has a score and is whole."""
     for manifest_file in _by_score(folder):
         with contextlib.suppress(OSError, ValueError):
-            return _load(manifest_file)
+            return load(manifest_file)
     return None
 
 
@@ -91,7 +91,8 @@ def _manifest_text(fields: dict) -> str:
     return json.dumps({**fields, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest()}, sort_keys=True) + "\n"
 
 
-def _load(manifest_file: Path) -> tuple[dict[str, np.ndarray], dict]:
+def load(manifest_file: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Arrays and progress of one checkpoint; raises OSError or ValueError where it is not whole."""
     manifest = read_manifest(manifest_file)
     arrays_file = manifest_file.with_suffix(".npz")
     if not arrays_file.is_file():

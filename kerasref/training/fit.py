@@ -11,6 +11,7 @@ import keras
 
 from kerasref.atomic import remove_unfinished, write_atomically
 from kerasref.build import describe_settings, load_data, make_augmentation, make_preprocessing, make_schedule
+from kerasref.chain import Chain
 from kerasref.data import Augmentation, ImageDataset, Preprocessing
 from kerasref.data.dataset import balanced_rows
 from kerasref.errors import RunError, Stopped, UserError
@@ -28,6 +29,7 @@ from kerasref.training.epochs import CallbacksOfATraining, EpochLogs, Saving
 from kerasref.training.network import compile_network, initial_network, save_networks
 from kerasref.training.options import Interval, TrainOptions
 from kerasref.training.progress_bar import ProgressBar
+from kerasref.training.recording import Recording
 from kerasref.training.stopping import StopSignals
 from kerasref.training.tensorboard import run_callbacks
 
@@ -204,18 +206,19 @@ def fit(
         interval=Interval.parse(setting.options.checkpoint_every),
         keep=setting.options.keep_checkpoints,
         steps_per_epoch=steps_per_epoch,
+        chain=Chain(None if devices.distributed else setting.run.chain_file),
         average=average.variables,
         writes=devices.is_chief,
     )
     epoch_logs = EpochLogs(setting.dataset, setting.preprocessing, recipe, average)
-    saving = Saving(checkpointer, devices.agreed(signals), epoch_logs)
+    recording, saving = Recording(setting, checkpointer), Saving(checkpointer, devices.agreed(signals), epoch_logs)
     stop_on_non_finite = StopOnNonFinite(steps_per_epoch=steps_per_epoch)
     progress_bar = ProgressBar(recipe.epochs, steps_per_epoch)
     shown = [progress_bar, *_tensorboard(setting)] if devices.is_chief else []
     unfreeze = [transfer.Unfreeze(recipe.frozen_epochs)] if recipe.frozen_epochs else []
     # `saving` is last: what the others write of a step is there before its checkpoint.
     all_callbacks = CallbacksOfATraining(
-        [epoch_logs, stop_on_non_finite, decay, *unfreeze, *callbacks, *shown, saving],
+        [epoch_logs, stop_on_non_finite, decay, *unfreeze, *callbacks, *shown, recording, saving],
         add_history=True,
         model=model,
         epochs=recipe.epochs,
@@ -225,6 +228,7 @@ def fit(
     for callback in (progress_bar, stop_on_non_finite, decay):
         callback.first_step = progress.step
     epoch_logs.progress = saving.progress = progress
+    recording.begin(progress)
     try:
         while progress.epoch < recipe.epochs and not progress.stopped_early:
             decay.factor = plateau.rate_factor(recipe, progress.rows)
@@ -233,6 +237,7 @@ def fit(
             progress.stopped_early = model.stop_training or bool(plateau.stop_reason(recipe, progress.rows))
             if devices.is_chief:
                 setting.run.write_history(progress.rows)
+            recording.end_epoch()
             saving.after_epoch(progress, last=progress.epoch == recipe.epochs or progress.stopped_early)
     except Stopped:
         raise
@@ -244,6 +249,7 @@ def fit(
     if (reason := plateau.stop_reason(recipe, progress.rows)) and devices.is_chief:
         print(reason)
     all_callbacks.end()
+    recording.end()
     return average
 
 

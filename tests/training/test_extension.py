@@ -11,11 +11,13 @@ import pytest
 from filelock import FileLock
 
 from kerasref.build import is_evaluated, load_trained_model
+from kerasref.chain import read_links
 from kerasref.errors import RunError, Stopped, UserError, WriteError
 from kerasref.evaluation.evaluate import evaluate_run
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 from kerasref.training import network, train
+from tests.training.stops import assert_same_weights
 
 RECIPE = Recipe(
     model="softmax_regression", dataset="digits", validation=0.1, batch_size=100, epochs=2, optimizer="momentum"
@@ -41,11 +43,6 @@ class StopIn(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _assert_same_weights(run, other):
-    for found, expected in zip(load_trained_model(run).weights, load_trained_model(other).weights, strict=True):
-        np.testing.assert_array_equal(found, expected, strict=True)
-
-
 def test_an_extended_run_keeps_its_results_until_the_new_ones_are_there(tmp_path):
     """A stop in between leaves the run as it was, whole: the command before says complete, and it is."""
     longer = dataclasses.replace(RECIPE, epochs=4)
@@ -64,7 +61,10 @@ def test_an_extended_run_keeps_its_results_until_the_new_ones_are_there(tmp_path
     assert [row["epoch"] for row in run.history()] == [1, 2, 3, 4] and run.recipe().epochs == 4
     assert [record["epochs"] for record in run.settings()["previous"]] == [2]
     assert not any(file.exists() for file in (run.metrics_file, run.validation_file, run.report_file))
-    _assert_same_weights(run, whole)
+    for found, expected in zip(load_trained_model(run).weights, load_trained_model(whole).weights, strict=True):
+        np.testing.assert_array_equal(found, expected, strict=True)
+    links = [link["link"] for link in read_links(run.chain_file)]
+    assert links == ["start", *["epoch"] * 2, "extension", *["epoch"] * 2, "end"]
 
 
 def test_a_disk_that_is_full_at_the_end_of_an_extension_leaves_what_was_there(tmp_path, monkeypatch):
@@ -103,7 +103,7 @@ def test_loss_scaling_goes_on_where_it_was(tmp_path):
     with pytest.raises(Stopped):
         train(recipe, tmp_path / "run", callbacks=[StopIn(1)])
     keras.utils.clear_session()
-    _assert_same_weights(train(recipe, tmp_path / "run", resume=True, callbacks=[StopIn()]), whole)
+    assert_same_weights(train(recipe, tmp_path / "run", resume=True, callbacks=[StopIn()]), whole)
 
 
 def test_an_epoch_that_was_stopped_in_its_middle_keeps_its_time(tmp_path):
