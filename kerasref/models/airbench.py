@@ -7,6 +7,8 @@ from kerasref.errors import UserError
 from kerasref.models.inputs import image_input
 from kerasref.models.normalization import BATCH_NORM
 
+# Of running mean and variance. At this learning rate a network changes so fast that those of 0.9 are of another one.
+MOMENTUM = 0.6
 WHITENED = "whiten"  # the layer whose kernel is set from the training images and not trained
 
 
@@ -44,5 +46,5 @@ def _conv(x, filters, *, name):
 
 
 def _norm_and_activate(x, activation, *, name):
-    x = layers.BatchNormalization(**BATCH_NORM, name=name)(x)
+    x = layers.BatchNormalization(**{**BATCH_NORM, "momentum": MOMENTUM}, name=name)(x)
     return layers.Activation(activation, name=name.replace("bn", "activation"))(x)

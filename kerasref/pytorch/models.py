@@ -94,9 +94,9 @@ def airbench(num_classes, activation="relu", units=(64, 256, 256)):
         modules |= {
             f"block{i}_conv1": nn.LazyConv2d(filters, 3, padding=1, bias=False),
             f"block{i}_pool": nn.MaxPool2d(2),
-            **{f"block{i}_bn1": nn.BatchNorm2d(filters), f"block{i}_activation1": activate()},
+            **{f"block{i}_bn1": nn.BatchNorm2d(filters, momentum=0.4), f"block{i}_activation1": activate()},
             f"block{i}_conv2": nn.LazyConv2d(filters, 3, padding=1, bias=False),
-            **{f"block{i}_bn2": nn.BatchNorm2d(filters), f"block{i}_activation2": activate()},
+            **{f"block{i}_bn2": nn.BatchNorm2d(filters, momentum=0.4), f"block{i}_activation2": activate()},
         }
     modules |= {"pool": nn.AdaptiveMaxPool2d(1), "flatten": nn.Flatten(), "scale": Scale(1 / 8)}
     return network(**modules, fc=nn.LazyLinear(num_classes, bias=False))

@@ -338,3 +338,10 @@ def test_the_saved_network_loads_without_kerasref(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, rtol=1e-5, atol=1e-6)
     assert run.model_file.stat().st_size < 1.2 * 4 * sum(w.numpy().size for w in load_trained_model(run).weights) + 1e5
+
+
+@pytest.mark.parametrize(("batch_size", "says"), [(300, False), (400, True), (1200, True), (4000, False)])
+def test_a_last_batch_of_few_images_is_said(tmp_path, capsys, batch_size, says):
+    """Of 1,240 images the last batch has 40, 40, 40 and, as the only one, 1,240."""
+    train(dataclasses.replace(RECIPE, epochs=1, batch_size=batch_size, train_examples=1240), tmp_path / "run")
+    assert ("the last batch of an epoch has 40 images" in capsys.readouterr().out) == says
