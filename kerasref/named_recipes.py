@@ -163,6 +163,7 @@ RECIPES: dict[str, NamedRecipe] = {
             crop_padding=2,  # 3.1
             crop_padding_mode="reflect",
             alternating_flip=True,  # 3.6
+            cutout=8,  # as in the paper's longer trainings
             optimizer="momentum",
             nesterov=True,
             batch_size=1024,
@@ -178,7 +179,7 @@ RECIPES: dict[str, NamedRecipe] = {
             ema=0.95**5,  # 3.4: Lookahead every five steps
             ema_every=5,
             lookahead=True,
-            epochs=16,  # there 9.9, with test-time augmentation and GELU, which ReLU is quicker than
+            epochs=24,  # there 9.9, with test-time augmentation and GELU; ReLU takes four fifths of the time
             precision="mixed_bfloat16",
             selection_metric="accuracy",
         ),
