@@ -19,6 +19,17 @@ def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_examples)
 
 
+def small_last_batch(num_examples: int, batch_size: int) -> str | None:
+    """A note where the last batch of an epoch has less than an eighth of the images of the others."""
+    rest = num_examples % batch_size
+    if not 0 < rest < min(batch_size / 8, num_examples):
+        return None
+    return (
+        f"the last batch of an epoch has {rest} images in place of {batch_size}: its update is noisy, and so are batch "
+        "norm's statistics; another --batch-size avoids it"
+    )
+
+
 def order_of(num_examples: int, shuffle_seed: int | None, epoch: int) -> np.ndarray:
     """`epoch_order`, or the stored order for seed None."""
     return np.arange(num_examples) if shuffle_seed is None else epoch_order(num_examples, shuffle_seed, epoch)

@@ -13,7 +13,7 @@ from kerasref.atomic import remove_unfinished, write_atomically
 from kerasref.build import describe_settings, load_data, make_augmentation, make_preprocessing, make_schedule
 from kerasref.chain import Chain
 from kerasref.data import Augmentation, ImageDataset, Preprocessing
-from kerasref.data.dataset import balanced_rows
+from kerasref.data.dataset import balanced_rows, small_last_batch
 from kerasref.errors import RunError, Stopped, UserError
 from kerasref.evaluation.metrics import check_selection_metric
 from kerasref.models.weight_files import weights_sha256
@@ -133,7 +133,7 @@ def make_setting(run: RunFiles, recipe: Recipe, options: TrainOptions, devices, 
     dataset = dataset or load_data(recipe, options.data_dir)
     for note in dataset.notes:
         print(note)
-    if note := _small_batch(dataset.train.num_examples, recipe.batch_size):
+    if note := small_last_batch(dataset.train.num_examples, recipe.batch_size):
         print(note)
     if recipe.temperature_scaling and dataset.validation is None:
         raise UserError("temperature_scaling is fitted on a validation split, found none; add --validation 0.1")
@@ -143,16 +143,6 @@ def make_setting(run: RunFiles, recipe: Recipe, options: TrainOptions, devices, 
     planned_epochs = run.recipe().epochs if resume else recipe.epochs
     augmentation = make_augmentation(recipe, dataset)
     return Setting(run, recipe, options, dataset, preprocessing, augmentation, devices, begun, planned_epochs)
-
-
-def _small_batch(num_examples: int, batch_size: int) -> str | None:
-    rest = num_examples % batch_size
-    if not 0 < rest < min(batch_size / 8, num_examples):
-        return None
-    return (
-        f"the last batch of an epoch has {rest} images in place of {batch_size}: its update is noisy, and so are batch "
-        "norm's statistics; another --batch-size avoids it"
-    )
 
 
 def _make_settings(setting: Setting, model: keras.Model, device: str, name: str | None, resume: bool) -> dict:
