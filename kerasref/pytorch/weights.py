@@ -217,7 +217,7 @@ def _layer_slots(name, layer, module, map_shape) -> Iterator[Slot]:
             raise UserError(f"{name} ({type(layer).__name__}): no PyTorch name for its {variable.name}; known: {known}")
         if kind is keras.layers.PReLU and any(side > 1 for side in variable.shape[:-1]):
             raise UserError(f"{name} (PReLU): a slope for each pixel, which PyTorch lacks; give it shared_axes=[1, 2]")
-        of_each = np.prod(map_shape or (), dtype=int) == max(variable.shape)  # not a bias, not a slope that is shared
+        of_each = np.prod(map_shape or (), dtype=int) == variable.shape[0]  # not a bias, not a slope that is shared
         of_map = map_shape if of_each and not (kind is keras.layers.Dense and variable.name == "bias") else None
         part = modules[0] if variable.name == "depthwise_kernel" else modules[1]
         yield Slot(variable, name, f"{part}.{tensors[variable.name]}".removeprefix("."), kind, of_map)

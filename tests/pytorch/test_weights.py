@@ -55,6 +55,14 @@ def test_dropout_in_front_of_the_dense_layer_does_not_hide_the_flatten():
     assert kernel.map_shape == (6, 6, 256)
 
 
+def test_a_flattened_map_of_fewer_elements_than_units():
+    """1x3x32 = 96 elements into 120 units: the map's is the first axis of the kernel, not the longest."""
+    model, module, _ = pair("mnist_cnn", (6, 10, 1), 5)
+    images = np.random.default_rng(0).normal(size=(2, 6, 10, 1)).astype("float32")
+    theirs = module(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).detach().numpy()
+    np.testing.assert_allclose(model(images), theirs, atol=1e-5)
+
+
 def head_outside():
     """The flatten at the end of an inner model, the first Dense layer outside."""
     trunk = keras.Sequential([keras.Input((4, 6, 3)), keras.layers.Conv2D(5, 3, name="c"), keras.layers.Flatten()])
