@@ -27,6 +27,10 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "describe": ("kerasref.cli.describe", "List the networks, or show one layer by layer."),
         "show-data": ("kerasref.cli.show_data", "Draw samples of a dataset and count its classes."),
         "prepare-data": ("kerasref.cli.prepare_data", "Turn local files into a dataset that needs no download."),
+        "explain": (
+            "kerasref.lab.explain.explain_command",
+            "Draw where a network looks: heat maps, features, filters.",
+        ),
         "edges": ("kerasref.lab.studies.edges", "Draw the edges of an image with the kernels of the notes."),
     },
     "compare with PyTorch": {

@@ -7,10 +7,15 @@ import warnings
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib import font_manager
+from matplotlib.colors import LinearSegmentedColormap
 
 TRAIN, VALIDATION = "#2f6fde", "#e8590c"
 MUTED = "#6b7280"
+# From nothing to opaque, so that the image below stays visible; below 0 is what speaks against the class.
+HEAT = LinearSegmentedColormap.from_list("heat", ["#e8590c00", "#e8590c90", "#f76707c8", "#ffc94df0"])
+COLD = LinearSegmentedColormap.from_list("cold", ["#2f6fde00", "#2f6fde90", "#2f6fdec8", "#9ec5fff0"])
 CJK_FONTS = {  # name of the family, beginning of its file names; SC, JP and the like follow
     "Noto Sans CJK": "NotoSansCJK",
     "Source Han Sans": "SourceHanSans",
@@ -58,6 +63,11 @@ STYLE = {
     "grid.color": "#8884",
     "legend.frameon": False,
 }
+
+
+def heat_pixels(heat: np.ndarray) -> np.ndarray:
+    """The colours of a heat map from -1 to 1, [height, width], to lay over an image: uint8 [height, width, 4]."""
+    return np.where(heat[..., None] < 0, COLD(-heat, bytes=True), HEAT(heat, bytes=True))
 
 
 def svg(figure) -> dict:

@@ -27,7 +27,7 @@ class Servable(tf.Module):
 
         def scores_of(images):
             scores = tf.cast(model(preprocessing(images), training=False), tf.float32)
-            return _as_logits(scores) if source.gives_probabilities else scores
+            return as_logits(scores) if source.gives_probabilities else scores
 
         @tf.function(input_signature=[raw], autograph=False)
         def logits(images):
@@ -100,9 +100,10 @@ def _decode(encoded, shape, resizing=COVER):
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
 
 
-def _as_logits(probabilities):
-    """Return logits whose softmax (of one column: sigmoid) gives the probabilities again."""
-    tiny = tf.constant(1e-30)
-    if probabilities.shape[-1] == 1:
-        return tf.math.log(tf.maximum(probabilities, tiny)) - tf.math.log(tf.maximum(1 - probabilities, tiny))
-    return tf.math.log(tf.maximum(probabilities, tiny))
+def as_logits(probabilities):
+    """Return logits whose softmax (of one column: sigmoid) gives the probabilities again; of symbolic tensors, too."""
+
+    def log(values):
+        return keras.ops.log(keras.ops.maximum(values, 1e-30))
+
+    return log(probabilities) - log(1 - probabilities) if probabilities.shape[-1] == 1 else log(probabilities)

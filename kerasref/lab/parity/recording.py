@@ -8,6 +8,7 @@ import numpy as np
 
 from kerasref.errors import UserError
 from kerasref.lab.parity.batch_norm import clone_with_weights
+from kerasref.models.inner_layers import observed_copy
 from kerasref.pytorch.installed import nn, torch
 
 KERAS_DROPOUT = (  # Dropout is the base class of SpatialDropout1D to 3D
@@ -76,44 +77,13 @@ def output_name(name: str | tuple[str, ...]) -> str:
     return name if isinstance(name, str) else name[-1]
 
 
-class _Observed(keras.Operation):
-    """Calls `inner`, which computes what `operation` does, and then note(operation, output)."""
-
-    def __init__(self, operation, inner, note):
-        super().__init__(name=operation.name)
-        self.operation, self.inner, self.note = operation, inner, note
-
-    def call(self, *args, **kwargs):
-        output = self.inner(*args, **kwargs)
-        self.note(self.operation, output)
-        return output
-
-    def compute_output_spec(self, *args, **kwargs):
-        return self.inner.compute_output_spec(*args, **kwargs)
-
-
 def observe_keras(model: keras.Model, inputs: np.ndarray, note, training: bool = False) -> None:
     """Runs the model and calls note(layer, output) after each call of a layer or operation.
 
-    Keras has no forward hooks: a copy of the graph calls the model's own layers. The layers of a subclassed model
-    within the model, which has no graph, are observed by an activity regularizer.
+    The layers of a subclassed model within the model, which has no graph, are observed by an activity regularizer.
     """
     subclassed = []
-
-    def copy_of(graph):
-        if isinstance(graph, keras.Sequential):  # whose copy could hold layers only
-            graph = keras.Model(graph.inputs[0], graph.outputs[0])
-        return keras.models.clone_model(graph, clone_function=observed)
-
-    def observed(operation):
-        if not isinstance(operation, keras.Model):
-            return _Observed(operation, operation, note)
-        if getattr(operation, "inputs", None):
-            return _Observed(operation, copy_of(operation), note)
-        subclassed.extend(all_layers(operation))
-        return _Observed(operation, operation, note)
-
-    copied = copy_of(model)
+    copied = observed_copy(model, note, lambda inner: subclassed.extend(all_layers(inner)))
     regularizers = [layer.activity_regularizer for layer in subclassed]
     try:
         for layer, regularizer in zip(subclassed, regularizers, strict=True):
