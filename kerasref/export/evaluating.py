@@ -52,12 +52,8 @@ def evaluate_model(options: EvaluateOptions) -> dict:
     labels, predicted = _predict(predictor, split, flip=options.tta == "flip")
     file = run.model_file if run and model.is_dir() else model
     evaluation = {"network": contract.model, "model": str(options.model), "sha256": provenance.sha256(file)}
-    evaluation |= {
-        "tta": options.tta,
-        "dataset": dataset,
-        "image_size": contract.image_shape[0],
-        **dataclasses.asdict(resizing),
-    }
+    evaluation |= {"tta": options.tta, "dataset": dataset, "image_size": contract.image_shape[0]}
+    evaluation |= dataclasses.asdict(resizing)
     evaluation |= {"normalization": options.normalization or "of the model", "temperature": contract.temperature}
     metrics = compute_metrics(outputs[labels], predicted, names) | {"evaluation": evaluation}
     settings = run.settings() if run else {"versions": provenance.versions(), "hardware": provenance.hardware()}
