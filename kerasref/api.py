@@ -253,23 +253,19 @@ class Run:
 
         Arguments:
             *formats: saved_model, onnx, litert; saved_model by default.
-            **options: `quantize`, `force`, `data_dir`, `dataset`, `examples` and `licence` as of `kerasref export`.
+            **options: `quantize`, `plain`, `input`, `batch`, `opset`, `force`, `data_dir`, `dataset`, `examples` and
+                `licence` as of `kerasref export`.
 
         Returns:
             The path of each export, by format.
         """
         import_tensorflow()
         with named_extras():
-            from kerasref.export.exporting import NAMES, export
+            from kerasref.export.exporting import export
             from kerasref.export.sources import open_source
 
-            formats = formats or ("saved_model",)
-            for name in formats:
-                if name not in NAMES:
-                    raise unknown("format", name, NAMES)
-            export(open_source(self.path), formats, self.files.exports, **options)
-        suffix = f"_{options['quantize']}" if options.get("quantize") else ""
-        return {name: self.files.exports / NAMES[name].format(suffix) for name in formats}
+            written = export(open_source(self.path), formats or ("saved_model",), self.files.exports, **options)
+        return {entry["format"]: self.files.exports / name for name, entry in written.items()}
 
     def __repr__(self) -> str:
         recipe = self.recipe

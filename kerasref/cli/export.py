@@ -1,5 +1,6 @@
 """kerasref export RUN_DIR --format saved_model onnx litert: write files that need no kerasref."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,14 +8,17 @@ import tyro
 
 from kerasref.command_line import import_tensorflow, parse, quiet_start
 from kerasref.errors import UserError
+from kerasref.export.variant import Variant
 from kerasref.pretrained import FOLDER, find
 from kerasref.text import printable
+
+DEFAULT = Variant()
 
 
 def export(
     model: Annotated[str, tyro.conf.Positional],
     format: tuple[Literal["saved_model", "onnx", "litert"], ...] = ("saved_model",),
-    quantize: Literal["int8", "float16"] | None = None,
+    variant: Annotated[Variant, tyro.conf.OmitArgPrefixes] = DEFAULT,
     out: Path | None = None,
     force: bool = False,
     data_dir: str | None = None,
@@ -33,7 +37,7 @@ def export(
     Args:
         model: a run directory, a pretrained network (`kerasref models`), or a .keras file
         format: one or more
-        quantize: smaller numbers, for onnx and litert; int8 is calibrated on training images
+        variant: what else of the file differs from the default
         out: folder to write into; exports/ of the run directory, or next to the file, by default; of a pretrained
             network exports/NAME
         force: replace what is there
@@ -66,12 +70,10 @@ def export(
     if path.parent == FOLDER:
         by_default = Path("exports") / path.stem
     folder = out or by_default
-    options = dict(
-        quantize=quantize, force=force, data_dir=data_dir, dataset=dataset, examples=examples, licence=licence
-    )
+    options = dict(force=force, data_dir=data_dir, dataset=dataset, examples=examples, licence=licence)
     try:
         with quiet_start():  # LiteRT's converter writes its settings
-            written = export_source(source, format, folder, **options)
+            written = export_source(source, format, folder, **options, **dataclasses.asdict(variant))
     except ExportFailed as error:  # of some formats; the others are there
         _print(folder, error.written)
         raise

@@ -14,7 +14,7 @@ from kerasref.recipe import Recipe
 from kerasref.text import first_line, printable
 
 SHOWN_CLASSES = 20
-FILE_COLUMNS = ("file", "numbers", "bytes", "largest difference of a probability to Keras", "same class", "accuracy")
+FILE_COLUMNS = ("file", "input", "numbers", "bytes", "largest difference to Keras", "same class", "accuracy")
 INPUTS = {
     "digit": "one handwritten digit, light on black, laid out as MNIST's (20x20 in 28x28, centred by mass)",
     "garment": "one piece of clothing, light on black, laid out as Fashion-MNIST's",
@@ -41,8 +41,8 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
             f"- classes: {', '.join(names[:SHOWN_CLASSES])}{', … (labels.txt)' if len(names) > SHOWN_CLASSES else ''}",
         ],
         "Files": [
-            markdown_table(FILE_COLUMNS, (_file_row(name, entry) for name, entry in files.items()), "llrrrr"),
-            *(f"\nCompared on {_plain(entry['compared_on'])}." for entry in list(files.values())[:1]),
+            markdown_table(FILE_COLUMNS, (_file_row(name, entry) for name, entry in files.items()), "lllrrrr"),
+            *(f"\nProbabilities compared on {_plain(entry['compared_on'])}." for entry in list(files.values())[:1]),
         ],
         **(_of_run(source.run, source.model) if source.run else UNKNOWN),
         "Licence": [f"Licence: {_plain(licence or LICENCE)}"],
@@ -60,7 +60,7 @@ def _of_resizing(resizing) -> dict[str, str]:
 def _file_row(name, entry) -> tuple:
     accuracy = "" if entry["accuracy_exported"] is None else f"{entry['accuracy_exported']:.2%}"
     difference, same = f"{entry['max_probability_difference']:.1e}", f"{entry['classes_equal']:.2%}"
-    return f"`{name}`", entry["numbers"], f"{entry['bytes']:,}", difference, same, accuracy
+    return f"`{name}`", entry.get("input", ""), entry["numbers"], f"{entry['bytes']:,}", difference, same, accuracy
 
 
 def _of_run(run, model) -> dict[str, list[str]]:

@@ -7,14 +7,30 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from kerasref.data.images import COVER, Resizing
+from kerasref.data.preprocessing import Preprocessing
 from kerasref.errors import UserError
 from kerasref.recipe import from_dict
 from kerasref.runs import IMAGE_FIELDS, MAX_SIDE, is_text
 from kerasref.text import printable
 
 OLD_KEYS = {"picture": "image_kind", "sure_above": "confidence_threshold"}  # as written before these had their names
+MAX_BATCH = 2**16  # images a call
 WRITES = "what `export` writes; export the network again"
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How a file is called. normalised: None where it takes raw uint8 images [batch, height, width, channels]; where
+    the caller normalises them, the fields of the `Preprocessing` to apply, and the file takes floats in `layout`, nhwc
+    or nchw. batch: the number of images, None for any. plain: `probabilities` are its only output."""
+
+    layout: str = "nhwc"
+    normalised: dict | None = None
+    batch: int | None = None
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,27 @@ class Contract:
     confidence_threshold: float | None = None
     resizing: Resizing = COVER
     temperature: float = 1.0
+    interface: Interface = Interface()
+
+    def input_shape(self) -> tuple[int | None, int, int, int]:
+        """Return the shape of the file's input."""
+        (height, width, channels), called = self.image_shape, self.interface
+        pad = 2 * called.normalised["pad"] if called.normalised else 0
+        sides = height + pad, width + pad
+        return called.batch, *((channels, *sides) if called.layout == "nchw" else (*sides, channels))
+
+    def input_text(self) -> str:
+        """Return what the file takes, as `inspect-model` shows it."""
+        sides = ", ".join(str(side or "batch") for side in self.input_shape())
+        return f"{'float32' if self.interface.normalised else 'uint8'} [{sides}]"
+
+    def prepared(self, images: np.ndarray) -> np.ndarray:
+        """Return raw images, uint8 [n, height, width, channels], as the file takes them."""
+        if called := self.interface.normalised:
+            sides = called["pad"], called["pad"]
+            floats = np.pad(images, ((0, 0), sides, sides, (0, 0))).astype(np.float32) / 255
+            images = (floats - np.float32(called["mean"])) / np.float32(called["std"])
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if self.interface.layout == "nchw" else images
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
@@ -50,13 +87,14 @@ class Contract:
         if not isinstance(fields, dict):
             raise UserError(f"{where}: its contract is {_shown(fields)}, expected {WRITES}")
         fields = {OLD_KEYS.get(name, name): value for name, value in fields.items()}
-        later = {"origin": {}, "confidence_threshold": None, "temperature": 1.0, "resizing": {}}
+        later = {"origin": {}, "confidence_threshold": None, "temperature": 1.0, "resizing": {}, "interface": {}}
         fields = later | fields
         for name, (expected, holds) in FIELDS.items():
             if name not in fields or not holds(fields[name]):
                 found = _shown(fields[name]) if name in fields else "missing"
                 raise UserError(f"{where}: {name} is {found}, expected {expected}")
         chosen = {name: fields[name] for name in FIELDS} | {"resizing": Resizing(**fields["resizing"])}
+        chosen |= {"interface": Interface(**fields["interface"])}
         return cls(**chosen | {name: tuple(chosen[name]) for name in ("image_shape", "class_names")})
 
 
@@ -65,6 +103,16 @@ def _is_resizing(value) -> bool:
         return (Resizing(**value).resize_size or 1) <= MAX_SIDE and bool(from_dict({"image_size": 1, **value}))
     except (TypeError, UserError):
         return False
+
+
+def _is_interface(value) -> bool:
+    try:
+        called = Interface(**value)
+        normalised = called.normalised is None or Preprocessing.from_json(called.normalised).pad <= MAX_SIDE
+    except (TypeError, UserError):
+        return False
+    batch = called.batch is None or (type(called.batch) is int and 0 < called.batch <= MAX_BATCH)
+    return normalised and batch and called.layout in ("nhwc", "nchw") and type(called.plain) is bool
 
 
 FIELDS = {  # of a contract: what it is, whether a value is that
@@ -80,6 +128,7 @@ FIELDS = {  # of a contract: what it is, whether a value is that
     ),
     "temperature": ("a number above 0", lambda v: type(v) in (int, float) and 0 < v < 1e6),
     "resizing": ("resize_size, interpolation and antialias as of a recipe", _is_resizing),
+    "interface": ("layout, normalised, batch and plain as `export` writes them", _is_interface),
 }
 
 

@@ -11,15 +11,16 @@ from kerasref.atomic import file_in_the_way, move_into_place, restore, write_ato
 from kerasref.build import load_run_data
 from kerasref.errors import RunError, UserError
 from kerasref.export.card import model_card
+from kerasref.export.contract import Interface
 from kerasref.export.formats import embed, write_litert, write_onnx, write_saved_model
 from kerasref.export.servable import Servable
 from kerasref.export.sources import Source
 from kerasref.export.trust import read_entries
+from kerasref.export.variant import Variant
 from kerasref.export.verification import comparison_images, expect, measured_threshold, sample, verify
 from kerasref.provenance import sha256, size_of
 from kerasref.text import first_line
 
-NAMES = {"saved_model": "saved_model", "onnx": "model{}.onnx", "litert": "model{}.tflite"}
 CALIBRATION = 500  # training images; with noise in their place int8 loses a point of accuracy
 
 
@@ -36,23 +37,24 @@ def export(
     formats: tuple[str, ...],
     folder: Path,
     *,
-    quantize: str | None = None,
     force: bool = False,
     data_dir: str | None = None,
     dataset: str | None = None,
     examples: int | None = None,
     licence: str | None = None,
+    **variant,
 ) -> dict[str, dict]:
     """Write each format into `folder`, with labels.txt, model_card.md and verification.json; return the entries of
     verification.json that are new, by file name.
 
-    quantize: None, "int8" or "float16"; a SavedModel stays float32, since TensorFlow has no smaller form of it.
-    examples: how many images to compare on; by default the test set, or at least 1,000 of it where the network is too
-    large for all. Raises UserError where a target exists and `force` is not set. Each format stands for itself: raises
-    ExportFailed at the end where a file could not be written or, read back, is not the network; that file is then not
-    there, what was there before still is, and the other formats are written.
+    variant: fields of `Variant`; a SavedModel stays float32, since TensorFlow has no smaller form of it. examples: how
+    many images to compare on; by default the test set, or at least 1,000 of it where the network is too large for all.
+    Raises UserError where a target exists and `force` is not set. Each format stands for itself: raises ExportFailed at
+    the end where a file could not be written or, read back, is not the network; that file is then not there, what was
+    there before still is, and the other formats are written.
     """
-    targets = {format: folder / NAMES[format].format(f"_{quantize}" if quantize else "") for format in formats}
+    chosen = Variant(**variant)
+    targets = {format: folder / chosen.file_name(format) for format in formats}
     if blocked := file_in_the_way(folder):
         raise UserError(f"{blocked} is a file; expected a folder to write into")
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,13 +64,16 @@ def export(
                 restore(target)
                 if target.exists() and not force:
                     raise UserError(f"{target} exists; --force replaces it, --out writes elsewhere")
-            return _export(source, targets, folder, quantize, (data_dir, dataset), examples, licence)
+            return _export(source, targets, folder, chosen, (data_dir, dataset), examples, licence)
     except Timeout:
         raise RunError(f"another export is writing into {folder}; wait for it, or give another --out") from None
 
 
-def _export(source, targets, folder, quantize, place, examples, licence) -> dict[str, dict]:
-    dataset = source.run and load_run_data(source.run, *place)
+def _export(source, targets, folder, variant, place, examples, licence) -> dict[str, dict]:
+    dataset, quantize = source.run and load_run_data(source.run, *place), variant.quantize
+    normalised = None if variant.input == "uint8" else source.preprocessing.to_json()
+    interface = Interface("nchw" if variant.input == "nchw" else "nhwc", normalised, variant.batch, variant.plain)
+    source = dataclasses.replace(source, contract=dataclasses.replace(source.contract, interface=interface))
     if quantize == "int8" and dataset is None:
         raise UserError("int8 is calibrated on training images, and a file from elsewhere names none; use float16")
     calibration = sample(dataset.train, CALIBRATION)[0] if quantize == "int8" else ()
@@ -77,7 +82,7 @@ def _export(source, targets, folder, quantize, place, examples, licence) -> dict
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        saved_model = work / "saved_model"
+        saved_model = work / variant.file_name("saved_model")
         servable = _attempt(saved_model, Servable, source)
         _attempt(saved_model, write_saved_model, servable, source.contract, saved_model)
         for format, target in sorted(targets.items(), key=lambda item: item[0] == "saved_model"):  # moved away last
@@ -88,12 +93,13 @@ def _export(source, targets, folder, quantize, place, examples, licence) -> dict
                 if format == "litert":
                     _attempt(file, write_litert, saved_model, *wanted)
                 if format == "onnx":
-                    _attempt(file, write_onnx, servable, *wanted)
+                    _attempt(file, write_onnx, servable, *wanted, variant.opset)
                 if numbers:  # the network's threshold is of other probabilities
                     threshold = measured_threshold(file, source, dataset and dataset.validation, work)
                     contract = dataclasses.replace(contract, confidence_threshold=threshold)
                     _attempt(file, embed, contract, file)
-                entry = {"format": format, "numbers": numbers or "float32", "bytes": size_of(file)}
+                entry = {"format": format, "input": contract.input_text(), "numbers": numbers or "float32"}
+                entry |= {"bytes": size_of(file)}
                 entry |= {"sha256": sha256(file), **verify(file, expected, numbers, work)}
                 entry |= {"confidence_threshold": contract.confidence_threshold}
             except RunError as error:

@@ -12,9 +12,9 @@ import tensorflow as tf
 from kerasref.command_line import without_warnings
 from kerasref.export.contract import Contract
 from kerasref.export.servable import Servable, classify
+from kerasref.export.variant import OPSET
 
 CONTRACT_FILE = "assets.extra/contract.json"  # the folder that the SavedModel format leaves to its users
-ONNX_OPSET = 18  # the highest that tf2onnx 1.17 writes
 INPUT = "dense"  # with its number, the initializer of one of the servable's `inputs`
 SIGNATURES = ("serving_default", "logits")  # without predict_image_bytes: LiteRT and ONNX do not decode image files
 INTEGER_OPERATIONS = ["Conv", "MatMul", "Gemm", "MaxPool", "Relu"]  # of ONNX: where the time goes; the rest is float
@@ -36,14 +36,15 @@ def write_litert(saved_model: Path, contract: Contract, file: Path, quantize: st
 
     labels.txt and the contract are appended as a zip archive, where LiteRT's own tools look for such files.
     """
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=list(SIGNATURES))
+    signatures = SIGNATURES[:1] if contract.interface.plain else SIGNATURES
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=list(signatures))
     if quantize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantize == "int8":
         converter.representative_dataset = lambda: (
-            (signature, {"images": image[None]}) for image in calibration for signature in SIGNATURES
+            (signature, images) for images in _calls(contract, calibration) for signature in signatures
         )
     with warnings.catch_warnings():  # calibration still uses TensorFlow's own interpreter, and warns of it
         warnings.simplefilter("ignore")
@@ -76,34 +77,43 @@ def embed(contract: Contract, file: Path) -> None:
 
 
 @without_warnings()
-def write_onnx(servable: Servable, contract: Contract, file: Path, quantize: str | None, calibration) -> None:
-    """Convert a servable: outputs probabilities, class_id, label and logits; contract and labels in the metadata."""
+def write_onnx(
+    servable: Servable, contract: Contract, file: Path, quantize: str | None, calibration, opset: int = OPSET
+) -> None:
+    """Convert a servable: outputs probabilities, class_id, label and logits, or the first alone; contract and labels in
+    the metadata."""
     import onnx
     import tf2onnx
 
-    raw = tf.TensorSpec((None, *contract.image_shape), tf.uint8, name="images")
+    plain = contract.interface.plain
     weights = {f"{INPUT}{i}": weight.numpy() for i, weight in enumerate(servable.inputs)}
-    signature = [raw, *(tf.TensorSpec(weight.shape, weight.dtype, name) for name, weight in weights.items())]
+    signature = [servable.takes, *(tf.TensorSpec(weight.shape, weight.dtype, name) for name, weight in weights.items())]
 
     @tf.function(input_signature=signature, autograph=False)
     def everything(images, *values):
         logits = servable.logits_with(values, images)
-        return {"logits": logits, **classify(logits, servable.temperature)}
+        answer = classify(logits, servable.temperature)
+        return {"probabilities": answer["probabilities"]} if plain else {"logits": logits, **answer}
 
-    model, _ = tf2onnx.convert.from_function(everything, input_signature=signature, opset=ONNX_OPSET)
+    model, _ = tf2onnx.convert.from_function(everything, input_signature=signature, opset=opset)
     function = everything.get_concrete_function()
     captured = zip(reversed(function.inputs), reversed(function.captured_inputs), strict=False)  # the last inputs
     weights |= {inner.name: outer.numpy() for inner, outer in captured if outer.dtype != tf.resource}
     _set_weights(model.graph, weights)
+    _make_reshapes_constant(model)
     if quantize == "float16":
         from onnxruntime.transformers.float16 import convert_float_to_float16
+        from onnxruntime.transformers.onnx_model import OnnxModel
 
         model = convert_float_to_float16(model, keep_io_types=True)
+        OnnxModel(model).topological_sort(is_deterministic=True)  # it appends the casts of float inputs
     if quantize == "int8":
-        model = _quantized(model, file, calibration)
-    _add_label(model.graph, contract.class_names)
+        model = _quantized(model, file, _calls(contract, calibration))
+    if not plain:
+        _add_label(model.graph, contract.class_names)
     for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+        if contract.interface.batch is None:
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
     _make_reproducible(model.graph)
     onnx.checker.check_model(model)
     _save_onnx(model, contract, file)
@@ -129,7 +139,44 @@ def _set_weights(graph, weights: dict[str, np.ndarray]) -> None:
         graph.input.remove(value)
 
 
-def _quantized(model, file: Path, calibration):
+def _calls(contract: Contract, images):
+    """One call of the file for each image."""
+    return ({"images": contract.prepared(np.repeat(image[None], contract.interface.batch or 1, 0))} for image in images)
+
+
+def _make_reshapes_constant(model) -> None:
+    """Give Flatten and Reshape the shape [-1, …] instead of one that is computed from the batch's (Shape, Slice,
+    Concat), and flatten a global average instead of squeezing it: of these OpenCV makes wrong shapes of batches."""
+    from onnx import numpy_helper
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    constants = {one.name: one for one in model.graph.initializer}
+    made_by = {output: node for node in model.graph.node for output in node.output}
+
+    def is_a(kind, node):
+        return node is not None and node.op_type == kind
+
+    def operation(name):
+        node = made_by.get(name)
+        return operation(node.input[0]) if is_a("Cast", node) else node
+
+    def values(names):
+        return [value for name in names for value in numpy_helper.to_array(constants[name]).tolist()]
+
+    for node in model.graph.node:
+        if is_a("Squeeze", node) and is_a("GlobalAveragePool", operation(node.input[0])):
+            node.op_type, node.input[:] = "Flatten", node.input[:1]
+        shape = operation(node.input[1]) if is_a("Reshape", node) else None
+        if not is_a("Concat", shape) or not all(name in constants for name in shape.input[1:]):
+            continue
+        first, sides = operation(shape.input[0]), values(shape.input[1:])
+        if is_a("Slice", first) and values(first.input[1:3]) == [0, 1] and min(sides) > 0:
+            node.input[1] = f"{node.name}__shape"
+            model.graph.initializer.append(numpy_helper.from_array(np.array([-1, *sides]), node.input[1]))
+    OnnxModel(model).prune_graph()
+
+
+def _quantized(model, file: Path, calls):
     """Weights to int8 a channel, activations to uint8, by ONNX Runtime's own tool.
 
     Weights have 7 of the 8 bits (`reduce_range`): processors without VNNI add pairs of products in 16 bits, and
@@ -140,11 +187,8 @@ def _quantized(model, file: Path, calibration):
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Images(CalibrationDataReader):
-        def __init__(self):
-            self.left = ({"images": image[None]} for image in calibration)
-
         def get_next(self):
-            return next(self.left, None)
+            return next(calls, None)
 
     quantize_static(
         model,

@@ -13,7 +13,7 @@ import numpy as np
 
 from kerasref.data.images import image_to_input, read_image
 from kerasref.errors import UserError
-from kerasref.export.contract import WRITES, Contract
+from kerasref.export.contract import WRITES, Contract, Interface
 from kerasref.export.trust import MAX_BYTES, expect_trusted, read_limited
 from kerasref.text import first_line, printable
 
@@ -26,14 +26,14 @@ class Predictor:
     """A model of any format.
 
     answer: uint8 [batch, height, width, channels] -> {"probabilities": float32 [batch, classes], "class_id": int64
-    [batch], "label": str [batch]}; logits: the same images -> float32 [batch, classes], of two classes [batch, 1];
-    answer_encoded: bytes of PNG or JPEG files [batch] -> as `answer`, where the format decodes images itself.
+    [batch], "label": str [batch]}; logits: the same images -> float32 [batch, classes], of two classes [batch, 1], None
+    for a plain file; answer_encoded: bytes of PNG or JPEG files [batch] -> as `answer`, where the file decodes images.
     All raise UserError where the model fails, or answers what its contract does not promise.
     """
 
     contract: Contract
     answer: Callable[[np.ndarray], dict[str, np.ndarray]]
-    logits: Callable[[np.ndarray], np.ndarray]
+    logits: Callable[[np.ndarray], np.ndarray] | None
     answer_encoded: Callable[[list[bytes]], dict[str, np.ndarray]] | None = None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ def _load_keras(path: Path, trust: bool, **of_keras) -> Predictor:
 
     source = open_source(path, trust, **of_keras)
     servable = Servable(source)
-    return _checked(path, source.contract, *_signatures(servable.served, servable))
+    return _checked(path, source.contract, _caller(servable.served, servable))
 
 
 def _load_saved_model(path: Path):
@@ -94,12 +94,18 @@ def _load_saved_model(path: Path):
     file = path / "assets.extra" / "contract.json"
     contract = Contract.from_json(read_limited(file), file)
     loaded = tf.saved_model.load(str(path))
-    if missing := {"serving_default", "logits", "predict_image_bytes"} - set(loaded.signatures):
+    if missing := _signatures(contract) - set(loaded.signatures):
         raise UserError(f"{path}: no signature {', '.join(sorted(missing))} in it; expected {WRITES}")
-    return contract, *_signatures(loaded.signatures, loaded)
+    return contract, _caller(loaded.signatures, loaded)
 
 
-def _signatures(signatures, owner):
+def _signatures(contract: Contract) -> set[str]:
+    """The signatures of a SavedModel with this contract."""
+    encoded = {"predict_image_bytes"} if contract.interface == Interface() else set()
+    return {"serving_default"} | encoded | (set() if contract.interface.plain else {"logits"})
+
+
+def _caller(signatures, owner):
     """owner: what holds the variables; the signatures refer to them only weakly."""
     import tensorflow as tf
 
@@ -107,11 +113,7 @@ def _signatures(signatures, owner):
         outputs = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
         return {output: value.numpy() for output, value in outputs.items()}
 
-    return (
-        lambda images: call("serving_default", images=images),
-        lambda images: call("logits", images=images)["logits"],
-        lambda files: call("predict_image_bytes", image_bytes=files),
-    )
+    return call
 
 
 def _load_onnx(path: Path):
@@ -120,16 +122,19 @@ def _load_onnx(path: Path):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     contract = Contract.from_json(session.get_modelmeta().custom_metadata_map.get("contract", ""), path)
     inputs, outputs = ([value.name for value in values] for values in (session.get_inputs(), session.get_outputs()))
-    if inputs != ["images"] or not {*NAMES, "logits"} <= set(outputs):
+    answer = NAMES[:1] if contract.interface.plain else NAMES
+    expected = answer if contract.interface.plain else (*NAMES, "logits")
+    if inputs != ["images"] or not set(expected) <= set(outputs):
         raise UserError(
             f"{path}: takes {printable(', '.join(inputs))} and gives {printable(', '.join(outputs))}; "
-            f"expected images, and {', '.join(NAMES)} and logits"
+            f"expected images, and {', '.join(expected)}"
         )
-    return (
-        contract,
-        lambda images: dict(zip(NAMES, session.run(NAMES, {"images": images}), strict=True)),
-        lambda images: session.run(["logits"], {"images": images})[0],
-    )
+
+    def call(name, **inputs):
+        names = answer if name == "serving_default" else [name]
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    return contract, call
 
 
 def _load_litert(path: Path):
@@ -140,8 +145,8 @@ def _load_litert(path: Path):
         raise UserError(f"{path}: no contract.json in it; expected {WRITES}")
     interpreter = Interpreter(model_path=str(path))
     interpreter.allocate_tensors()
-    default, logits = (interpreter.get_signature_runner(name) for name in ("serving_default", "logits"))
-    return contract, lambda images: default(images=images), lambda images: logits(images=images)["logits"]
+    runners = {name: interpreter.get_signature_runner(name) for name in _signatures(contract) - {"predict_image_bytes"}}
+    return contract, lambda name, **inputs: runners[name](**inputs)
 
 
 def contract_of_litert(path: Path) -> Contract | None:
@@ -155,19 +160,27 @@ def contract_of_litert(path: Path) -> Contract | None:
             return Contract.from_json(file.read(MAX_BYTES), path)
 
 
-def _checked(path, contract, answer, logits, encoded=None) -> Predictor:
-    """A predictor whose every answer is what the contract promises."""
-    count = len(contract.class_names)
+def _checked(path, contract, call) -> Predictor:
+    """A predictor whose every answer is what the contract promises.
 
-    def call(function, inputs):
+    call: (name of a signature, images=… or image_bytes=… as the file takes them) -> its outputs by name
+    """
+    count, called = len(contract.class_names), contract.interface
+
+    def asked(name, inputs):
         try:
-            return function(inputs)
+            if name == "predict_image_bytes":
+                return call(name, image_bytes=inputs)
+            return _in_calls(lambda images: call(name, images=images), contract.prepared(inputs), called.batch)
         except Exception as error:  # whatever the runtime, or code from elsewhere, raises
             shape = "x".join(map(str, contract.image_shape))
             raise UserError(f"{path}: fails on uint8 images of {shape} ({first_line(error)})") from None
 
-    def named(function, inputs):
-        outputs = call(function, inputs)
+    def named(name, inputs):
+        outputs = asked(name, inputs)
+        if called.plain and outputs["probabilities"].shape == (len(inputs), count):
+            chosen = outputs["probabilities"].argmax(axis=1)
+            outputs = outputs | {"class_id": chosen, "label": np.array(contract.class_names)[chosen]}
         found = {name: np.asarray(outputs[name]) for name in NAMES if name in outputs}
         expected = {"probabilities": (len(inputs), count), "class_id": (len(inputs),), "label": (len(inputs),)}
         if (shapes := {name: value.shape for name, value in found.items()}) != expected:
@@ -181,18 +194,30 @@ def _checked(path, contract, answer, logits, encoded=None) -> Predictor:
         names = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in found["label"]]
         return {**found, "label": np.array(names, dtype=str)}
 
-    def checked_logits(images):
-        found = np.asarray(call(logits, images))
+    def logits(images):
+        found = np.asarray(asked("logits", images)["logits"])
         if found.shape not in ((len(images), count), (len(images), 1)):
             raise UserError(f"{path}: gives logits {found.shape} for {len(images)} images and {count} classes")
         return found
 
+    encodes = needs_tensorflow(path) and "predict_image_bytes" in _signatures(contract)
     return Predictor(
         contract,
-        lambda images: named(answer, images),
-        checked_logits,
-        encoded and (lambda files: named(encoded, files)),
+        lambda images: named("serving_default", images),
+        None if called.plain else logits,
+        (lambda files: named("predict_image_bytes", files)) if encodes else None,
     )
+
+
+def _in_calls(call, inputs: np.ndarray, batch: int | None) -> dict[str, np.ndarray]:
+    """Call with all inputs, or with `batch` of them at a time, the last ones filled up with zeros."""
+    if batch is None:
+        return call(inputs)
+    answers = []
+    for part in (inputs[start : start + batch] for start in range(0, len(inputs), batch)):
+        filled = np.concatenate([part, np.zeros((batch - len(part), *part.shape[1:]), part.dtype)])
+        answers.append({name: np.asarray(values)[: len(part)] for name, values in call(filled).items()})
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
 
 def read_input(predictor: Predictor, image: Path | bytes, invert: str = "auto") -> np.ndarray:

@@ -37,7 +37,8 @@ def main(model: str, saved: str, answers: str) -> None:
     for module in ("keras",) if needs_tensorflow(Path(model)) else ("keras", "tensorflow"):
         sys.modules[module] = None  # importing it raises
     images, predictor = np.load(saved, mmap_mode="r"), load(Path(model), trust=True)  # just written by `export`
-    outputs = [{**predictor.answer(batch), "logits": predictor.logits(batch)} for batch in batches(images)]
+    logits = predictor.logits
+    outputs = [predictor.answer(batch) | ({"logits": logits(batch)} if logits else {}) for batch in batches(images)]
     joined = {name: np.concatenate([answer[name] for answer in outputs]) for name in outputs[0]}
     if predictor.answer_encoded:
         files = [png_of(image) for image in images[:ENCODED]]

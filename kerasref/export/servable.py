@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from kerasref.data.images import COVER
+from kerasref.export.contract import Interface
 from kerasref.export.sources import Source
 
 
@@ -20,13 +21,17 @@ class Servable(tf.Module):
     def __init__(self, source: Source, inputs: Sequence[keras.Variable] | None = None):
         super().__init__()
         model, preprocessing, shape = source.model, source.preprocessing, source.contract.image_shape
+        called = source.contract.interface
         self.parameters = [weight.value for weight in model.weights]
         class_names, self.temperature = tf.constant(source.contract.class_names), source.contract.temperature
-        raw = tf.TensorSpec((None, *shape), tf.uint8, name="images")
+        dtype = tf.float32 if called.normalised else tf.uint8
+        self.takes = raw = tf.TensorSpec(source.contract.input_shape(), dtype, name="images")
         encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
 
         def scores_of(images):
-            scores = tf.cast(model(preprocessing(images), training=False), tf.float32)
+            images = tf.transpose(images, (0, 2, 3, 1)) if called.layout == "nchw" else images
+            images = images if called.normalised else preprocessing(images)
+            scores = tf.cast(model(images, training=False), tf.float32)
             return as_logits(scores) if source.gives_probabilities else scores
 
         @tf.function(input_signature=[raw], autograph=False)
@@ -43,6 +48,8 @@ class Servable(tf.Module):
         @tf.function(input_signature=[raw], autograph=False)
         def serving_default(images):
             answer = classify(logits(images)["logits"], self.temperature)
+            if called.plain:
+                return {"probabilities": answer["probabilities"]}
             return {**answer, "label": tf.gather(class_names, answer["class_id"])}
 
         @tf.function(input_signature=[encoded], autograph=False)
@@ -57,11 +64,9 @@ class Servable(tf.Module):
 
         self.inputs = [weight.value for weight in inputs]
         self.logits_with = logits_with  # (tensors instead of `inputs`, images) -> logits
-        self.served = {
-            "serving_default": serving_default,
-            "predict_image_bytes": predict_image_bytes,
-            "logits": logits,
-        }
+        served = {"serving_default": serving_default}
+        served |= {} if called.plain else {"logits": logits}
+        self.served = served | ({"predict_image_bytes": predict_image_bytes} if called == Interface() else {})
 
 
 def classify(logits, temperature):

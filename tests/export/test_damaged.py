@@ -79,6 +79,12 @@ CONTRACTS = {  # what the contract becomes, what the message says
     ),
     "an unknown filter": (fields(resizing={"resize_size": 9, "interpolation": "x", "antialias": True}), "resizing is"),
     "a text for a scale": (fields(resizing="256"), "resizing is '256', expected"),
+    "an unknown layout": (fields(interface={"layout": "hwc"}), "interface is .*expected layout, normalised"),
+    "a batch of 0": (fields(interface={"batch": 0}), "interface is"),
+    "a huge batch": (fields(interface={"batch": 10**9}), "interface is"),
+    "no deviation": (fields(interface={"normalised": {"pad": 0, "mean": [0.5]}}), "interface is"),
+    "a huge pad": (fields(interface={"normalised": {"pad": 10**9, "mean": [0.5], "std": [1]}}), "interface is"),
+    "four means": (fields(interface={"normalised": {"pad": 0, "mean": [0] * 4, "std": [1] * 4}}), "fails on uint8"),
     "a temperature of 0": (fields(temperature=0), "temperature is 0, expected a number above 0"),
     "a threshold of 10^400": (fields(confidence_threshold=10**400), "confidence_threshold is 1000"),
 }
