@@ -20,6 +20,9 @@ INPUTS = {
     "garment": "one piece of clothing, light on black, laid out as Fashion-MNIST's",
     "photo": "a photograph, {scaled} ({filter}), then cropped at the centre",
 }
+VARIANTS = (
+    "- files named `nhwc` or `nchw` take floats that the caller has normalised, `plain` ones give probabilities alone"
+)
 NOT_A_CLASS = "- an image of none of the classes is given one of them all the same"
 UNKNOWN = {"Training and metrics": ["Not known: the file came from elsewhere, without its run."]}
 LICENCE = "none stated for these weights (--licence states one); kerasref, which made the file, is Apache-2.0"
@@ -42,6 +45,7 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
         ],
         "Files": [
             markdown_table(FILE_COLUMNS, (_file_row(name, entry) for name, entry in files.items()), "lllrrrr"),
+            *([f"\n{VARIANTS}"] if any(re.search("_(nhwc|nchw|plain)", name) for name in files) else []),
             *(f"\nProbabilities compared on {_plain(entry['compared_on'])}." for entry in list(files.values())[:1]),
         ],
         **(_of_run(source.run, source.model) if source.run else UNKNOWN),

@@ -99,9 +99,8 @@ def _export(source, targets, folder, variant, place, examples, licence) -> dict[
                     contract = dataclasses.replace(contract, confidence_threshold=threshold)
                     _attempt(file, embed, contract, file)
                 entry = {"format": format, "input": contract.input_text(), "numbers": numbers or "float32"}
-                entry |= {"bytes": size_of(file)}
-                entry |= {"sha256": sha256(file), **verify(file, expected, numbers, work)}
                 entry |= {"confidence_threshold": contract.confidence_threshold}
+                entry |= {"bytes": size_of(file), "sha256": sha256(file), **verify(file, expected, numbers, work)}
             except RunError as error:
                 failures, cause = [*failures, str(error)], error
                 continue

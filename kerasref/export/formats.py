@@ -4,7 +4,9 @@ import io
 import re
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import tensorflow as tf
@@ -184,16 +186,12 @@ def _quantized(model, file: Path, calls):
     probabilities would be multiples of 1/256.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    class Images(CalibrationDataReader):
-        def get_next(self):
-            return next(calls, None)
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     quantize_static(
         model,
         file,
-        Images(),
+        SimpleNamespace(get_next=partial(next, calls, None)),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         activation_type=QuantType.QUInt8,
