@@ -20,9 +20,7 @@ INPUTS = {
     "garment": "one piece of clothing, light on black, laid out as Fashion-MNIST's",
     "photo": "a photograph, {scaled} ({filter}), then cropped at the centre",
 }
-VARIANTS = (
-    "- files named `nhwc` or `nchw` take floats that the caller has normalised, `plain` ones give probabilities alone"
-)
+VARIANTS = "- files named `nhwc` or `nchw` take floats normalised by the caller; `plain` ones give probabilities alone"
 NOT_A_CLASS = "- an image of none of the classes is given one of them all the same"
 UNKNOWN = {"Training and metrics": ["Not known: the file came from elsewhere, without its run."]}
 LICENCE = "none stated for these weights (--licence states one); kerasref, which made the file, is Apache-2.0"
