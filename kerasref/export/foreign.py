@@ -27,7 +27,9 @@ def load_foreign(file: Path, trust: bool) -> keras.Model:
     if not isinstance(model, keras.Model) or len(model.inputs or ()) != 1 or len(model.outputs) != 1:
         sides = f"{len(model.inputs or ())} and {len(model.outputs)}" if isinstance(model, keras.Model) else "a layer"
         raise UserError(f"{file}: expected a network with one input and one output, found {sides}")
-    return _in_float32(keras.Model(model.inputs[0], model.outputs[0], name=model.name))  # without dicts around them
+    if any(isinstance(getattr(model, side, None), dict | list | tuple) for side in ("input", "output")):
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return _in_float32(model)
 
 
 def _in_float32(model: keras.Model) -> keras.Model:

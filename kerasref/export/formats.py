@@ -149,32 +149,30 @@ def _calls(contract: Contract, images):
 def _make_reshapes_constant(model) -> None:
     """Give Flatten and Reshape the shape [-1, …] instead of one that is computed from the batch's (Shape, Slice,
     Concat), and flatten a global average instead of squeezing it: of these OpenCV makes wrong shapes of batches."""
-    from onnx import numpy_helper
+    from onnx import NodeProto, numpy_helper
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     constants = {one.name: one for one in model.graph.initializer}
-    made_by = {output: node for node in model.graph.node for output in node.output}
+    nodes = {output: node for node in model.graph.node for output in node.output}
 
-    def is_a(kind, node):
-        return node is not None and node.op_type == kind
-
-    def operation(name):
-        node = made_by.get(name)
-        return operation(node.input[0]) if is_a("Cast", node) else node
+    def made_by(name):  # casts apart
+        node = nodes.get(name, NodeProto())
+        return made_by(node.input[0]) if node.op_type == "Cast" else node
 
     def values(names):
         return [value for name in names for value in numpy_helper.to_array(constants[name]).tolist()]
 
     for node in model.graph.node:
-        if is_a("Squeeze", node) and is_a("GlobalAveragePool", operation(node.input[0])):
+        if node.op_type == "Squeeze" and made_by(node.input[0]).op_type == "GlobalAveragePool":
             node.op_type, node.input[:] = "Flatten", node.input[:1]
-        shape = operation(node.input[1]) if is_a("Reshape", node) else None
-        if not is_a("Concat", shape) or not all(name in constants for name in shape.input[1:]):
+        if node.op_type != "Reshape" or (shape := made_by(node.input[1])).op_type != "Concat":
             continue
-        first, sides = operation(shape.input[0]), values(shape.input[1:])
-        if is_a("Slice", first) and values(first.input[1:3]) == [0, 1] and min(sides) > 0:
+        first, sides = made_by(shape.input[0]), shape.input[1:]
+        if first.op_type != "Slice" or not {*first.input[1:], *sides} <= set(constants):
+            continue
+        if values(first.input[1:3]) == [0, 1] and min(values(sides)) > 0:
             node.input[1] = f"{node.name}__shape"
-            model.graph.initializer.append(numpy_helper.from_array(np.array([-1, *sides]), node.input[1]))
+            model.graph.initializer.append(numpy_helper.from_array(np.array([-1, *values(sides)]), node.input[1]))
     OnnxModel(model).prune_graph()
 
 

@@ -122,19 +122,14 @@ def _load_onnx(path: Path):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     contract = Contract.from_json(session.get_modelmeta().custom_metadata_map.get("contract", ""), path)
     inputs, outputs = ([value.name for value in values] for values in (session.get_inputs(), session.get_outputs()))
-    answer = NAMES[:1] if contract.interface.plain else NAMES
-    expected = answer if contract.interface.plain else (*NAMES, "logits")
+    expected = NAMES[:1] if contract.interface.plain else (*NAMES, "logits")
     if inputs != ["images"] or not set(expected) <= set(outputs):
         raise UserError(
             f"{path}: takes {printable(', '.join(inputs))} and gives {printable(', '.join(outputs))}; "
             f"expected images, and {', '.join(expected)}"
         )
 
-    def call(name, **inputs):
-        names = answer if name == "serving_default" else [name]
-        return dict(zip(names, session.run(names, inputs), strict=True))
-
-    return contract, call
+    return contract, lambda name, **inputs: dict(zip(outputs, session.run(outputs, inputs), strict=True))
 
 
 def _load_litert(path: Path):

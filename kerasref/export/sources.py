@@ -117,16 +117,18 @@ def _from_elsewhere(file, trust, labels, mean, std, image_size) -> Source:
     if "float" not in dtype:
         raise UserError(f"{file}: takes {dtype}, expected floats: its input is pixels in [0, 1]; cast inside the model")
     names = read_names(labels, num_classes) if labels else tuple(map(str, range(num_classes)))
-    scales = not is_named and scales_pixels(model)
-    preprocessing, pixels = _preprocessing(channels, mean, std, scales)
+    try:
+        scales = not is_named and scales_pixels(model)
+        preprocessing, pixels = _preprocessing(channels, mean, std, scales)
+        noise = np.random.default_rng(0).integers(0, 256, (NOISE, *shape), dtype=np.uint8)
+        answers = np.asarray(model.predict_on_batch(preprocessing(noise)), np.float64)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the code in it raises
+        raise UserError(f"{file}: fails on images of noise: {first_line(error)}") from error
     origin = {"file": printable(file.name), "sha256": sha256(file), "pixels": pixels}
     contract = Contract(model.name, shape, names, "photo", origin)
     contract = Contract.from_json(contract.to_json(), file)
-    noise = np.random.default_rng(0).integers(0, 256, (NOISE, *shape), dtype=np.uint8)
-    try:
-        answers = np.asarray(model.predict_on_batch(preprocessing(noise)), np.float64)
-    except Exception as error:
-        raise UserError(f"{file}: fails on images of noise: {first_line(error)}") from error
     return Source(model, preprocessing, contract, None, gives_probabilities(file, answers, model))
 
 

@@ -50,6 +50,10 @@ def expect(source: Source, images: np.ndarray, labels: np.ndarray | None, what: 
     return Expected(what, names, images, labels, logs if logits.shape[1] > 1 else logs[:, 1:] - logs[:, :1], expected)
 
 
+def affordable(source: Source) -> int:
+    return max(EXAMPLES, int(WORK / max(1, multiply_adds(source.model))))
+
+
 def sample(split: Split, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return `count` images and labels, evenly spaced over the split; of a streamed one the first of a shuffle."""
     count = min(count, split.num_examples)
@@ -67,20 +71,16 @@ def comparison_images(source: Source, dataset, examples: int | None) -> tuple[np
         noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         return noise, None, f"{len(noise)} images of noise, since the file names no dataset"
     name, split = next((n, s) for n in ("test", "validation", "train") if (s := getattr(dataset, n)) is not None)
-    images, labels = sample(split, examples or _affordable(source))
+    images, labels = sample(split, examples or affordable(source))
     part = "all" if len(images) == split.num_examples else f"{len(images)} of"
     return images, labels, f"{part} {split.num_examples} images of {dataset.name}'s {name} split"
-
-
-def _affordable(source: Source) -> int:
-    return max(EXAMPLES, int(WORK / max(1, multiply_adds(source.model))))
 
 
 def measured_threshold(file: Path, source: Source, validation: Split | None, work: Path) -> float | None:
     """Return the confidence threshold of the file's own probabilities; None without enough validation images."""
     if validation is None:
         return None
-    images, labels = sample(validation, _affordable(source))
+    images, labels = sample(validation, affordable(source))
     return confidence_threshold(labels, read_back(file, images, work)["probabilities"])["probability"]
 
 
