@@ -65,8 +65,8 @@ def load(path: Path, trust: bool = False, **of_keras) -> Predictor:
     of_keras: what `open_source` takes for a run or a .keras file.
     """
     loader = {"saved_model": _load_saved_model, ".onnx": _load_onnx, ".tflite": _load_litert}.get(format_of(path))
-    has_own = loader or path.is_dir() or (path.suffix == ".keras" and (path.parent / "recipe.json").is_file())
-    if has_own and (of_keras.get("mean") or of_keras.get("std")):
+    foreign = path.suffix == ".h5" or (path.suffix == ".keras" and not (path.parent / "recipe.json").is_file())
+    if not foreign and (of_keras.get("mean") or of_keras.get("std")):
         raise UserError(f"{path} has a normalisation of its own; --mean and --std are for .keras and .h5 files without")
     if loader is None:
         return _load_keras(path, trust, **of_keras)
