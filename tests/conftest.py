@@ -15,6 +15,7 @@ SLOW = {
     *("api/test_wheel.py", "benchmark/test_benchmark.py", "crash/test_crash.py", "fuzz/test_fuzz.py"),
     *("hostile/test_hostile.py", "models/test_backends.py", "models/test_networks.py", "notes/test_training.py"),
     *("export/test_export.py", "export/test_kill.py", "export/test_networks.py", "export/test_sources.py"),
+    *("explain/test_against_pytorch.py", "explain/test_explain_command.py"),
     *("experiments/test_notes_experiments.py", "experiments/test_postgresql.py", "experiments/test_strategies.py"),
     *("experiments/test_sweep.py", "experiments/test_sweep_trainings.py", "experiments/test_run_manager.py"),
     *("pytorch/test_parity.py", "pytorch/test_trajectories.py", "pytorch/test_comparison.py"),

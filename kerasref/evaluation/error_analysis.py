@@ -15,6 +15,25 @@ def confident_mistakes(labels, probabilities, count=36) -> np.ndarray:
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
 
 
+def class_examples(labels, probabilities) -> list[tuple[int, int | None, int | None]]:
+    """(class, index of a typical example, index of a doubtful one) of each class that has examples.
+
+    By the margin, the probability of the label minus the highest of another class: typical is the largest, None where
+    no example of the class is predicted correctly; doubtful is the one nearest to 0, None where it is the typical one.
+    """
+    rows, others = np.arange(len(labels)), probabilities.copy()
+    others[rows, labels] = -1
+    margin, found = probabilities[rows, labels] - others.max(axis=1), []
+    for label in np.unique(labels):
+        indices = np.flatnonzero(labels == label)
+        typical, doubtful = indices[margin[indices].argmax()], indices[abs(margin[indices]).argmin()]
+        right = margin[typical] > 0
+        found.append(
+            (int(label), int(typical) if right else None, int(doubtful) if doubtful != typical or not right else None)
+        )
+    return found
+
+
 def confusion_entries(matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(true, predicted, count) of the entries of a confusion matrix that are not 0, row by row.
 

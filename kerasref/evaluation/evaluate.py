@@ -13,8 +13,9 @@ from kerasref.build import load_run_data, load_trained_model
 from kerasref.chain import record_evaluation
 from kerasref.data import ImageDataset, Split
 from kerasref.errors import UserError
+from kerasref.evaluation.grad_cam import heat_maps
 from kerasref.evaluation.metrics import compute_metrics, confidence_threshold, fit_temperature, probabilities
-from kerasref.evaluation.report import write_report
+from kerasref.evaluation.report import FILES, write_report
 from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
@@ -39,20 +40,22 @@ def evaluate_run(run: RunFiles, data_dir: str | None = None, dataset: str | None
     Raises UserError where the run has no trained model or its dataset has no test split.
     """
     dataset = load_run_data(run, data_dir, dataset)
-    labels, predicted, metrics, on_validation = measure_test(run, dataset)
+    model = load_trained_model(run)
+    labels, predicted, metrics, on_validation = measure_test(run, dataset, model)
     if on_validation:
         run.write_metrics(on_validation, run.validation_file)
     of_test = dataset.test, labels, predicted, dataset.class_names, dataset.name
-    write_evaluation(run, run.settings(), run.history(), metrics, *of_test)
+    of_model = {"look": partial(heat_maps, model, run.preprocessing()), "parameters": model.count_params()}
+    write_evaluation(run, run.settings(), run.history(), metrics, *of_test, **of_model)
     return metrics
 
 
-def measure_test(run: RunFiles, dataset: ImageDataset):
+def measure_test(run: RunFiles, dataset: ImageDataset, model=None):
     """Labels [n], probabilities [n, classes] and metrics of the test split, and the metrics of the validation split, {}
-    without one; raises UserError where there is no test split."""
+    without one; `model`: that of the run unless given. Raises UserError where there is no test split."""
     if dataset.test is None:
         raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
-    model, on_validation, threshold = load_trained_model(run), {}, {}
+    model, on_validation, threshold = model or load_trained_model(run), {}, {}
     if dataset.validation is not None:
         labels, predicted, on_validation = _measure(run, model, dataset, dataset.validation)
         threshold = {"confidence_threshold": confidence_threshold(labels, predicted)}
@@ -83,10 +86,13 @@ def _measure(run: RunFiles, model, dataset: ImageDataset, split, temperature: fl
     return labels, predicted, metrics(predicted) | scaling | {"weights_sha256": weights_sha256(model)}
 
 
-def write_evaluation(files: RunFiles, settings, history, metrics, split: Split, labels, predicted, names, root) -> None:
+def write_evaluation(
+    files: RunFiles, settings, history, metrics, split: Split, labels, predicted, names, root, **of_model
+) -> None:
     """Write metrics.json, report.html and predictions.csv of labels [n] and probabilities [n, classes] of a split.
 
-    settings, history: as in recipe.json and history.csv; names: of the classes; root: the dataset's folder
+    settings, history: as in recipe.json and history.csv; names: of the classes; root: the dataset's folder; of_model:
+    `look` and `parameters` of `render_report`, where the network is at hand
     """
     files.write_metrics(metrics)
     write_predictions(files.predictions_file, split, labels, predicted, names, root)
@@ -101,6 +107,8 @@ def write_evaluation(files: RunFiles, settings, history, metrics, split: Split, 
         probabilities=predicted,
         class_names=names,
         defaults=dataclasses.asdict(Recipe()),
+        files=[name for name in FILES if (files.path / name).is_file()],
+        **of_model,
     )
 
 

@@ -1,4 +1,4 @@
-"""Grad-CAM: where a network looked (Selvaraju et al. 2017), and Grad-CAM++ (Chattopadhay et al. 2018).
+"""Grad-CAM: where a network looked (Selvaraju et al. 2017); Grad-CAM++ (Chattopadhay et al. 2018) and HiResCAM.
 
 Images are the inputs of the network, preprocessed, [n, height, width, channels]; the models are any functional
 keras.Model with one input and one output of scores: logits [n, classes], or [n, 1] for two classes.
@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasref.errors import UserError
+from kerasref.errors import UserError, unknown
 from kerasref.models.inner_layers import find_layer, has_maps, last_feature_maps, layers_by_path, observed_copy
 
 BATCH_SIZE = 16  # images; the tape keeps what the layers behind the chosen one compute
@@ -45,27 +45,42 @@ def chosen_layer(model: keras.Model, layer: str | None = None) -> tuple:
     return path, found
 
 
-def grad_cam(model: keras.Model, images, classes=None, layer: str | None = None, plus_plus: bool = False) -> np.ndarray:
-    """Heat maps of the feature maps' size, float [n, height, width], 0 or above.
+def grad_cam(
+    model: keras.Model, images, classes=None, layer: str | None = None, method: str = "grad-cam"
+) -> np.ndarray:
+    """Heat maps of the feature maps' size, float [n, height, width], 0 or above; `method` is one of `WEIGHTS`.
 
-    Grad-CAM weighs each map A of the layer by the mean of the gradient ∂score/∂A over its pixels, adds the maps up and
-    keeps what is positive (equations 1 and 2). Grad-CAM++ averages the positive gradients alone, with weights that
-    favour pixels of rising score (equations 10 and 19, of exp(score)).
+    Each feature map A of the layer is weighed, the maps are added up, and what is positive is kept (equation 2).
+
+    - "grad-cam": by the mean of the gradient ∂score/∂A over the pixels (equation 1). It tells of networks that end in
+      global average pooling; with a flattened map the mean can be below 0 for each A, and the heat map is 0;
+    - "grad-cam++": by the mean of the positive gradients, of which pixels of rising score count more (Chattopadhay et
+      al., equations 10 and 19, of exp(score));
+    - "hires-cam": by the gradient of each pixel (Draelos and Carin 2020, equation 5): of global average pooling the
+      same as Grad-CAM, and right for flattened maps, too.
 
     classes [n]: whose score; the predicted ones unless given. layer: path of a layer with feature maps, see
     `find_layer`; `last_feature_maps` unless given. Raises UserError for a network or layer without feature maps.
     """
+    if method not in WEIGHTS:
+        raise unknown("method", method, WEIGHTS)
     maps = []
     for activations, gradients in layer_gradients(model, images, classes, chosen_layer(model, layer)[1]):
-        weights = _weights_plus_plus(activations, gradients) if plus_plus else gradients.mean(axis=(1, 2))
-        maps.append(np.maximum(np.einsum("nhwk,nk->nhw", activations, weights), 0))
+        maps.append(np.maximum((activations * WEIGHTS[method](activations, gradients)).sum(axis=3), 0))
     return np.concatenate(maps)
 
 
 def _weights_plus_plus(activations, gradients):
     total = activations.sum(axis=(1, 2), keepdims=True)
     share = gradients**2 / (2 * gradients**2 + total * gradients**3 + EPSILON)
-    return (share * np.maximum(gradients, 0)).sum(axis=(1, 2))
+    return (share * np.maximum(gradients, 0)).sum(axis=(1, 2), keepdims=True)
+
+
+WEIGHTS = {  # of activations and gradients [n, h, w, maps]
+    "grad-cam": lambda activations, gradients: gradients.mean(axis=(1, 2), keepdims=True),
+    "grad-cam++": _weights_plus_plus,
+    "hires-cam": lambda activations, gradients: gradients,
+}
 
 
 def layer_gradients(model: keras.Model, images, classes, layer):
@@ -96,10 +111,14 @@ def enlarged(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def heat_maps(model: keras.Model, preprocessing, images: np.ndarray, classes) -> np.ndarray | None:
-    """Grad-CAM of raw images uint8 [n, H, W, C] for a report, 0 to 1, [n, ≤ 56, ≤ 56]; None without convolutions."""
+    """HiResCAM of raw images uint8 [n, H, W, C] for a report, 0 to 1, [n, h, w] of at most 56 pixels a side.
+
+    None for a network without convolutions.
+    """
     if last_feature_maps(model) is None:
         return None
-    maps, pad = grad_cam(model, preprocessing(images), classes), preprocessing.pad
+    maps, pad = grad_cam(model, preprocessing(images), classes, method="hires-cam"), preprocessing.pad
     height, width = images.shape[1:3]
     whole = enlarged(maps, (height + 2 * pad, width + 2 * pad))[:, pad : pad + height, pad : pad + width]
-    return enlarged(whole, (min(height, FINEST), min(width, FINEST)))
+    scale = min(1, FINEST / max(height, width))
+    return enlarged(whole, (max(1, round(scale * height)), max(1, round(scale * width))))

@@ -12,15 +12,27 @@ from matplotlib.image import imsave
 from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 from kerasref.evaluation.diagnosis import column, diagnose
-from kerasref.evaluation.error_analysis import confident_mistakes, error_analysis
+from kerasref.evaluation.error_analysis import class_examples, confident_mistakes, error_analysis
 from kerasref.evaluation.metrics import calibration_bins, checked, stored_threshold
-from kerasref.evaluation.plot_style import svg
+from kerasref.evaluation.metrics import probabilities as softmax
+from kerasref.evaluation.plot_style import heat_pixels, svg
 from kerasref.evaluation.plots import checked_images, plot_calibration, plot_confusion_matrix, plot_curves
 from kerasref.page import templates
 
 SHOWN = 36  # mistakes, and samples
 SHOWN_OF_CONFUSION = 6
 SHOWN_CLASSES = 1000  # rows of the table of classes
+MOST_CLASSES_WITH_EXAMPLES = 100
+FILES = {  # of a run, next to the report: what is in it
+    "recipe.json": "the recipe, the dataset, versions, hardware",
+    "history.csv": "loss and accuracy by epoch",
+    "metrics.json": "the metrics of this page",
+    "validation.json": "the metrics of the validation split",
+    "predictions.csv": "label and probabilities of each test example",
+    "left_out.txt": "images of the directory that were not used",
+    "model.keras": "the trained network",
+    "best.keras": "the network of the best epoch",
+}
 LARGEST_PNG = 64  # pixels a side; above, a photograph as PNG would be ten times its JPEG
 TEMPLATES = templates(
     Path(__file__).parent,
@@ -38,7 +50,19 @@ def write_report(path, **content) -> None:
 
 
 def render_report(
-    *, recipe, history, metrics, images, labels, probabilities, class_names, defaults=None, title=None
+    *,
+    recipe,
+    history,
+    metrics,
+    images,
+    labels,
+    probabilities,
+    class_names,
+    defaults=None,
+    title=None,
+    look=None,
+    parameters=None,
+    files=(),
 ) -> str:
     """The report as HTML; the same arguments give the same text.
 
@@ -46,7 +70,9 @@ def render_report(
     - `history`: rows of history.csv, may be empty; `metrics`: what `compute_metrics` returned for the test set;
     - `images`: the test set's raw images, uint8 [n, height, width, 1 or 3], or a function from an increasing array
       of indices to such an array of those images alone, for a test set that does not fit in memory;
-    - `labels` [n], `probabilities` [n, C] in the order of `images`.
+    - `labels` [n], `probabilities` [n, C] in the order of `images`;
+    - `look`: a function from raw images and classes to heat maps, 0 to 1 [images, h, w], or None for a network that has
+      none; `parameters`: how many the network has; `files`: the names of `FILES` that are next to the report.
 
     Raises UserError for arrays that do not fit each other.
     """
@@ -63,6 +89,7 @@ def render_report(
     return TEMPLATES.get_template("report.html").render(
         title=title or f"{network} on {dataset.get('name', 'its test set')}",
         dataset=dataset,
+        network=network,
         metrics=metrics,
         wrong=int((probabilities.argmax(axis=1) != labels).sum()),
         epochs=len(history),
@@ -77,30 +104,48 @@ def render_report(
         confusion=svg(plot_confusion_matrix(metrics["confusion_matrix"], names)),
         classes=worst[:SHOWN_CLASSES] if len(worst) > SHOWN_CLASSES else metrics["per_class"],
         weakest=[row for row in worst if row["support"] and row["f1"] < 1][:3],
-        **_shown_examples(images, labels, probabilities, names),
-        calibration=svg(plot_calibration(*calibration_bins(labels, probabilities))),
+        **_shown_examples(images, labels, probabilities, names, look),
+        calibration=_calibration(labels, probabilities, metrics.get("temperature")),
         mean_confidence=float(probabilities.max(axis=1).mean()),
         threshold=_threshold_text(stored_threshold(metrics)),
         command=recipe.get("command"),
         origins=_origins(recipe),
+        parameters=parameters,
+        files={name: FILES[name] for name in files},
     )
 
 
-def _shown_examples(images, labels, probabilities, names) -> dict:
+def _calibration(labels, probabilities, temperature) -> list[tuple[str, dict]]:
+    """(heading, reliability diagram), where a temperature was fitted also that of the logits as they were."""
+    stages = [("After temperature scaling" if temperature else "", probabilities)]
+    if temperature:
+        before = softmax(np.log(np.maximum(probabilities, 1e-300)) * temperature)
+        stages.insert(0, ("Before temperature scaling", before))
+    return [(heading, svg(plot_calibration(*calibration_bins(labels, of_it)))) for heading, of_it in stages]
+
+
+def _shown_examples(images, labels, probabilities, names, look) -> dict:
     """Mistakes, samples and the costliest confusions with their images, each of which is fetched once."""
     mistakes = confident_mistakes(labels, probabilities, SHOWN)
     samples = np.sort(np.random.default_rng(0).choice(len(labels), min(SHOWN, len(labels)), replace=False))
     analysis = error_analysis(labels, probabilities)
     of_confusions = [row["indices"][:SHOWN_OF_CONFUSION] for row in analysis]
-    indices = np.unique(np.concatenate([mistakes, samples, *of_confusions]))
+    of_classes = class_examples(labels, probabilities) if len(names) <= MOST_CLASSES_WITH_EXAMPLES else []
+    pairs = [index for _, *pair in of_classes for index in pair if index is not None]
+    indices = np.unique(np.concatenate([mistakes, samples, *of_confusions, np.array(pairs, int)]))
     fetched = checked_images(images(indices) if callable(images) else np.asarray(images)[indices])
     uris = dict(zip(indices.tolist(), map(_data_uri, fetched), strict=True))
+    heat = None
+    if look and len(mistakes):
+        heat = look(fetched[np.searchsorted(indices, mistakes)], probabilities[mistakes].argmax(axis=1))
 
     def example(index):
-        row, label, predicted = probabilities[index], labels[index], int(probabilities[index].argmax())
+        row, label = probabilities[index], labels[index]
+        predicted, second = np.argsort(-row, kind="stable")[:2]
         return {
             **{"index": index, "uri": uris[index], "label": names[label], "predicted": names[predicted]},
             **{"right": predicted == label, "confidence": float(row[predicted]), "of_label": float(row[label])},
+            **{"second": names[second], "of_second": float(row[second]), "heat": None},
         }
 
     def confusion(row, shown):
@@ -108,7 +153,15 @@ def _shown_examples(images, labels, probabilities, names) -> dict:
         return row | named | {"count": len(row["indices"]), "images": [(i, uris[i]) for i in shown.tolist()]}
 
     return {
-        "mistakes": list(map(example, mistakes.tolist())),
+        "heat_missing": look is not None and heat is None,
+        "mistakes": [
+            example(index) | {"heat": None if heat is None else _png_uri(heat_pixels(heat[place]))}
+            for place, index in enumerate(mistakes.tolist())
+        ],
+        "by_class": [
+            (names[label], *(None if index is None else example(index) for index in pair))
+            for label, *pair in of_classes
+        ],
         "samples": list(map(example, samples.tolist())),
         "confusions": list(map(confusion, analysis, of_confusions)),
     }
@@ -151,8 +204,12 @@ def _threshold_text(threshold) -> str:
 def _data_uri(image) -> str:
     """PNG for small images, whose every pixel counts; JPEG for photographs."""
     kind = "png" if max(image.shape[:2]) <= LARGEST_PNG else "jpeg"
+    return _png_uri(np.broadcast_to(image, (*image.shape[:2], 3)), kind)
+
+
+def _png_uri(pixels, kind="png") -> str:
     file = io.BytesIO()
-    imsave(file, np.broadcast_to(image, (*image.shape[:2], 3)), format=kind)
+    imsave(file, pixels, format=kind)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

@@ -54,6 +54,16 @@ def test_a_folder_that_changed_since_is_not_measured(tmp_path):
     assert evaluate.evaluate_run(run)["accuracy"] == before
 
 
+@pytest.mark.parametrize(("name", "heat"), [("notes_network", True), ("mlp", False)])
+def test_the_report_shows_where_the_network_looked(tmp_path, name, heat):
+    run = train(Recipe(model=name, dataset="digits", epochs=1, pad=2), tmp_path / "run")
+    evaluate.evaluate_run(run)
+    text = run.report_file.read_text(encoding="utf-8")
+    assert ('class="heat"' in text) == heat == ("The network has no convolutions" not in text)
+    for file in ("recipe.json", "history.csv", "metrics.json", "predictions.csv", "model.keras"):
+        assert f'href="{file}"' in text and (run.path / file).is_file()
+
+
 def test_a_part_of_a_data_set_is_measured_on_the_whole_ones_test_split(tmp_path):
     recipe = Recipe(model="softmax_regression", dataset="digits", validation=0.1, epochs=1)
     data = load_data(recipe)

@@ -50,13 +50,16 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.tags, self.addresses, self.pictures, self.chunks = [], [], [], [], []
+        self.links, self.ids = [], set()
         self.feed(text)
         self.close()
         assert not self.open
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        self.addresses += [v for k, v in attributes if k in ("src", "href", "srcset", "data", "action", "poster")]
+        self.addresses += [v for k, v in attributes if k in ("src", "srcset", "data", "action", "poster")]
+        self.links += [v for k, v in attributes if k == "href"]
+        self.ids |= {v for k, v in attributes if k == "id"}
         self.pictures += [dict(attributes)] if tag == "img" else []
         if tag not in VOID:
             self.open.append(tag)
@@ -117,6 +120,7 @@ def test_a_page_that_needs_nothing_else(changes):
     page = Page(text)
     assert page.addresses
     assert all(address.startswith("data:image/") for address in page.addresses)
+    assert {link.removeprefix("#") for link in page.links} <= page.ids  # of this page, no files
     assert not re.search(r"https?://|url\(|@import", text)  # base64 has no colon and no bracket
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert "default-src 'none'" in text
@@ -188,6 +192,64 @@ def test_the_surest_mistakes_are_shown_with_their_own_pictures():
         pixels = imread(io.BytesIO(base64.b64decode(picture["src"].partition(",")[2])), format="png")
         np.testing.assert_array_equal(np.round(255 * pixels[..., :1]), arguments["images"][index])
     assert f"{100 * rows[indices[0]].max():.1f} %" in page.words
+
+
+def test_heat_maps_of_the_mistakes():
+    arguments, asked = example(n=200, skill=0.5), []
+
+    def look(images, classes):
+        asked.append((images, classes))
+        return np.linspace(0, 1, 6)[None, :, None] * np.ones((len(images), 1, 6))
+
+    page = Page(render_report(**arguments, look=look, parameters=61_706))
+    mistakes = confident_mistakes(arguments["labels"], arguments["probabilities"])
+    ((images, classes),) = asked
+    np.testing.assert_array_equal(images, arguments["images"][mistakes])
+    np.testing.assert_array_equal(classes, arguments["probabilities"][mistakes].argmax(axis=1))
+    heat = [picture for picture in page.pictures if picture.get("class") == "heat"]
+    assert len(heat) == 36 and "where the network looked" in page.words and "Parameters 61,706 lenet5" in page.words
+    pixels = imread(io.BytesIO(base64.b64decode(heat[0]["src"].partition(",")[2])), format="png")
+    assert pixels.shape == (6, 6, 4) and (np.diff(pixels[:, 0, 3]) > 0).all() and pixels[0, 0, 3] == 0
+    assert "no convolutions" in Page(render_report(**arguments, look=lambda *_: None)).words
+    assert "convolutions" not in Page(render_report(**arguments)).words
+    assert "heat maps" not in Page(render_report(**example(skill=60), look=look)).words  # nothing to look at
+    assert len(asked) == 1
+
+
+def test_a_typical_and_a_doubtful_example_of_each_class():
+    rows = np.array([[0.9, 0.1, 0], [0.45, 0.5, 0.05], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.7, 0.2, 0.1]])
+    labels, names = np.array([0, 0, 0, 1, 2]), ["ant", "bee", "cat"]
+    metrics, images = compute_metrics(labels, rows, names), np.zeros((5, 4, 4, 1), np.uint8)
+    arguments = dict(recipe=RECIPE, history=[], metrics=metrics, images=images, labels=labels, class_names=names)
+    page = Page(render_report(**arguments, probabilities=rows))
+    shown = {picture["alt"] for picture in page.pictures if re.match("typical|doubtful", picture["alt"])}
+    of_ant, of_bee = ("typical ant: test example 0", "doubtful ant: test example 1"), ("typical bee: test example 3",)
+    assert shown == {*of_ant, *of_bee, "doubtful cat: test example 4"}
+    assert "ant 90.0 % bee 50 % ant 45 %" in page.words.replace("\N{NO-BREAK SPACE}", " ")
+    assert "none is predicted correctly" in page.words
+
+
+def test_reliability_before_and_after_the_temperature():
+    arguments = example(n=400)
+    logits = np.log(arguments["probabilities"])
+    after = probabilities(logits / 2.5)
+    metrics = compute_metrics(arguments["labels"], after, arguments["class_names"])
+    metrics |= {"temperature": 2.5, "expected_calibration_error_before": 0.1}
+    page = Page(render_report(**arguments | {"probabilities": after, "metrics": metrics}))
+    plain = Page(render_report(**arguments))
+    of_logits, of_scaled = (p["src"] for p in page.pictures if p["alt"].startswith("reliability"))
+    (expected,) = (p["src"] for p in plain.pictures if p["alt"].startswith("reliability"))
+    assert of_logits == expected != of_scaled
+    assert "Before temperature scaling" in page.words and "Before temperature" not in plain.words
+
+
+def test_contents_and_files(tmp_path):
+    page = Page(render_report(**example(), files=["recipe.json", "model.keras"]))
+    here = [link for link in page.links if link.startswith("#")]
+    assert {"#recipe", "#confusion", "#mistakes", "#examples", "#calibration", "#files"} <= set(here)
+    assert {link[1:] for link in here} <= page.ids
+    assert [link for link in page.links if link not in here] == ["recipe.json", "model.keras"]
+    assert "#recipe" not in Page(render_report(**example(recipe={}))).links
 
 
 def test_images_may_come_from_a_function_that_is_asked_once():

@@ -60,7 +60,11 @@ def channels_last(tensor):
 
 @pytest.mark.parametrize(("twins", "layer", "place"), LAST_MAPS, indirect=["twins"])
 def test_grad_cam_and_feature_maps(twins, layer, place):
-    from pytorch_grad_cam import GradCAM, GradCAMPlusPlus  # imports torchvision, which the fixture has made ready
+    from pytorch_grad_cam import (
+        GradCAM,
+        GradCAMPlusPlus,
+        HiResCAM,
+    )  # imports torchvision, which the fixture has made ready
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     model, module, images, tensor = twins
@@ -72,13 +76,13 @@ def test_grad_cam_and_feature_maps(twins, layer, place):
     expected = of_captum.attribute(tensor, classes, relu_attributions=True)
     close(grad_cam(model, images), expected.detach()[:, 0])
 
-    for kind, plus_plus in ((GradCAM, False), (GradCAMPlusPlus, True)):
+    for kind, method in ((GradCAM, "grad-cam"), (GradCAMPlusPlus, "grad-cam++"), (HiResCAM, "hires-cam")):
         with kind(module, [part]) as cam:
             scaled = cam(tensor, targets)  # float32, from 0 to 1, of the image's size
             kept = cam.activations_and_grads
             activations, gradients = kept.activations[0].numpy(), kept.gradients[0].numpy()
             maps = cam.get_cam_image(tensor, part, targets, activations, gradients)
-        found = grad_cam(model, images, classes.numpy(), layer, plus_plus)
+        found = grad_cam(model, images, classes.numpy(), layer, method)
         close(found, np.maximum(maps, 0))
         shown = from_0_to_1(enlarged(from_0_to_1(found), images.shape[1:3]))  # they stretch twice
         np.testing.assert_allclose(shown, scaled, atol=2e-6)

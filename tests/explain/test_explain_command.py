@@ -12,7 +12,16 @@ from kerasref.errors import UserError
 from kerasref.lab.explain.explain_command import main
 
 DIGIT = "docs/images/digit.png"
-ALL = ("grad-cam", "grad-cam++", "saliency", "smooth-grad", "integrated-gradients", "occlusion", "feature-maps")
+ALL = (
+    "grad-cam",
+    "grad-cam++",
+    "hires-cam",
+    "saliency",
+    "smooth-grad",
+    "integrated-gradients",
+    "occlusion",
+    "feature-maps",
+)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from kerasref.errors import UserError
-from kerasref.evaluation.grad_cam import chosen_layer
+from kerasref.evaluation.grad_cam import WEIGHTS, chosen_layer
 from kerasref.lab.explain import (
     feature_maps,
     first_filters,
@@ -47,6 +47,7 @@ def test_of_a_pooled_network_it_is_the_class_activation_map():
     classes = np.array([3, 0, 1])
     expected = np.maximum(np.einsum("nhwk,kn->nhw", maps, kernel[:, classes]), 0) / (12 * 10)
     np.testing.assert_allclose(grad_cam(model, IMAGES, classes), expected, atol=1e-6)
+    np.testing.assert_allclose(grad_cam(model, IMAGES, classes, method="hires-cam"), expected, atol=1e-6)
     assert last_feature_maps(model) == "backbone/bn"
 
 
@@ -70,9 +71,9 @@ def test_a_model_within_a_model(name):
     y = find_layer(model, "bn")[1](keras.ops.relu(y + find_layer(model, "conv2")[1](y)))
     flat = keras.Model(inputs, find_layer(model, "head")[1](layers.GlobalAveragePooling2D()(y)))
     for layer, path in (("conv1", f"{inner}/conv1"), ("bn", inner), ("bn", f"{inner}/bn")):
-        for plus_plus in (False, True):
-            expected = grad_cam(flat, IMAGES, [1, 1, 1], layer, plus_plus)
-            np.testing.assert_allclose(grad_cam(model, IMAGES, [1, 1, 1], path, plus_plus), expected, atol=1e-6)
+        for method in WEIGHTS:
+            expected = grad_cam(flat, IMAGES, [1, 1, 1], layer, method)
+            np.testing.assert_allclose(grad_cam(model, IMAGES, [1, 1, 1], path, method), expected, atol=1e-6)
     np.testing.assert_allclose(feature_maps(model, IMAGES, "conv2"), feature_maps(flat, IMAGES, "conv2"), atol=1e-6)
     np.testing.assert_allclose(saliency(model, IMAGES, [2, 2, 2]), saliency(flat, IMAGES, [2, 2, 2]), atol=1e-6)
     assert first_filters(model)[0] == f"{inner}/conv1"
@@ -159,6 +160,7 @@ def test_what_stands_behind_the_last_convolution():
         (lambda: grad_cam(build_model("mlp"), IMAGES), "mlp has no convolution.*integrated-gradients"),
         (lambda: grad_cam(around(backbone()), IMAGES, layer="head"), r"head gives \(5,\).*backbone/bn"),
         (lambda: grad_cam(around(backbone()), IMAGES, layer="conv"), "no layer 'conv'(.|\n)*did you mean .*conv1"),
+        (lambda: grad_cam(around(backbone()), IMAGES, method="gradcam"), "unknown method 'gradcam'(.|\n)*did you mean"),
         (lambda: feature_maps(around(backbone()), IMAGES, "backbone/con1"), "did you mean backbone/conv1"),
         (lambda: chosen_layer(keras.Model()), "expected a functional model"),
         (lambda: occlusion(build_model("mlp", (4, 6, 1)), np.zeros((1, 4, 6, 1)), window=5), "window 5, stride 2"),

@@ -10,7 +10,15 @@ from kerasref.errors import UserError
 from kerasref.text import printable
 
 Method = Literal[
-    "grad-cam", "grad-cam++", "saliency", "smooth-grad", "integrated-gradients", "occlusion", "feature-maps", "filters"
+    "grad-cam",
+    "grad-cam++",
+    "hires-cam",
+    "saliency",
+    "smooth-grad",
+    "integrated-gradients",
+    "occlusion",
+    "feature-maps",
+    "filters",
 ]
 
 
@@ -29,7 +37,7 @@ def explain(
     Args:
         model: a run directory or a .keras file
         images: image files; --method filters alone needs none
-        method: one or several: grad-cam and grad-cam++ need a convolution, the others do not
+        method: one or several; grad-cam, grad-cam++ and hires-cam need a convolution, the others do not
         layer: the layer of Grad-CAM and of the feature maps; by default the last with the maps of a convolution
         target: the class that is explained; by default the predicted one
         out: folder of the PNG files; by default `explained` in the run directory, or next to the file
@@ -38,7 +46,7 @@ def explain(
     """
     if not images and {*method} != {"filters"}:
         raise UserError("no image given; expected image files after the model")
-    if layer and not {*method} & {"grad-cam", "grad-cam++", "feature-maps"}:
+    if layer and not {*method} & {"grad-cam", "grad-cam++", "hires-cam", "feature-maps"}:
         raise UserError(f"--layer {layer} has no effect on --method {' '.join(method)}; it is for grad-cam")
     out = out or (model if model.is_dir() else model.parent) / "explained"
     if out.is_file():

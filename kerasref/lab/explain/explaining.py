@@ -7,7 +7,7 @@ import numpy as np
 
 from kerasref.data.images import read_image
 from kerasref.errors import unknown
-from kerasref.evaluation.grad_cam import chosen_layer, enlarged
+from kerasref.evaluation.grad_cam import WEIGHTS, chosen_layer, enlarged
 from kerasref.evaluation.png_file import write_png
 from kerasref.export.predictors import Predictor, predict_input, read_input
 from kerasref.export.servable import as_logits, classify
@@ -15,7 +15,7 @@ from kerasref.export.sources import open_source
 from kerasref.lab.explain.methods import METHODS, feature_maps, first_filters, heat_map
 from kerasref.lab.explain.plots import explanation, feature_map_figure, filter_figure, scaled
 
-OF_A_LAYER = ("grad-cam", "grad-cam++", "feature-maps")
+OF_A_LAYER = (*WEIGHTS, "feature-maps")
 DPI = 150
 
 
@@ -63,8 +63,9 @@ class Explainer:
         inputs = np.asarray(self.preprocessing(pixels[None]))
         maps = {}
         for method in filter(METHODS.__contains__, self.methods):
+            heat = heat_map(method, self.model, inputs, [explained], self.layer)
             caption = f"{method}, {self.layer}" if method in OF_A_LAYER else method
-            maps[caption] = self._on_image(heat_map(method, self.model, inputs, [explained], self.layer), pixels)
+            maps[caption if heat.any() else f"{caption}: 0 everywhere"] = self._on_image(heat, pixels)
         files = []
         if maps:
             instead = f"; what speaks for {self.predictor.contract.class_names[explained]}"

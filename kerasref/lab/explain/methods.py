@@ -1,7 +1,7 @@
 """Saliency, SmoothGrad, integrated gradients, occlusion, feature maps and filters of any functional keras.Model.
 
 Images are the inputs of the network, preprocessed, [n, height, width, channels]; classes [n] are whose score is
-explained, the predicted ones unless given. Grad-CAM and Grad-CAM++ are in `kerasref.evaluation.grad_cam`.
+explained, the predicted ones unless given. Grad-CAM and its relatives are in `kerasref.evaluation.grad_cam`.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasref.errors import UserError
-from kerasref.evaluation.grad_cam import class_scores, grad_cam
+from kerasref.evaluation.grad_cam import WEIGHTS, class_scores, grad_cam
 from kerasref.models.inner_layers import find_layer, layers_by_path, observed_copy
 
 BATCH_SIZE = 16  # images; of a saliency the tape keeps what every layer computes
@@ -140,8 +140,8 @@ def first_filters(model: keras.Model) -> tuple[str, np.ndarray]:
 def heat_map(method: str, model: keras.Model, images, classes=None, layer: str | None = None) -> np.ndarray:
     """The map [n, h, w] of one of `METHODS`, of the images' size but for Grad-CAM's: gradients without their sign, the
     largest of the channels; integrated gradients added up over the channels."""
-    if method in ("grad-cam", "grad-cam++"):
-        return grad_cam(model, images, classes, layer, plus_plus=method == "grad-cam++")
+    if method in WEIGHTS:
+        return grad_cam(model, images, classes, layer, method)
     values = METHODS[method](model, images, classes)
     if method in SIGNED:
         return values.sum(axis=3) if values.ndim == 4 else values
@@ -149,8 +149,7 @@ def heat_map(method: str, model: keras.Model, images, classes=None, layer: str |
 
 
 METHODS = {
-    "grad-cam": grad_cam,
-    "grad-cam++": grad_cam,
+    **dict.fromkeys(WEIGHTS, grad_cam),
     "saliency": saliency,
     "smooth-grad": smooth_grad,
     "integrated-gradients": integrated_gradients,
