@@ -14,7 +14,10 @@ import tensorflow as tf
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 
 from kerasref.errors import UserError
+from kerasref.evaluation.grad_cam import enlarged, grad_cam
+from kerasref.evaluation.plot_style import heat_pixels
 from kerasref.evaluation.plots import plot_confusion_matrix
+from kerasref.models.inner_layers import last_feature_maps
 from kerasref.recipe import Recipe
 
 MOST_PICTURES = 64
@@ -157,11 +160,13 @@ class ImageGrid(_Writing):
 
     images: uint8 or float [n, height, width, 1 or 3], or a tf.data.Dataset of (images, labels), of which the first
     batch is taken. Floats are stretched so that the batch's least value is black and its greatest white.
+    With `heat_maps` the same images at the end of the training with HiResCAM over them, where the network has
+    convolutions.
     """
 
-    def __init__(self, log_dir, images, columns=8):
+    def __init__(self, log_dir, images, columns=8, heat_maps=False):
         super().__init__(log_dir)
-        self.images, self.columns = images, columns
+        self.images, self.columns, self.heat_maps = images, columns, heat_maps
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
@@ -169,11 +174,26 @@ class ImageGrid(_Writing):
         images = np.asarray(images)[:MOST_PICTURES]
         if images.ndim != 4 or images.shape[-1] not in (1, 3):
             raise UserError(f"ImageGrid: images of shape {images.shape}, expected [n, height, width, 1 or 3]")
+        self.inputs = images
         if images.dtype != np.uint8:
             images = (images - images.min()) / max(np.ptp(images), 1e-12)
         with self.writer.as_default():
             tf.summary.image("first batch", image_grid(images, self.columns)[None], step=0)
         self.writer.flush()
+        self.shown = images / (255 if images.dtype == np.uint8 else 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_end(self, logs=None):
+        if self.heat_maps and last_feature_maps(self.model):
+            heat = enlarged(grad_cam(self.model, self.inputs, method="hires-cam"), self.inputs.shape[1:3])
+            colours = np.stack(list(map(heat_pixels, heat))) / 255
+            over = self.shown + colours[..., 3:] * (colours[..., :3] - self.shown)
+            with self.writer.as_default():
+                grid = image_grid(over, self.columns)
+                tf.summary.image("where the network looks", grid[None], step=getattr(self, "epoch", 0))
+        super().on_train_end(logs)
 
 
 class ModelGraph(_Writing):
@@ -263,7 +283,7 @@ def run_callbacks(
     return [
         keras.callbacks.TensorBoard(log_dir, histogram_freq=int(not gradients), write_graph=False),
         hparams.KerasCallback(writer, fields),
-        ImageGrid(writer, first_batch),
+        ImageGrid(writer, first_batch, heat_maps=True),
         ModelGraph(writer),
         *([GradientHistograms(writer, weights=True)] if gradients else []),
         ConfusionMatrixImage(writer, examples, class_names, every=5),

@@ -184,6 +184,9 @@ RECIPE = Recipe(
 )
 
 
+GRIDS = "first batch", "where the network looks"
+
+
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
     return train(RECIPE, tmp_path_factory.mktemp("shown"))
@@ -209,6 +212,9 @@ def test_what_a_run_shows(shown):
     assert {tag for tag in tags if tag.endswith("/gradient")} == {f"{weight}/gradient" for weight in weights}
     assert all(sorted(tags[f"{weight}/gradient"]) == [0, 1] for weight in weights)
     assert sorted(tags["first batch"]) == [0] and sorted(tags["confusion matrix"]) == [1]
+    first, heat = (tf.image.decode_png(tags[tag][step][2]).numpy() for tag, step in zip(GRIDS, (0, 1), strict=True))
+    assert first.shape == heat.shape and (first[..., 0] == first[..., 2]).all()
+    assert (heat[..., 0] > heat[..., 2]).any() and (heat[..., 0] >= heat[..., 2]).all()  # orange over grey
     assert any(node.op == "Conv2D" for node in graph.node)
     hparams = plugin_data_pb2.HParamsPluginData.FromString(tags["_hparams_/session_start_info"][0])
     fields = dict(hparams.session_start_info.hparams)
