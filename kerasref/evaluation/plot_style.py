@@ -10,9 +10,14 @@ import matplotlib
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import LogLocator, NullFormatter
 
 TRAIN, VALIDATION = "#2f6fde", "#e8590c"
 MUTED = "#6b7280"
+# Of settings that are compared: told apart with every kind of colour vision, readable on white and when inverted.
+COLOURS = (
+    *(TRAIN, VALIDATION, "#0c8599", "#9c36b5", "#b08900", "#d6336c", "#5c940d", "#495057", "#74a9f7", "#8a5a3b"),
+)
 # From nothing to opaque, so that the image below stays visible; below 0 is what speaks against the class.
 HEAT = LinearSegmentedColormap.from_list("heat", ["#e8590c00", "#e8590c90", "#f76707c8", "#ffc94df0"])
 COLD = LinearSegmentedColormap.from_list("cold", ["#2f6fde00", "#2f6fde90", "#2f6fdec8", "#9ec5fff0"])
@@ -63,6 +68,17 @@ STYLE = {
     "grid.color": "#8884",
     "legend.frameon": False,
 }
+
+
+def logarithmic(axis) -> None:
+    """Make `axes.xaxis` or `axes.yaxis` logarithmic, after drawing: with ticks such as 0.2, 0.5 and 1 up to three
+    decades, else with powers of ten."""
+    {"x": axis.axes.set_xscale, "y": axis.axes.set_yscale}[axis.axis_name]("log", nonpositive="mask")
+    low, high = axis.get_view_interval()
+    axis.set_minor_formatter(NullFormatter())
+    if high <= 1000 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high <= 100 * low else (1,)))
+        axis.set_major_formatter("{x:g}")
 
 
 def heat_pixels(heat: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from kerasref.errors import UserError
 from kerasref.evaluation.diagnosis import column, history_rows
 from kerasref.evaluation.error_analysis import confusion_entries
-from kerasref.evaluation.plot_style import MUTED, STYLE, TRAIN, VALIDATION
+from kerasref.evaluation.plot_style import MUTED, STYLE, TRAIN, VALIDATION, logarithmic
 
 MOST_NAMED_CLASSES = 100
 MOST_CELLS = 500  # a side; of more classes some share a cell
@@ -128,7 +128,7 @@ def plot_curves(history, *, columns=3) -> Figure:
         if title == "Accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         if title == "Learning rate" and _spans_decades(column(rows, "learning_rate")):
-            axes.set_yscale("log")
+            logarithmic(axes.yaxis)
         elif title == "Learning rate":
             axes.set_ylim(bottom=0)  # a constant one gets distinct tick labels
     return figure

@@ -15,20 +15,18 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from kerasref.atomic import write_atomically
 from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import RunError, UserError, unknown
-from kerasref.lab.sweeps.results_table import KEY, RESERVED, read_rows
-from kerasref.lab.sweeps.values import is_logarithmic, is_number, shown
+from kerasref.lab.sweeps.results_table import RESERVED, read_rows
+from kerasref.lab.sweeps.values import shown
 from kerasref.markdown import markdown_table
+from kerasref.named_recipes import named_recipe
 from maintain.pages import DOCS, RESULTS, ROOT, origin, update_page
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FOLDER, EXPERIMENTS, PAGE = ROOT / "experiments", RESULTS / "experiments", DOCS / "experiments.md"
 READS_FILES = "parallel_input"  # the experiment that measures file reading: no prepared dataset has files
@@ -54,6 +52,8 @@ class Experiment:
     """A field of which only the best value is shown, that of the lowest loss after the last epoch."""
     log: bool = False
     """y on a logarithmic scale."""
+    subject: str = ""
+    """Of a script: which network on which dataset."""
 
     @property
     def results(self) -> Path:
@@ -130,7 +130,7 @@ def table(experiment: Experiment, settings: list[Setting]) -> str:
     for setting in settings:
         cells = rows.setdefault(tuple(shown(setting.fields[name]) for name in fields), {})
         for column in experiment.y:
-            heading = f"{experiment.x}={shown(setting.fields[experiment.x])}" if across else _heading(column)
+            heading = f"{experiment.x}={shown(setting.fields[experiment.x])}" if across else heading_of(column)
             failed = f" ({len(setting.reasons)} failed)" if setting.reasons else ""
             cells[heading] = _mean(column, setting.values(column)) + failed if setting.runs else "failed"
     headings = list(dict.fromkeys(heading for cells in rows.values() for heading in cells))
@@ -138,7 +138,7 @@ def table(experiment: Experiment, settings: list[Setting]) -> str:
     return markdown_table([*fields, *headings], body, "l" * len(fields) + "r" * len(headings))
 
 
-def _heading(column: str) -> str:
+def heading_of(column: str) -> str:
     return column.replace("val_", "validation ")
 
 
@@ -150,63 +150,6 @@ def _mean(column: str, values: list[float]) -> str:
     if len(values) > 1 and any(values):
         text += f" ± {spread.format(statistics.stdev(values))}"
     return f"{text} %" if is_share else text
-
-
-def plot(experiment: Experiment, settings: list[Setting]) -> "Figure":
-    """Draws a row of panels for each value of `facet`, a panel for each column of y, a line for each setting."""
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-
-    facets = list(dict.fromkeys(shown(s.fields[experiment.facet]) for s in settings)) if experiment.facet else [""]
-    lines: dict[str, list[Setting]] = {}
-    for setting in settings:
-        named = {name: value for name, value in setting.fields.items() if name not in (experiment.facet, experiment.x)}
-        lines.setdefault(", ".join(f"{name}={shown(value)}" for name, value in named.items()), []).append(setting)
-    colours = matplotlib.colormaps["turbo"]([0.05 + 0.9 * i / len(lines) for i in range(len(lines))])
-    panels = len(facets) * len(experiment.y)
-    across = panels if panels < 4 else 2
-    down = math.ceil(panels / across)
-    figure = Figure((3 + 3 * across, 0.8 + 2.8 * down), layout="constrained")
-    grid = figure.subplots(down, across, squeeze=False).flat
-    for facet in facets:
-        for column in experiment.y:
-            axes = next(grid)
-            for colour, (name, members) in zip(colours, lines.items(), strict=True):
-                members = [s for s in members if s.runs and (not facet or shown(s.fields[experiment.facet]) == facet)]
-                if members:
-                    _draw(axes, experiment.x, column, members, color=colour, label=name)
-            axes.set_title(facet and f"{experiment.facet} {facet}", loc="left")
-            axes.set(xlabel=experiment.x, ylabel=_heading(column))
-            if experiment.x in KEY:
-                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            if "accuracy" in column:
-                axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-            drawn = [value for line in axes.lines for value in line.get_ydata()]
-            if experiment.log or ("loss" in column and drawn and is_logarithmic(drawn)):
-                axes.set_yscale("log")
-    handles = {}
-    for axes in figure.axes:
-        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    if len(handles) > 1:
-        fitting = int(14 * figure.get_figwidth() / (max(map(len, handles)) + 9))  # 14 letters an inch
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", fontsize=8.5, ncols=min(4, fitting))
-    return figure
-
-
-def _draw(axes, x: str, column: str, members: list[Setting], **style) -> None:
-    """Draws the mean over seeds and the range, over the epochs of one setting or over one field of many settings."""
-    points: dict = {}
-    for run in (run for setting in members for run in setting.runs):
-        for row in run if x in NO_FIELDS else run[-1:]:
-            points.setdefault(row["epoch" if x in NO_FIELDS else x], []).append(row)
-    places = [[row[x] for row in rows] for rows in points.values()]
-    as_numbers = all(map(is_number, places))
-    places = [statistics.mean(values) if as_numbers else shown(values[0]) for values in places]
-    heights = [[row[column] for row in rows] for rows in points.values()]
-    axes.plot(places, list(map(statistics.mean, heights)), marker="o", markersize=3.5, **style)
-    lowest, highest = list(map(min, heights)), list(map(max, heights))
-    axes.fill_between(places, lowest, highest, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def keep_results(experiment: Experiment, results: Path, seconds: float, dataset: str | None = None) -> None:
@@ -256,13 +199,23 @@ def block(experiment: Experiment) -> str:
 def update(experiment: Experiment) -> None:
     """Generates the experiment's part of docs/experiments.md and its plot from its results."""
     update_page(PAGE, {f"experiment {experiment.name}": block(experiment)})
-    import matplotlib
+    from maintain.experiment_plots import plot
 
-    from kerasref.evaluation.plot_style import STYLE
+    figure = plot(experiment, settings_of(experiment, read_rows(experiment.results)[0]), subject_of(experiment))
+    figure.savefig(experiment.plot_file, dpi=160, metadata={"Source": digest(experiment)})
 
-    with matplotlib.rc_context(STYLE):
-        figure = plot(experiment, settings_of(experiment, read_rows(experiment.results)[0]))
-    figure.savefig(experiment.plot_file, dpi=90, metadata={"Source": digest(experiment)})
+
+def subject_of(experiment: Experiment) -> str:
+    """Returns which network was trained on which dataset: mlp on mnist. A network that is varied is not named."""
+    if experiment.script:
+        return experiment.subject
+    name, *words = shlex.split(experiment.sweep)
+    fixed = dict(word.split("=") for word in words if "=" in word)
+    recipe = named_recipe(name).recipe
+    model, dataset = fixed.get("model", recipe.model), fixed.get("dataset", recipe.dataset)
+    command = json.loads(experiment.results.with_suffix(".json").read_text(encoding="utf-8"))["command"]
+    dataset = command.partition(" --dataset ")[2] or dataset  # the one that replaced it
+    return dataset if "," in model else f"{model} on {dataset}"
 
 
 def digest(experiment: Experiment) -> str:

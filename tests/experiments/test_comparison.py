@@ -11,9 +11,10 @@ import pytest
 from scipy import stats
 
 from kerasref.errors import UserError
+from kerasref.evaluation.plot_style import COLOURS, MUTED
 from kerasref.lab.sweeps import compare_command as compare_script
 from kerasref.lab.sweeps.comparison import compare, read_entries
-from kerasref.lab.sweeps.comparison_plots import _scale
+from kerasref.lab.sweeps.comparison_plots import _scale, colour_of, plot_curves_together, plot_parallel_coordinates
 from kerasref.lab.sweeps.results_table import add_rows, make_row
 from kerasref.lab.sweeps.significance import significance
 from kerasref.lab.sweeps.values import is_logarithmic, shown, shown_metric
@@ -288,11 +289,33 @@ def test_the_page_of_a_sweep_has_everything_and_loads_nothing(tmp_path, nine_run
     assert html.escape(reason) in page and "<b>&amp;" not in page
     assert "not finished: 1 of 10 epochs" in page
     assert page.count('<img class="chart" src="data:image/svg+xml;base64,') == 3
-    assert re.findall(r"""(?:src|href)=["'](?!data:)|url\(|<script""", page) == []
+    assert re.findall(r"""src=["'](?!data:)|url\(|<script""", page) == []
+    assert "<h1>mnist_cnn on mnist</h1>" in page
+    links = re.findall('href="([^"]+)"', page)
+    assert links[0] == "runs/40" and len(links) == 10 and all((sweep / link).exists() for link in links)
     table = page[page.index('id="table"') : page.index('id="left-out"')]
-    rows = re.findall(r'<td class="num">(\d+)</td>\s*<td class="num">\d+</td><td class="num">([\d.e-]+)</td>', table)
+    rows = re.findall(r'metric">([\d.]+) ±.*\s*<td class="num">\d+</td>\s*<td class="num">([\d.e-]+)</td>', table)
     assert [rate for _, rate in rows] == ["0.0001", "0.001", "0.01", "0.1"]
-    assert (sweep / "runs" / "11").exists() and "runs/10, runs/11" in page
+    assert re.findall('--colour: ([^"]+)', table) == list(COLOURS[:4])
+    assert (sweep / "runs" / "11").exists() and '<a href="runs/11">runs/11</a>' in page
+
+
+def test_the_report_of_a_run_is_a_link_wherever_the_page_is(tmp_path, nine_runs):
+    RunFiles(nine_runs[0]).report_file.write_text("")
+    (tmp_path / "pages & more").mkdir()
+    compare_script.main([*map(str, nine_runs), "--out", str(tmp_path / "pages & more" / "page.html")])
+    page = (tmp_path / "pages & more" / "page.html").read_text(encoding="utf-8")
+    assert f'href="../{nine_runs[0].name}/report.html"' in page and f'href="../{nine_runs[1].name}"' in page
+
+
+def test_a_setting_has_one_colour_in_all_plots(tmp_path):
+    runs = [write_run(tmp_path / str(i), 0.9 - i / 100, batch_size=i + 1) for i in range(12)]
+    comparison = compare(read_entries(runs))
+    colours = [*COLOURS, MUTED, MUTED]
+    assert [colour_of(rank) for rank in range(12)] == colours
+    for axes in (*plot_curves_together(comparison).axes, *plot_parallel_coordinates(comparison).axes):
+        drawn = [line.get_color() for line in axes.lines if line.get_color() != MUTED or len(line.get_xdata()) != 2]
+        assert drawn[::-1][: len(COLOURS)] == colours[: len(COLOURS)]
 
 
 def test_one_run_and_runs_that_differ_in_nothing_are_a_page_too(tmp_path, nine_runs, capsys):
@@ -300,7 +323,7 @@ def test_one_run_and_runs_that_differ_in_nothing_are_a_page_too(tmp_path, nine_r
     compare_script.main([str(nine_runs[0]), "--out", str(out)])
     assert "The runs differ only in the seed" in out.read_text(encoding="utf-8")
     compare_script.main([*map(str, nine_runs[:3]), "--out", str(out), "--significance"])
-    assert "3 runs, 1 setting<" in out.read_text(encoding="utf-8")
+    assert "3 runs, 1 setting," in out.read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_compared_is_said(tmp_path, nine_runs):

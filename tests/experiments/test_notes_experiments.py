@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 from maintain import experiments as notes_experiments
+from maintain.experiment_plots import plot
 from maintain.experiments import (
     FOLDER,
     PAGE,
@@ -13,9 +14,9 @@ from maintain.experiments import (
     digest,
     keep_results,
     names,
-    plot,
     read_experiment,
     settings_of,
+    subject_of,
     table,
 )
 from PIL import Image
@@ -135,6 +136,22 @@ def test_a_setting_without_a_finished_run_is_drawn_as_empty_axes():
     experiment = Experiment("test", "", y=("loss",), facet="optimizer")
     figure = plot(experiment, settings_of(experiment, ROWS))
     assert [len(axes.lines) for axes in figure.axes] == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("optimizers", "notes_network on fashion_mnist"),
+        ("regularisation", "mlp on fashion_mnist"),
+        ("degradation", "cifar10_jpeg"),  # of several networks
+        ("label_noise", "lenet5 on mnist"),
+    ],
+)
+def test_a_plot_names_network_and_dataset(name, subject):
+    experiment = read_experiment(name)
+    assert subject_of(experiment) == subject
+    figure = plot(experiment, settings_of(experiment, read_rows(experiment.results)[0]), subject)
+    assert figure.get_suptitle() == f"{experiment.title} · {subject}"
 
 
 def test_the_page_names_the_data_set_that_was_given(tmp_path, monkeypatch):

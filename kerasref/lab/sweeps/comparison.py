@@ -40,6 +40,8 @@ class Entry:
     """What it may be ranked by, the preferred first, such as "accuracy on test"."""
     reason: str
     """Why the run is not ranked; empty for a finished one."""
+    name: str | None = None
+    """Of the recipe."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Comparison:
+    subject: str
+    """Which recipe on which dataset."""
     metric: str
     higher_is_better: bool
     span: float | None
@@ -139,7 +143,7 @@ def _read(path: Path, reason: str | None) -> Entry:
             scores[f"{name} of the last epoch"] = Score(history[-1][column])
     if not reason and not run.model_file.exists():
         reason = f"not finished: {len(history)} of {recipe['epochs']} epochs"
-    return Entry(path, recipe, history, scores, reason or "")
+    return Entry(path, recipe, history, scores, reason or "", run.settings().get("name"))
 
 
 def compare(entries: list[Entry]) -> Comparison:
@@ -175,7 +179,15 @@ def compare(entries: list[Entry]) -> Comparison:
     left_out = [entry for entry in entries if entry.reason]
     common = {name: distinct[0] for name, distinct in values.items() if len(distinct) == 1}
     importance = _importance(finished, metric, list(differing))
-    return Comparison(metric, higher, span, settings, left_out, differing, common, importance)
+    return Comparison(_subject(entries), metric, higher, span, settings, left_out, differing, common, importance)
+
+
+def _subject(entries: list[Entry]) -> str:
+    """lenet5 on mnist; several recipes or datasets are counted."""
+    names = _distinct(entry.name or entry.recipe["model"] for entry in entries)
+    datasets = _distinct(Path(entry.recipe["dataset"]).name for entry in entries)
+    recipe = names[0] if len(names) == 1 else f"{len(names)} recipes"
+    return f"{recipe} on {datasets[0] if len(datasets) == 1 else f'{len(datasets)} datasets'}"
 
 
 def _distinct(values: Iterable) -> list:
