@@ -4,6 +4,7 @@
 """
 
 import math
+import statistics
 import textwrap
 from collections.abc import Mapping
 
@@ -127,16 +128,18 @@ def plot_curves(history, *, columns=3) -> Figure:
             axes.legend()
         if title == "Accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-        if title == "Learning rate" and _spans_decades(column(rows, "learning_rate")):
+        if title == "Learning rate" and _falls_in_decades(column(rows, "learning_rate")):
             logarithmic(axes.yaxis)
         elif title == "Learning rate":
             axes.set_ylim(bottom=0)  # a constant one gets distinct tick labels
     return figure
 
 
-def _spans_decades(values):
+def _falls_in_decades(values):
+    """Whether half of the epochs had a tenth of the highest rate or less, as after steps; not of a cosine, which ends
+    at 0."""
     finite = [value for value in values if value > 0]
-    return bool(finite) and max(finite) > 10 * min(finite)
+    return bool(finite) and max(finite) >= 9.9 * statistics.median_low(finite)
 
 
 @matplotlib.rc_context(STYLE)

@@ -104,6 +104,8 @@ def test_curves_show_what_the_history_has():
     for axes in (loss, accuracy):
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "validation"]
     assert rate.get_yscale() == "linear"
+    cosine = [{"epoch": e + 1, "loss": 1, "learning_rate": 1 + np.cos(np.pi * e / 9)} for e in range(10)]
+    assert drawn(plot_curves(cosine)).axes[2].get_yscale() == "linear"  # though its last value is 0, or next to it
 
 
 def keras_history():

@@ -1,5 +1,7 @@
 """`kerasref explain`: figures of a run and of a file from elsewhere, and what it says of wrong arguments."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -50,6 +52,12 @@ def test_a_run(runs, tmp_path, capsys):
         picture = imread(tmp_path / name)
         assert min(picture.shape[:2]) > 200 and np.ptp(picture) > 0.5
     explained(capsys, runs / "mlp", DIGIT, "--method", "saliency", "filters")
+
+
+def test_a_pretrained_network(tmp_path, capsys, monkeypatch):
+    digit = Path(DIGIT).resolve()
+    monkeypatch.chdir(tmp_path)
+    assert explained(capsys, "lenet5-mnist", digit)[0].endswith(": explained/lenet5-mnist/digit.png")
 
 
 @pytest.mark.parametrize(

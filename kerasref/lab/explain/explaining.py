@@ -11,7 +11,7 @@ from kerasref.evaluation.grad_cam import WEIGHTS, chosen_layer, enlarged
 from kerasref.evaluation.png_file import write_png
 from kerasref.export.predictors import Predictor, predict_input, read_input
 from kerasref.export.servable import as_logits, classify
-from kerasref.export.sources import open_source
+from kerasref.export.sources import Source
 from kerasref.lab.explain.methods import METHODS, feature_maps, first_filters, heat_map
 from kerasref.lab.explain.plots import explanation, feature_map_figure, filter_figure, scaled
 
@@ -20,15 +20,14 @@ DPI = 150
 
 
 class Explainer:
-    """The network in `path`, what is to be drawn of it, and a function for each kind of plot.
+    """A network, what is to be drawn of it, and a function for each kind of plot.
 
     methods: names of `METHODS`, "feature-maps", "filters"; layer: a path; target: a class name, the predicted class
-    unless given. Raises UserError for a model that cannot be opened, for a layer or class that it lacks, and for a
-    method that needs a convolution where there is none.
+    unless given. Raises UserError for a layer or class that the network lacks, and for a method that needs a
+    convolution where there is none.
     """
 
-    def __init__(self, path: Path, trust: bool, methods: tuple[str, ...], layer: str | None, target: str | None):
-        source = open_source(path, trust)
+    def __init__(self, source: Source, methods: tuple[str, ...], layer: str | None, target: str | None):
         self.model, self.preprocessing, contract = source.model, source.preprocessing, source.contract
         if source.gives_probabilities:
             self.model = keras.Model(source.model.inputs, as_logits(source.model.outputs[0]), name=source.model.name)
