@@ -34,10 +34,13 @@ train: $(VENV)/.train-ready  ## train, evaluate, export and predict one digit wi
 	$(RUN) scripts/train.py mnist_cnn --dataset digits --validation 0.1 --epochs 20 --run-dir $(FIRST_RUN)
 	$(RUN) scripts/export.py $(FIRST_RUN) --format saved_model
 	$(RUN) scripts/predict.py $(FIRST_RUN)/exports/saved_model $(SAMPLE)
+	@$(RUN) scripts/export.py $(FIRST_RUN) --format html || echo "without it: the page to draw digits on is left out"
 	@echo
 	@echo "run directory  $(FIRST_RUN)                      recipe, history, metrics, checkpoints"
 	@echo "report         $(FIRST_RUN)/report.html          open it in a browser"
 	@echo "saved model    $(FIRST_RUN)/exports/saved_model  takes raw images, needs TensorFlow only"
+	@test ! -e $(FIRST_RUN)/exports/model.html || \
+		echo "page           $(FIRST_RUN)/exports/model.html   open it in a browser and draw a digit"
 	@echo "next           $(RUN) scripts/predict.py $(FIRST_RUN)/exports/saved_model YOUR_DIGIT.png"
 	@echo "               $(RUN) scripts/train.py mnist_cnn_fast        (downloads MNIST, 11 MB)"
 

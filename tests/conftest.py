@@ -43,7 +43,7 @@ SLOW = {
         "training/test_old_runs.py",
     ),
     *("export/test_evaluating.py", "pytorch/test_evaluation.py", "evaluation/test_evaluate.py"),
-    "export/test_foreign.py",
+    *("export/test_foreign.py", "export/test_html.py"),
     *("experiments/test_results_table.py", "data/test_pictures.py", "notes/test_errata_pytorch.py"),
     *("experiments/test_rates_and_folds.py", "forgery/test_forgery.py", "training/test_chain.py"),
 }

@@ -1,4 +1,4 @@
-"""kerasref export RUN_DIR --format saved_model onnx litert: write files that need no kerasref."""
+"""kerasref export RUN_DIR --format saved_model onnx litert html: write files that need no kerasref."""
 
 import dataclasses
 from pathlib import Path
@@ -17,7 +17,7 @@ DEFAULT = Variant()
 
 def export(
     model: Annotated[str, tyro.conf.Positional],
-    format: tuple[Literal["saved_model", "onnx", "litert"], ...] = ("saved_model",),
+    format: tuple[Literal["saved_model", "onnx", "litert", "html"], ...] = ("saved_model",),
     variant: Annotated[Variant, tyro.conf.OmitArgPrefixes] = DEFAULT,
     out: Path | None = None,
     force: bool = False,
@@ -36,7 +36,7 @@ def export(
 
     Args:
         model: a run directory, a pretrained network (`kerasref models`), or a .keras file
-        format: one or more
+        format: one or more; html is a page that needs a browser alone: draw, or give it an image
         variant: what else of the file differs from the default
         out: folder to write into; exports/ of the run directory, or next to the file, by default; of a pretrained
             network exports/NAME
@@ -52,7 +52,7 @@ def export(
         std: of such a file: and to be divided by
     """
     if not format:
-        raise UserError("--format without a name; expected one or more of saved_model, onnx, litert")
+        raise UserError("--format without a name; expected one or more of saved_model, onnx, litert, html")
     if examples is not None and examples < 1:
         raise UserError(f"--examples {examples}: expected at least 1")
     path = find(model)

@@ -10,14 +10,16 @@ from filelock import FileLock, Timeout
 from kerasref.atomic import file_in_the_way, move_into_place, restore, write_atomically
 from kerasref.build import load_run_data
 from kerasref.errors import RunError, UserError
+from kerasref.export.browser import find_browser
 from kerasref.export.card import model_card
 from kerasref.export.contract import Interface
 from kerasref.export.formats import embed, write_litert, write_onnx, write_saved_model
+from kerasref.export.html import write_html
 from kerasref.export.servable import Servable
 from kerasref.export.sources import Source
 from kerasref.export.trust import read_entries
 from kerasref.export.variant import Variant
-from kerasref.export.verification import comparison_images, expect, measured_threshold, sample, verify
+from kerasref.export.verification import comparison_images, expect, in_browser, measured_threshold, sample, verify
 from kerasref.provenance import sha256, size_of
 from kerasref.text import first_line
 
@@ -83,24 +85,30 @@ def _export(source, targets, folder, variant, place, examples, licence) -> dict[
     work.mkdir()
     try:
         saved_model = work / variant.file_name("saved_model")
-        servable = _attempt(saved_model, Servable, source)
-        _attempt(saved_model, write_saved_model, servable, source.contract, saved_model)
+        if set(targets) != {"html"}:  # which needs no TensorFlow
+            servable = _attempt(saved_model, Servable, source)
+            _attempt(saved_model, write_saved_model, servable, source.contract, saved_model)
         for format, target in sorted(targets.items(), key=lambda item: item[0] == "saved_model"):  # moved away last
-            file, numbers = work / target.name, None if format == "saved_model" else quantize
-            contract = source.contract
+            file, numbers = work / target.name, None if format in ("saved_model", "html") else quantize
+            contract, compared = source.contract, expected
+            if format == "html":
+                contract, compared = dataclasses.replace(contract, interface=Interface()), in_browser(source, expected)
             wanted = (contract, file, numbers, calibration)
             try:
                 if format == "litert":
                     _attempt(file, write_litert, saved_model, *wanted)
                 if format == "onnx":
                     _attempt(file, write_onnx, servable, *wanted, variant.opset)
+                if format == "html":
+                    find_browser()
+                    _attempt(file, write_html, source, contract, file)
                 if numbers:  # the network's threshold is of other probabilities
                     threshold = measured_threshold(file, source, dataset and dataset.validation, work)
                     contract = dataclasses.replace(contract, confidence_threshold=threshold)
                     _attempt(file, embed, contract, file)
                 entry = {"format": format, "input": contract.input_text(), "numbers": numbers or "float32"}
                 entry |= {"confidence_threshold": contract.confidence_threshold}
-                entry |= {"bytes": size_of(file), "sha256": sha256(file), **verify(file, expected, numbers, work)}
+                entry |= {"bytes": size_of(file), "sha256": sha256(file), **verify(file, compared, numbers, work)}
             except RunError as error:
                 failures, cause = [*failures, str(error)], error
                 continue

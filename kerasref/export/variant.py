@@ -6,7 +6,10 @@ from typing import Literal
 from kerasref.errors import unknown
 from kerasref.recipe_checks import Checked, expect, whole_from_1
 
-FORMATS = {"saved_model": ("saved_model", ""), "onnx": ("model", ".onnx"), "litert": ("model", ".tflite")}
+FORMATS = {
+    **{"saved_model": ("saved_model", ""), "onnx": ("model", ".onnx"), "litert": ("model", ".tflite")},
+    "html": ("model", ".html"),
+}
 OPSET = 18  # the highest that tf2onnx 1.17 writes
 
 
@@ -33,6 +36,8 @@ class Variant(Checked):
         """model.onnx; what differs from the default is in the name, such as model_nchw_plain_int8.onnx."""
         if format not in FORMATS:
             raise unknown("format", format, FORMATS)
+        if format == "html":  # a page for people has no variants
+            return "model.html"
         parts = [
             self.input if self.input != "uint8" else "",
             "plain" if self.plain else "",

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,14 @@ import kerasref
 from kerasref.data import Split
 from kerasref.errors import RunError
 from kerasref.evaluation.metrics import confidence_threshold, probabilities
+from kerasref.export import browser
 from kerasref.export.reading import batches
 from kerasref.export.sources import Source
 from kerasref.models.description import multiply_adds
 
 EXAMPLES = 1_000  # of the test set at least, where it has as many
 WORK = 5e11  # multiply-adds: what a minute allows decides whether the whole test set is taken
+BROWSER_WORK = 2e11  # the same in a browser, within five minutes, for at most EXAMPLES images
 TOLERANCE = 1e-5  # of a probability, for float32
 ACCURACY_TOLERANCE = 0.005  # for int8 and float16, whose probabilities cannot be equal
 # Equal accuracy is not enough: int8 in which pairs of products overflow gave ResNet-20 other classes for 10 % of the
@@ -62,6 +64,17 @@ def sample(split: Split, count: int) -> tuple[np.ndarray, np.ndarray]:
         return split.examples(chosen), split.labels[chosen]
     images, labels = next(split.raw_batches(count, 0, 0, 0).as_numpy_iterator())
     return images, labels
+
+
+def in_browser(source: Source, expected: Expected) -> Expected:
+    """Return the answers for at most 1,000 of the images, evenly spaced, or as many as a browser does in minutes."""
+    count, total = min(EXAMPLES, int(BROWSER_WORK / max(1, multiply_adds(source.model))) + 1), len(expected.images)
+    if count >= total:
+        return expected
+    chosen = np.linspace(0, total - 1, count).round().astype(int)
+    numbers = {name: getattr(expected, name)[chosen] for name in ("images", "logits", "probabilities")}
+    labels = None if expected.labels is None else expected.labels[chosen]
+    return replace(expected, what=f"{count} of {expected.what.removeprefix('all ')}", labels=labels, **numbers)
 
 
 def comparison_images(source: Source, dataset, examples: int | None) -> tuple[np.ndarray, np.ndarray | None, str]:
@@ -139,7 +152,10 @@ def _judge(file, result, quantize) -> None:
 
 
 def read_back(file: Path, images: np.ndarray, work: Path) -> dict:
-    """Return the answers of `kerasref.export.reading` and `seconds` an image; raise RunError where it fails."""
+    """Return the answers of `kerasref.export.reading`, of an HTML file those of a browser, and `seconds` an image;
+    raise RunError where it fails."""
+    if file.suffix == ".html":
+        return browser.answers(file, images, work)
     saved, answers = work / "images.npy", work / "answers.npz"
     np.save(saved, images)
     root = str(Path(kerasref.__file__).parent.parent)
