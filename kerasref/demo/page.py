@@ -1,4 +1,5 @@
-"""The page: a network to choose, a canvas, a drop zone, a gallery of test images; what the network saw and answers."""
+"""The page: a network to choose, a canvas, a drop zone, a gallery of test images; what the network saw and answers, and
+where it looked."""
 
 import contextlib
 import html
@@ -12,10 +13,12 @@ import gradio as gr
 from gradio.components.base import server
 from PIL import Image
 
-from kerasref.build import load_run_data
+from kerasref.build import load_run_data, load_trained_model
 from kerasref.command_line import quiet_start
 from kerasref.demo.decoding import read_input
 from kerasref.errors import UserError
+from kerasref.evaluation.grad_cam import heat_maps
+from kerasref.evaluation.plot_style import heat_pixels
 from kerasref.export.predictors import load, predict_input
 from kerasref.runs import RunFiles
 from kerasref.text import printable
@@ -80,6 +83,19 @@ def build_page(runs: Path, names: list[str], data_dir: str | None) -> gr.Blocks:
             return load(runs / name)
 
     @lru_cache(maxsize=4)
+    def network(name):
+        with loading, quiet_start():
+            return load_trained_model(RunFiles(runs / name)), RunFiles(runs / name).preprocessing()
+
+    def heat_over(name, pixels, class_id):
+        """The input in grey with HiResCAM over it; None for a network without convolutions."""
+        heat, below = heat_maps(*network(name), pixels[None], [class_id]), enlarged(pixels).convert("L").convert("RGBA")
+        if heat is None:
+            return None
+        over = Image.fromarray(heat_pixels(heat[0])).resize(below.size, Image.Resampling.BILINEAR)
+        return Image.alpha_composite(below, over).convert("RGB")
+
+    @lru_cache(maxsize=4)
     def test_images(name):
         """The first test images, uint8, with their class; none for digits, which are drawn."""
         if predictor(name).contract.image_kind == "digit":
@@ -90,10 +106,10 @@ def build_page(runs: Path, names: list[str], data_dir: str | None) -> gr.Blocks:
         return [(image.astype("uint8"), printable(classes[i])) for image, i in zip(images, labels, strict=True)]
 
     def choose(name):
-        shown = []
+        images = []
         with errors_shown(warn=True):
-            shown = [(enlarged(image), label) for image, label in test_images(name)]
-        return gr.Gallery(shown, visible=bool(shown)), None, None, "", None
+            images = [(enlarged(image), label) for image, label in test_images(name)]
+        return gr.Gallery(images, visible=bool(images)), None, None, "", None, None
 
     def answer(name, pixels):
         start = time.perf_counter()
@@ -102,7 +118,7 @@ def build_page(runs: Path, names: list[str], data_dir: str | None) -> gr.Blocks:
         likely = {printable(one["label"]): one["probability"] for one in prediction["top"]}
         label = "not confident" if prediction["confident"] is False else prediction["label"]
         text = f"<p><strong>{html.escape(printable(label))}</strong> in {milliseconds:.1f} ms</p>"
-        return enlarged(pixels), likely, text
+        return enlarged(pixels), likely, text, heat_over(name, pixels, prediction["class_id"])
 
     def of_upload(name, image):
         if not image:
@@ -141,16 +157,19 @@ def build_page(runs: Path, names: list[str], data_dir: str | None) -> gr.Blocks:
             with gr.Column():
                 result = gr.HTML(elem_id="answer")
                 likely = gr.Label(label="probabilities", num_top_classes=5)
-                seen = gr.Image(label="what the network saw", interactive=False, buttons=[], height=280, elem_id="seen")
+                with gr.Row():
+                    shown = {"interactive": False, "buttons": [], "height": 280}
+                    seen = gr.Image(label="what the network saw", elem_id="seen", **shown)
+                    looked = gr.Image(label="where it looked", elem_id="looked", **shown)
         gallery = gr.Gallery(
             visible=False, label="test images: click one", columns=8, allow_preview=False, elem_id="gallery"
         )
-        outputs, limit = [seen, likely, result], {"concurrency_limit": AT_ONCE}
+        outputs, limit = [seen, likely, result, looked], {"concurrency_limit": AT_ONCE}
         read.click(of_upload, [chosen, drawing], outputs, **limit)
         dropped.upload(of_upload, [chosen, dropped], outputs, **limit)
         gallery.select(of_gallery, [chosen], outputs, **limit)
         for event in (chosen.change, blocks.load):
-            event(choose, [chosen], [gallery, seen, likely, result, dropped], **limit)
+            event(choose, [chosen], [gallery, *outputs, dropped], **limit)
     return blocks
 
 

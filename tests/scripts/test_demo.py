@@ -155,7 +155,10 @@ def test_the_drawing_is_read_by_the_rules_for_images_and_removed(served, tmp_pat
         drawing = {"background": None, "layers": [], "composite": file}
         return client.predict("digits", drawing if api_name == "/of_upload" else file, api_name=api_name)
 
-    assert "<strong>3![x](http://markdown.example/a.png)&lt;img src=" in read(handle_file(tmp_path / "three.png"))[2]
+    seen, _, answer, looked = read(handle_file(tmp_path / "three.png"))
+    assert "<strong>3![x](http://markdown.example/a.png)&lt;img src=" in answer
+    with Image.open(seen) as below, Image.open(looked) as over:  # orange over grey
+        assert below.size == over.size and np.ptp(np.asarray(over.convert("RGB"), int), axis=2).max() > 50
     large = tmp_path / "88-megapixels.png"
     Image.new("1", (11_000, 8_000)).save(large)
     for name in ("drawing.tga", "drawing.ico", "drawing.jp2", "drawing.eps"):
