@@ -21,7 +21,7 @@ from kerasref.page import templates
 from kerasref.text import printable
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("network.js", "ink.js", "page.js")
+SCRIPTS = ("network.js", "planes.js", "ink.js", "page.js")
 MAX_NUMBERS = 30_000_000  # of weights: ResNet-50, 137 MB in base64; above it browsers run out of memory for a string
 ACTIVATIONS = {  # of Keras: name in network.js, its numbers a and b
     **{name: (name, None, None) for name in ("tanh", "sigmoid", "selu", "gelu", "silu", "softplus", "softmax")},

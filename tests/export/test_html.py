@@ -11,7 +11,7 @@ from keras import layers
 from PIL import Image, ImageDraw
 
 from kerasref.data import Preprocessing
-from kerasref.data.images import Resizing, image_to_input
+from kerasref.data.images import Resizing, image_to_input, read_image
 from kerasref.errors import RunError, UserError
 from kerasref.evaluation.grad_cam import grad_cam
 from kerasref.export import browser as in_browser
@@ -226,6 +226,20 @@ def prepared(browser, image, **contract):
             *(rgba, *image.size, contract),
         )
     ).reshape(contract["image_shape"])
+
+
+def test_a_chosen_file_is_prepared_as_predict_does(page, tmp_path):
+    browser, file = page[0], tmp_path / "transparent.png"
+    image = drawing(2)
+    image.putalpha(Image.fromarray((255 - np.asarray(image.convert("L")) // 2).astype(np.uint8)))  # paper behind
+    image.save(file)
+    browser.execute_script("Object.assign(MODEL.contract, {image_kind: 'digit', image_shape: [28, 28, 1]}); clear()")
+    browser.find_element("id", "file").send_keys(str(file))
+    wait = "const done = arguments[0], look = () => (answer ? done([...answer.pixels]) : setTimeout(look, 10)); look()"
+    found = np.reshape(browser.execute_async_script(wait), (28, 28, 1))
+    assert (
+        np.abs(found - image_to_input(read_image(file), "digit", (28, 28, 1))).max() <= 8
+    )  # blending rounds otherwise
 
 
 @pytest.mark.parametrize(

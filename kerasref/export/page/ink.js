@@ -1,121 +1,11 @@
 // From an image to the pixels that the network takes, as `kerasref predict` does: data/images.py, ink.py, digits.py.
-// A plane is {d: numbers, w, h}; of a colour image there are three.
 
 const LEAST_CONTRAST = 12, WORKING_SIDE = 256, DETAIL = 5, SHARPENING = 1, THINNEST = 2, THICKEST = 3.2;
-const clip = (x, low, high) => Math.min(Math.max(x, low), high);
-const map = (plane, f) => ({ ...plane, d: plane.d.map(f) });
-const floor = Math.floor;
-const highest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
-const lowest = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
 class NothingFound extends Error {}
-
-function round(x) {  // to the even one of two, as Python does
-  const nearest = Math.round(x);
-  return Math.abs(x % 1) === 0.5 && nearest % 2 ? nearest - 1 : nearest;
-}
-
-function percentile(values, share) {
-  const sorted = Float64Array.from(values).sort(), at = (share / 100) * (sorted.length - 1), i = floor(at);
-  return sorted[i] + (at - i) * ((sorted[i + 1] ?? sorted[i]) - sorted[i]);
-}
-
-const sinc = (x) => (x ? Math.sin(Math.PI * x) / (Math.PI * x) : 1);
-const KERNELS = {  // of Pillow: reach, weight at a distance
-  nearest: [0.5, () => 1],
-  bilinear: [1, (x) => 1 - x],
-  bicubic: [2, (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : ((-0.5 * x + 2.5) * x - 4) * x + 2)],
-  lanczos: [3, (x) => sinc(x) * sinc(x / 3)],
-};
-
-/** Pillow's resize of a plane; box: the part of it; bytes: whether it has whole numbers from 0 to 255. */
-function resize(plane, w, h, name, { box = [0, 0, plane.w, plane.h], bytes = false, antialias = true } = {}) {
-  const windows = (from, to, size, all) => {
-    const scale = (to - from) / size, wide = antialias ? Math.max(scale, 1) : 1, [reach, f] = KERNELS[name];
-    return Array.from({ length: size }, (_, i) => {
-      const centre = from + (i + 0.5) * scale;
-      if (name === "nearest") return [clip(floor(centre), 0, all - 1), [1]];
-      const start = Math.max(0, Math.trunc(centre - reach * wide + 0.5));
-      const end = Math.min(all, Math.trunc(centre + reach * wide + 0.5));
-      const weights = Array.from({ length: Math.max(1, end - start) }, (_, j) => {
-        const x = Math.abs((start + j - centre + 0.5) / wide);
-        return x < reach ? f(x) : 0;
-      });
-      const sum = weights.reduce((a, b) => a + b, 0);
-      return [start, weights.map((weight) => weight / sum)];
-    });
-  };
-  const exact = bytes ? (x) => clip(floor(x + 0.5), 0, 255) : (x) => x;
-  const columns = windows(box[0], box[2], w, plane.w), rows = windows(box[1], box[3], h, plane.h);
-  const narrow = new Float32Array(w * plane.h), result = new Float32Array(w * h);
-  for (let y = 0; y < plane.h; y++) columns.forEach(([start, weights], x) => {
-    let sum = 0;
-    for (let j = 0; j < weights.length; j++) sum += weights[j] * plane.d[y * plane.w + start + j];
-    narrow[y * w + x] = exact(sum);
-  });
-  rows.forEach(([start, weights], y) => {
-    for (let x = 0; x < w; x++) {
-      let sum = 0;
-      for (let j = 0; j < weights.length; j++) sum += weights[j] * narrow[(start + j) * w + x];
-      result[y * w + x] = exact(sum);
-    }
-  });
-  return { d: result, w, h };
-}
 
 function shrink(plane, longest = WORKING_SIDE) {
   const scale = Math.min(1, longest / Math.max(plane.w, plane.h));
   return resize(plane, Math.max(1, round(plane.w * scale)), Math.max(1, round(plane.h * scale)), "bilinear");
-}
-
-function blur(plane, sigma) {  // scipy's gaussian_filter
-  const radius = floor(4 * sigma + 0.5), { w, h } = plane;
-  let weights = Array.from({ length: 2 * radius + 1 }, (_, i) => Math.exp(-0.5 * ((i - radius) / sigma) ** 2));
-  const sum = weights.reduce((a, b) => a + b);
-  weights = Float64Array.from(weights, (weight) => weight / sum);
-  const along = (d, n, step, lines, lineStep) => {
-    const result = new Float32Array(d.length), line = new Float64Array(n + 2 * radius);
-    for (let k = 0; k < lines; k++) {
-      for (let i = 0; i < line.length; i++) {
-        const at = (((i - radius) % (2 * n)) + 2 * n) % (2 * n);
-        line[i] = d[k * lineStep + (at < n ? at : 2 * n - 1 - at) * step];
-      }
-      for (let i = 0; i < n; i++) {
-        let total = 0;
-        for (let j = 0; j <= 2 * radius; j++) total += weights[j] * line[i + j];
-        result[k * lineStep + i * step] = total;
-      }
-    }
-    return result;
-  };
-  return { d: along(along(plane.d, h, w, w, 1), w, 1, h, w), w, h };
-}
-
-function select(values, rank, length) {  // the number of this rank; `values` is put into another order
-  for (let low = 0, high = length - 1; low < high;) {
-    const pivot = values[(low + high) >> 1];
-    let i = low, j = high;
-    while (i <= j) {
-      while (values[i] < pivot) i++;
-      while (values[j] > pivot) j--;
-      if (i <= j) [values[i++], values[j--]] = [values[j], values[i]];
-    }
-    if (rank <= j) high = j;
-    else if (rank >= i) low = i;
-    else break;
-  }
-  return values[rank];
-}
-
-function median({ d, w, h }, size) {
-  const result = new Float32Array(w * h), inside = new Float32Array(size * size);
-  for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
-    let n = 0;
-    for (let i = y - (size >> 1); n < size * size; i++) for (let j = 0; j < size; j++) {
-      inside[n++] = d[clip(i, 0, h - 1) * w + clip(x - (size >> 1) + j, 0, w - 1)];
-    }
-    result[y * w + x] = select(inside, n >> 1, n);
-  }
-  return { d: result, w, h };
 }
 
 function ground(grey) {
@@ -125,7 +15,7 @@ function ground(grey) {
 
 function lighterThanGround(grey) {
   const small = shrink(grey), behind = ground(small), difference = small.d.map((value, i) => value - behind.d[i]);
-  let dark = percentile(difference, 1), light = percentile(difference, 99);
+  let [dark, light] = percentiles(difference, 1, 99);
   if (Math.max(-dark, light) < LEAST_CONTRAST) [dark, light] = [lowest(difference), highest(difference)];
   return light > -dark;
 }
@@ -245,7 +135,7 @@ function findDigit(grey) {
   const over = (behind) => ({ ...grey, d: grey.d.map((value, i) => Math.max(value - behind[i], 0)) });
   const ink = over(paper(grey, strokes(over(ground(grey).d)))), mask = strokes(ink);
   const rim = dilated(mask, Math.max(1, floor(longest / 100)));
-  const dark = percentile(ink.d.filter((_, i) => mask.d[i]), 75);
+  const [dark] = percentiles(ink.d.filter((_, i) => mask.d[i]), 75);
   ink.d = ink.d.map((value, i) => (rim.d[i] ? value / dark : 0));
   const [left, top, right, bottom] = bounds(mask), scale = (20 * DETAIL) / Math.max(right - left, bottom - top);
   const margin = 2 + round((4 * DETAIL) / scale);
@@ -267,7 +157,7 @@ function layOut(ink) {  // the longer side 20 pixels, the centre of mass in the 
 function findGarment(grey) {
   const { d, w, h } = grey, column = (x) => d.filter((_, i) => i % w === x);
   const border = [...d.subarray(0, w), ...d.subarray(w * (h - 1)), ...column(0), ...column(w - 1)];
-  const behind = percentile(border, 50);
+  const [behind] = percentiles(border, 50);
   const noise = border.reduce((sum, value) => sum + Math.abs(value - behind), 0) / border.length;
   const thing = map(grey, (value) => (Math.abs(value - behind) > Math.max(LEAST_CONTRAST, 3 * noise) ? 1 : 0));
   const box = bounds(thing);

@@ -5,10 +5,10 @@ const MODEL = JSON.parse(BLOCK[0]), WEIGHTS = new Float32Array(bytesOf(BLOCK[1])
 const TEXTS = {
   en: { intro: "The whole network is inside this file. It computes here, in your browser; no image leaves this page.",
     draw: "Draw here", image: "Your image", drop: "Drop an image here, paste it, or choose a file", clear: "Clear",
-    file: "Choose an image", camera: "Camera", take: "Take the picture", input: "What the network sees",
+    file: "Choose an image", camera: "Camera", take: "Take the picture", input: "What it sees",
     heat: "Where it looks", answer: "Answer", sure: "sure", unsure: "not sure", layers: "Layers", nothing: "Nothing found",
     time: "ms an image", noCamera: "The camera is not available here", badFile: "This file is not an image that the browser reads",
-    empty: "Draw, or give an image", other: "中文" },
+    empty: "Draw a digit, or give an image", other: "中文" },
   zh: { intro: "整个网络都在这个文件里，在您的浏览器中计算；图片不会离开本页。",
     draw: "在这里写", image: "您的图片", drop: "把图片拖到这里、粘贴，或选择文件", clear: "清除",
     file: "选择图片", camera: "摄像头", take: "拍照", input: "网络看到的图像",
@@ -17,6 +17,7 @@ const TEXTS = {
     empty: "请写一个数字，或给一张图片", other: "English" },
 };
 const $ = (id) => document.getElementById(id), stage = $("stage"), pen = stage.getContext("2d", { willReadFrequently: true });
+const SIDE = 140;  // pixels of the paper: the digit becomes 20
 const { contract, nodes } = MODEL, [HEIGHT, WIDTH, CHANNELS] = contract.image_shape, draws = contract.image_kind === "digit";
 let language = navigator.language.startsWith("zh") ? "zh" : "en", scheduled = false, given = null, answer = null;
 const text = (key) => TEXTS[language][key];
@@ -49,10 +50,17 @@ function paint(canvas, width, height, colour) {  // colour: (pixel) -> [red, gre
 }
 
 function clear() {
-  [stage.width, stage.height, given, answer] = [196, 196, null, null];
+  [stage.width, stage.height, given] = draws ? [SIDE, SIDE, null] : [SIDE, 0.6 * SIDE, null];
   pen.fillStyle = "#fff";
-  pen.fillRect(0, 0, 196, 196);
-  $("message").textContent = text("empty");
+  if (draws) pen.fillRect(0, 0, SIDE, SIDE);
+  stage.classList.remove("given");
+  forget(draws ? "empty" : "drop");
+}
+
+function forget(message) {
+  answer = null;
+  $("best").textContent = "";
+  $("message").textContent = text(message);
   for (const id of ["answer", "input", "heat", "layers"]) $(id).hidden = true;
 }
 
@@ -69,8 +77,7 @@ function show() {
     answer.milliseconds = performance.now() - start;
   } catch (error) {
     if (!(error instanceof NothingFound)) throw error;
-    $("message").textContent = text("nothing");
-    return;
+    return forget("nothing");
   }
   showAnswer();
 }
@@ -167,6 +174,7 @@ function takePicture(image, width, height) {
   whole.fillRect(0, 0, width, height);
   whole.drawImage(image, 0, 0);
   clear();
+  stage.classList.add("given");
   given = whole.getImageData(0, 0, width, height);
   const scale = Math.min(1, 480 / Math.max(width, height));
   [stage.width, stage.height] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
@@ -195,7 +203,7 @@ async function camera() {
 function drawLine(event) {
   const box = stage.getBoundingClientRect(), scale = stage.width / box.width;
   const points = event.getCoalescedEvents?.() ?? [];
-  Object.assign(pen, { lineWidth: 13, lineCap: "round", lineJoin: "round", strokeStyle: "#000" });
+  Object.assign(pen, { lineWidth: 9, lineCap: "round", lineJoin: "round", strokeStyle: "#000" });
   for (const { clientX, clientY } of points.length ? points : [event]) {
     pen.lineTo((clientX - box.left) * scale, (clientY - box.top) * scale);
   }
@@ -208,7 +216,7 @@ function translate() {
   for (const one of document.querySelectorAll("[data-text]")) one.textContent = text(one.dataset.text);
   $("stage-title").textContent = text(draws ? "draw" : "image");
   $("language").textContent = text("other");
-  answer ? showAnswer() : ($("message").textContent = text("empty"));
+  answer ? showAnswer() : forget(draws ? "empty" : "drop");
 }
 
 function start() {
