@@ -21,6 +21,7 @@ INPUTS = {
     "photo": "a photograph, {scaled} ({filter}), then cropped at the centre",
 }
 VARIANTS = "- files named `nhwc` or `nchw` take floats normalised by the caller; `plain` ones give probabilities alone"
+PAGE = "- `model.html` takes drawings and image files: open it in a browser"
 NOT_A_CLASS = "- an image of none of the classes is given one of them all the same"
 UNKNOWN = {"Training and metrics": ["Not known: the file came from elsewhere, without its run."]}
 LICENCE = "none stated for these weights (--licence states one); kerasref, which made the file, is Apache-2.0"
@@ -31,6 +32,7 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
     contract = source.contract
     height, width, channels = contract.image_shape
     names = [_plain(name) for name in contract.class_names]
+    compared = dict.fromkeys(_plain(entry["compared_on"]) for entry in files.values())
     sections = {
         "Input and output": [
             f"- takes raw images, uint8 [batch, {height}, {width}, {channels}], 0 to 255: "
@@ -43,8 +45,9 @@ def model_card(source: Source, files: dict[str, dict], licence: str | None = Non
         ],
         "Files": [
             markdown_table(FILE_COLUMNS, (_file_row(name, entry) for name, entry in files.items()), "lllrrrr"),
+            *([f"\n{PAGE}"] if "model.html" in files else []),
             *([f"\n{VARIANTS}"] if any(re.search("_(nhwc|nchw|plain)", name) for name in files) else []),
-            *(f"\nProbabilities compared on {_plain(entry['compared_on'])}." for entry in list(files.values())[:1]),
+            *([f"\nProbabilities compared on {' or '.join(compared)}."] if compared else []),
         ],
         **(_of_run(source.run, source.model) if source.run else UNKNOWN),
         "Licence": [f"Licence: {_plain(licence or LICENCE)}"],

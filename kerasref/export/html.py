@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import layers
-from markupsafe import Markup
 
 from kerasref.errors import UserError
 from kerasref.export.contract import Contract
@@ -50,9 +49,9 @@ def write_html(source: Source, contract: Contract, file: Path) -> None:
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text = templates(PAGE).get_template("model.html").render(
         name=" · ".join(filter(None, (contract.model, contract.origin.get("dataset")))),
-        model=Markup(json.dumps(model, ensure_ascii=True).replace("<", "\\u003c")),
-        weights=Markup(base64.b64encode(weights.astype("<f4").tobytes()).decode()),
-        script=Markup(script),
+        model=json.dumps(model).replace("<", "\\u003c"),
+        weights=base64.b64encode(weights.astype("<f4").tobytes()).decode(),
+        script=script,
         script_hash=f"sha256-{checksum}",
     )  # fmt: skip
     file.write_text(text, encoding="utf-8", newline="\n")
