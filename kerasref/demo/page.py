@@ -17,7 +17,7 @@ from kerasref.build import load_run_data, load_trained_model
 from kerasref.command_line import quiet_start
 from kerasref.demo.decoding import read_input
 from kerasref.errors import UserError
-from kerasref.evaluation.grad_cam import heat_maps
+from kerasref.evaluation.heat_maps import heat_maps
 from kerasref.evaluation.plot_style import heat_pixels
 from kerasref.export.predictors import load, predict_input
 from kerasref.runs import RunFiles

@@ -13,7 +13,7 @@ from kerasref.build import load_run_data, load_trained_model
 from kerasref.chain import record_evaluation
 from kerasref.data import ImageDataset, Split
 from kerasref.errors import UserError
-from kerasref.evaluation.grad_cam import heat_maps
+from kerasref.evaluation.heat_maps import heat_maps
 from kerasref.evaluation.metrics import compute_metrics, confidence_threshold, fit_temperature, probabilities
 from kerasref.evaluation.report import FILES, write_report
 from kerasref.models.weight_files import weights_sha256

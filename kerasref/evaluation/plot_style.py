@@ -82,7 +82,7 @@ def logarithmic(axis) -> None:
 
 
 def heat_pixels(heat: np.ndarray) -> np.ndarray:
-    """The colours of a heat map from -1 to 1, [height, width], to lay over an image: uint8 [height, width, 4]."""
+    """The colours of a heat map from -1 to 1, […, height, width], to lay over an image: uint8 […, height, width, 4]."""
     return np.where(heat[..., None] < 0, COLD(-heat, bytes=True), HEAT(heat, bytes=True))
 
 

@@ -5,7 +5,6 @@ symbolic output belongs to another graph than the outer model's, so that `keras.
 fails; a copy of the graphs that reports each output does not.
 """
 
-import difflib
 import math
 from collections.abc import Callable
 
@@ -72,23 +71,6 @@ def layers_by_path(model: keras.Model, prefix: str = "") -> dict[str, tuple]:
         if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
             found |= layers_by_path(layer, f"{path}/")
     return found
-
-
-def find_layer(model: keras.Model, name: str) -> tuple:
-    """Return (path, layer, shape of its output) by the layer's path, or by a name that no other layer has.
-
-    Raises UserError for another name; it lists the nearest ones.
-    """
-    layers = layers_by_path(model)
-    found = [path for path in layers if name == path] or [path for path in layers if path.endswith(f"/{name}")]
-    if len(found) == 1:
-        return found[0], *layers[found[0]]
-    if found:
-        raise UserError(f"{model.name} has several layers {name!r}; choose from {', '.join(found)}")
-    near = difflib.get_close_matches(name, [*layers, *(path.rpartition("/")[2] for path in layers)], n=3)
-    some = ", ".join(list(layers) if len(layers) <= 12 else [*list(layers)[:3], "…", *list(layers)[-3:]])
-    hint = f"\ndid you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
-    raise UserError(f"{model.name} has no layer {name!r}; its {len(layers)} layers: {some}{hint}")
 
 
 def has_maps(shape: tuple) -> bool:

@@ -14,10 +14,9 @@ import tensorflow as tf
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 
 from kerasref.errors import UserError
-from kerasref.evaluation.grad_cam import enlarged, grad_cam
+from kerasref.evaluation.heat_maps import enlarged, hires_cam
 from kerasref.evaluation.plot_style import heat_pixels
 from kerasref.evaluation.plots import plot_confusion_matrix
-from kerasref.models.inner_layers import last_feature_maps
 from kerasref.recipe import Recipe
 
 MOST_PICTURES = 64
@@ -186,9 +185,8 @@ class ImageGrid(_Writing):
         self.epoch = epoch
 
     def on_train_end(self, logs=None):
-        if self.heat_maps and last_feature_maps(self.model):
-            heat = enlarged(grad_cam(self.model, self.inputs, method="hires-cam"), self.inputs.shape[1:3])
-            colours = np.stack(list(map(heat_pixels, heat))) / 255
+        if self.heat_maps and (maps := hires_cam(self.model, self.inputs)) is not None:
+            colours = heat_pixels(enlarged(maps, self.inputs.shape[1:3])) / 255
             over = self.shown + colours[..., 3:] * (colours[..., :3] - self.shown)
             with self.writer.as_default():
                 grid = image_grid(over, self.columns)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from captum import attr
 
-from kerasref.evaluation.grad_cam import enlarged
+from kerasref.evaluation.heat_maps import enlarged, hires_cam
 from kerasref.lab.explain import feature_maps, grad_cam, integrated_gradients, occlusion, saliency, smooth_grad
 from kerasref.lab.parity import pair
 from kerasref.lab.parity.recording import find_module
@@ -86,6 +86,7 @@ def test_grad_cam_and_feature_maps(twins, layer, place):
         close(found, np.maximum(maps, 0))
         shown = from_0_to_1(enlarged(from_0_to_1(found), images.shape[1:3]))  # they stretch twice
         np.testing.assert_allclose(shown, scaled, atol=2e-6)
+    np.testing.assert_array_equal(hires_cam(model, images), found)
     close(feature_maps(model, images, layer), activations.transpose(0, 2, 3, 1))
 
 

@@ -6,7 +6,6 @@ import pytest
 from keras import layers
 
 from kerasref.errors import UserError
-from kerasref.evaluation.grad_cam import WEIGHTS, chosen_layer
 from kerasref.lab.explain import (
     feature_maps,
     first_filters,
@@ -16,8 +15,9 @@ from kerasref.lab.explain import (
     saliency,
     smooth_grad,
 )
+from kerasref.lab.explain.activation_maps import WEIGHTS, chosen_layer, find_layer
 from kerasref.models import build_model
-from kerasref.models.inner_layers import find_layer, last_feature_maps, layers_by_path
+from kerasref.models.inner_layers import last_feature_maps, layers_by_path
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 12, 10, 3)).astype("float32")
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from kerasref.data import Preprocessing
 from kerasref.data.images import Resizing, image_to_input, read_image
 from kerasref.errors import RunError, UserError
-from kerasref.evaluation.grad_cam import grad_cam
+from kerasref.evaluation.heat_maps import hires_cam
 from kerasref.export import browser as in_browser
 from kerasref.export.contract import Contract
 from kerasref.export.exporting import ExportFailed, export
@@ -181,7 +181,7 @@ def test_it_answers_a_drawing_without_a_network(page):
     expected = keras.ops.softmax(source.model(image)).numpy()[0]
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
     assert answer["shown"] == source.contract.class_names[expected.argmax()] and answer["maps"] == 7
-    heat = grad_cam(source.model, image, np.array([1]), method="hires-cam")
+    heat = hires_cam(source.model, image, np.array([1]))
     np.testing.assert_allclose(np.reshape(answer["heat"], heat.shape), heat, atol=1e-5 * heat.max())
 
     before = browser.find_element("id", "stage-title").text

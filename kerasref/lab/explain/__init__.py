@@ -11,8 +11,7 @@ Importing this package does not load Keras; using one of its names does.
 from kerasref.lazy import lazy_names
 
 _NAMES = {
-    "methods": (
-        *("feature_maps", "first_filters", "grad_cam", "integrated_gradients", "occlusion", "saliency", "smooth_grad"),
-    ),
+    "activation_maps": ("grad_cam",),
+    "methods": ("feature_maps", "first_filters", "integrated_gradients", "occlusion", "saliency", "smooth_grad"),
 }
 __all__, __getattr__ = lazy_names(__name__, _NAMES)

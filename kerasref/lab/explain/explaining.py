@@ -7,11 +7,12 @@ import numpy as np
 
 from kerasref.data.images import read_image
 from kerasref.errors import unknown
-from kerasref.evaluation.grad_cam import WEIGHTS, chosen_layer, enlarged
+from kerasref.evaluation.heat_maps import enlarged
 from kerasref.evaluation.png_file import write_png
 from kerasref.export.predictors import Predictor, predict_input, read_input
 from kerasref.export.servable import as_logits, classify
 from kerasref.export.sources import Source
+from kerasref.lab.explain.activation_maps import WEIGHTS, chosen_layer
 from kerasref.lab.explain.methods import METHODS, feature_maps, first_filters, heat_map
 from kerasref.lab.explain.plots import explanation, feature_map_figure, filter_figure, scaled
 

@@ -1,7 +1,7 @@
 """Saliency, SmoothGrad, integrated gradients, occlusion, feature maps and filters of any functional keras.Model.
 
 Images are the inputs of the network, preprocessed, [n, height, width, channels]; classes [n] are whose score is
-explained, the predicted ones unless given. Grad-CAM and its relatives are in `kerasref.evaluation.grad_cam`.
+explained, the predicted ones unless given. Grad-CAM and its relatives are in activation_maps.py.
 """
 
 import math
@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from kerasref.errors import UserError
-from kerasref.evaluation.grad_cam import WEIGHTS, class_scores, grad_cam
-from kerasref.models.inner_layers import find_layer, layers_by_path, observed_copy
+from kerasref.evaluation.heat_maps import class_scores
+from kerasref.lab.explain.activation_maps import WEIGHTS, find_layer, grad_cam
+from kerasref.models.inner_layers import layers_by_path, observed_copy
 
 BATCH_SIZE = 16  # images; of a saliency the tape keeps what every layer computes
 
