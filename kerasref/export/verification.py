@@ -1,6 +1,7 @@
 """Is the exported file the network? It is read back in a fresh process and compared on real images."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -74,7 +75,8 @@ def in_browser(source: Source, expected: Expected) -> Expected:
     chosen = np.linspace(0, total - 1, count).round().astype(int)
     numbers = {name: getattr(expected, name)[chosen] for name in ("images", "logits", "probabilities")}
     labels = None if expected.labels is None else expected.labels[chosen]
-    return replace(expected, what=f"{count} of {expected.what.removeprefix('all ')}", labels=labels, **numbers)
+    what = re.sub(r"^(all|\d+ of) ", "", expected.what)
+    return replace(expected, what=f"{count} of {what}", labels=labels, **numbers)
 
 
 def comparison_images(source: Source, dataset, examples: int | None) -> tuple[np.ndarray, np.ndarray | None, str]:

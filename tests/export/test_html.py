@@ -20,6 +20,7 @@ from kerasref.export.exporting import ExportFailed, export
 from kerasref.export.html import write_html
 from kerasref.export.sources import Source
 from kerasref.export.verification import expect, verify
+from kerasref.export.verification import in_browser as thinned
 from kerasref.lab.parity.comparison import randomize_weights
 from kerasref.models import build_model
 from kerasref.models.normalization import LocalResponseNormalization
@@ -92,6 +93,16 @@ def test_a_browser_computes_what_keras_does(made, tmp_path):
     result = verify(file, expect(source, images, None, "noise"), None, tmp_path)
     assert result["max_logit_difference"] < 1e-4 * result["logit_standard_deviation"]
     assert result["examples"] == 20
+
+
+def test_at_most_1000_images_are_compared_in_a_browser():
+    source, labels = named("logistic_regression"), np.arange(1500) % 2
+    images = np.random.default_rng(0).integers(0, 256, (1500, *source.contract.image_shape), dtype=np.uint8)
+    asked = thinned(source, expect(source, images, labels, "1500 of 9000 images of a test split"))
+    assert asked.what == "1000 of 9000 images of a test split" and len(asked.images) == len(asked.labels) == 1000
+    np.testing.assert_array_equal(asked.images[[0, -1]], images[[0, -1]])
+    few = expect(source, images[:20], None, "noise")
+    assert thinned(source, few) is few
 
 
 @pytest.mark.usefixtures("chromium")
