@@ -90,17 +90,12 @@ def honest_runs(folder: Path, number: int, seed: int) -> list[dict]:
         extended = rng.random() < 0.2
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             for _ in range(stops):
-                stop = StopAt(rng.randrange(recipe.epochs), rng.randrange(10))
+                stop = StopAt(rng.randrange(recipe.epochs - extended), rng.randrange(10))
                 with contextlib.suppress(Stopped):
                     train(recipe, path, resume=True, callbacks=[stop], **options)
             if extended:
-                train(
-                    dataclasses.replace(recipe, epochs=recipe.epochs - 1),
-                    path,
-                    resume=True,
-                    callbacks=[StopAt()],
-                    **options,
-                )
+                shorter = dataclasses.replace(recipe, epochs=recipe.epochs - 1)
+                train(shorter, path, resume=True, callbacks=[StopAt()], **options)
             run = train(recipe, path, resume=True, callbacks=[StopAt()], **options)
             evaluate_run(run)
         found = None

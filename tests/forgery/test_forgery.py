@@ -8,13 +8,16 @@ from pathlib import Path
 import keras
 import pytest
 
+from kerasref.chain import read_links
 from kerasref.cli.main import main
 from kerasref.errors import UserError
 from kerasref.lab.studies import retraining, run_checks, verification
+from kerasref.lab.studies.retraining import stretches_of
 from kerasref.lab.studies.run_checks import NotVerified
 from kerasref.lab.studies.verification import verify
 from kerasref.runs import RunFiles
-from tests.forgery.forgeries import FORGERIES, NOT_FOUND, Forger
+from kerasref.training import checkpoints
+from tests.forgery.forgeries import EPOCHS, FORGERIES, NOT_FOUND, Forger, rebuild
 from tests.forgery.table import caught_by
 
 OLD_RUN = Path(__file__).parents[1] / "data_files" / "old_run" / "finished"
@@ -55,6 +58,24 @@ def test_the_forgery_that_cannot_be_found_is_not(forger):
     assert caught_by(make(forger)) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", '{"link": [], "sha256": "0"}\n', '{"link": "end", "sha256": "0", "epoch": 1, "step": 0, "weights": "0"}\n'],
+)
+def test_a_chain_of_anything_else_is_not_verified(forger, text):
+    run = forger.copy()
+    run.chain_file.write_text(text)
+    assert caught_by(run) == "chain"
+
+
+def test_links_with_other_values_are_not_verified(forger):
+    run = forger.copy()
+    links = read_links(run.chain_file)
+    links[1] |= {"epoch": "1", "history": None}
+    rebuild(run, links)
+    assert caught_by(run) == "chain"
+
+
 def test_an_honest_run_is_verified(forger, capsys):
     verdict = verify(forger.honest, spots=1)
     assert verdict == "verified: 1 of 1 stretches, 25.0% of the training, chain whole"
@@ -74,19 +95,21 @@ def test_a_run_without_a_chain_and_one_with_other_callbacks_are_refused(forger):
 def test_on_another_machine_other_bits_are_compared_within_a_tolerance(forger, monkeypatch, capsys):
     """Another machine is one with other versions; its arithmetic is a learning rate that is a little different."""
     monkeypatch.setattr(retraining.provenance, "versions", lambda: {"tensorflow": "3.0"})
-    train_again, change = retraining.train_again, [1.001]
+    train_again, change = retraining.train_again, [0.001]
 
     def otherwise(run, links, stretch, data, callbacks):
         result = train_again(run, links, stretch, data, callbacks)
-        after = [b + change[0] * (a - b) for a, b in zip(result.after, result.before, strict=True)]
-        return retraining.Result([*result.links[:-1], {**result.links[-1], "state": "other"}], result.before, after)
+        before = iter(result.before)
+        weights = {name for name in result.state if name.startswith("model:") and result.state[name].dtype.kind == "f"}
+        changed = {k: v + change[0] * (v - next(before)) if k in weights else v for k, v in result.state.items()}
+        return retraining.Result([*result.links[:-1], {**result.links[-1], "state": "other"}], result.before, changed)
 
     monkeypatch.setattr(verification, "train_again", otherwise)
     verify(forger.honest, spots=1)
     assert "another one (" in (shown := capsys.readouterr().out)
     assert "other bits, the weights differ by 0.001 of what it changed" in shown
-    change[0] = 1.2
-    with pytest.raises(NotVerified, match=r"ends 0\.2 of its way apart, expected 0\.1"):
+    change[0] = 0.02
+    with pytest.raises(NotVerified, match=r"ends 0\.02 of its way apart, expected 0\.01"):
         verify(forger.honest, spots=1)
     monkeypatch.undo()
     monkeypatch.setattr(verification, "train_again", otherwise)
@@ -100,11 +123,22 @@ def test_a_machine_that_does_not_repeat_its_own_bits_counts_as_another(forger, m
     def varying(run, links, stretch, data, callbacks):
         times.append(stretch)
         result = train_again(run, links, stretch, data, callbacks)
-        return retraining.Result([{**result.links[0], "state": str(len(times))}], result.before, result.after)
+        return retraining.Result([{**result.links[0], "state": str(len(times))}], result.before, result.state)
 
     monkeypatch.setattr(verification, "train_again", varying)
     verify(forger.honest, spots=1)
     assert len(times) == 2 and "other bits, the weights differ by 0 of what" in capsys.readouterr().out
+
+
+def test_stretches_end_at_the_next_state_or_at_the_end_of_the_epoch(forger):
+    run = forger.copy()
+    links = read_links(run.chain_file)
+    assert [(s.begin, s.end) for s in stretches_of(run, links)] == [((n, 0), (n + 1, 0)) for n in range(EPOCHS)]
+    arrays, fields = checkpoints.load(max(run.checkpoints.glob("*.json")))
+    checkpoints.save(run.checkpoints, arrays, {**fields, "epoch": 0, "step": 13})  # and forgets the later ones
+    found = stretches_of(run, links)
+    assert [(s.begin, s.end) for s in found] == [((0, 0), (0, 13)), ((0, 13), (1, 0))]
+    assert [s.kept is not None for s in found] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +163,8 @@ def test_rows_are_compared_within_what_arithmetic_explains():
     assert run_checks.row_difference(row, {**row, "p_a": "0.61"}) == "a probability is 0.01 apart"
     assert run_checks.row_difference({**row, "prediction": "b"}, row) == "prediction 'b' is 'a'"
     assert run_checks.row_difference({**row, "label": "b"}, row) == "label 'b' is 'a'"
+    for broken in ({}, {**row, "p_b": None}, {**row, "p_b": "much"}):
+        assert run_checks.row_difference(broken, row) == "a probability is not there"
     assert run_checks.row_difference({**close, "prediction": "b"}, close) is None
 
 

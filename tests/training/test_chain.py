@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from kerasref.chain import Chain, read_links, recipe_hash
 from kerasref.data.content import split_sha256
 from kerasref.data.dataset import MemorySplit, epoch_order
 from kerasref.data.files import FileSplit
+from kerasref.data.tfds_stream import StreamSplit
 from kerasref.errors import Stopped, UserError
 from kerasref.evaluation.evaluate import evaluate_run
 from kerasref.lab.studies.run_checks import broken_link
@@ -133,6 +135,11 @@ def test_the_hash_of_a_split_is_over_images_labels_and_order(run, tmp_path):
         labels = np.zeros(2, np.int64)
         found = [split_sha256(FileSplit(paths[order], labels, (8, 8, 1))) for order in ([0, 1], [1, 0], [0, 1])]
         assert found[0] == found[2] != found[1]
+    streams = []
+    for name, size in (("set/1.0.0", 5), ("set/1.0.1", 5), ("set/1.0.0", 6)):
+        info = SimpleNamespace(full_name=name, splits={"train": SimpleNamespace(num_bytes=size)})
+        streams.append(StreamSplit(SimpleNamespace(info=info), ("image", "label"), "train", 0, 9, (8, 8, 1)))
+    assert len({split_sha256(stream) for stream in streams}) == 3
 
 
 def test_links_are_a_tenth_of_an_epoch_apart_or_where_they_are_cheap():

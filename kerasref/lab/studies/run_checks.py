@@ -19,6 +19,7 @@ from kerasref.chain import hash_of, measured, read_links, recipe_hash
 from kerasref.data import ImageDataset, MemorySplit, Split
 from kerasref.errors import RunError, UserError
 from kerasref.evaluation.evaluate import measure_test, write_predictions
+from kerasref.lab.studies.retraining import weights_of
 from kerasref.models.weight_files import arrays_sha256, weights_sha256
 from kerasref.runs import RunFiles
 from kerasref.training import checkpoints, plateau
@@ -52,7 +53,10 @@ def check_files(run: RunFiles, callbacks: Sequence[str]) -> list[dict]:
     callbacks: names of the caller's callbacks in the training. Raises NotVerified; UserError for a run without a chain.
     """
     links = read_links(run.chain_file)
-    check_links(run, links)
+    try:
+        check_links(run, links)
+    except (KeyError, TypeError, AttributeError):  # values of other types than a training writes
+        raise NotVerified("chain", f"{run.chain_file}: its links are none of a training") from None
     print(f"chain        whole, {len(links)} links")
     check_recipe(run, links, callbacks)
     print(f"recipe.json  that of the chain, {run.recipe().model} on {run.recipe().dataset}")
@@ -151,11 +155,10 @@ def check_weights(run: RunFiles, links: list[dict], callbacks: Sequence[str]) ->
             raise wrong
         link, place = links[hashes.index(fields["chain"])], (fields["epoch"], fields["step"])
         if "state" in link and place == (link.get("epoch", 0), link.get("step", 0)):
-            model = [a for name, a in arrays.items() if name.startswith("model:") and a.dtype.kind == "f"]
             average = [a for name, a in arrays.items() if name.startswith("average:")]
             if link["state"] != arrays_sha256(trained(arrays)):
                 raise wrong
-            if link["link"] == "epoch" and link["weights"] != arrays_sha256(average or model):
+            if link["link"] == "epoch" and link["weights"] != arrays_sha256(average or weights_of(arrays)):
                 raise wrong
         places.add(place)
     if (len(epochs), 0) not in places:
@@ -213,7 +216,7 @@ def check_evaluation(run: RunFiles, links: list[dict], data: ImageDataset) -> st
         ):
             raise NotVerified("evaluation", f"{run.path / name}: not that of the chain")
     metrics, rows = run.metrics(), _rows(run.predictions_file)
-    accuracy = float(np.mean([row["label"] == row["prediction"] for row in rows]))
+    accuracy = float(np.mean([row.get("label") == row.get("prediction") for row in rows]))
     if metrics.get("n") != len(rows) or not math.isclose(metrics.get("accuracy", -1), accuracy, abs_tol=1e-9):
         raise NotVerified(
             "evaluation", f"{run.metrics_file}: accuracy {metrics.get('accuracy')}, by predictions.csv {accuracy:.6f}"
@@ -226,9 +229,11 @@ def check_evaluation(run: RunFiles, links: list[dict], data: ImageDataset) -> st
         file = Path(folder) / run.predictions_file.name
         write_predictions(file, data.test, labels, predicted, data.class_names, data.name)
         computed = _rows(file)
-    for row, other in zip(rows, computed, strict=True):
+    if len(rows) != len(computed):
+        raise NotVerified("evaluation", f"{run.predictions_file}: {len(rows)} rows, expected {len(computed)}")
+    for number, (row, other) in enumerate(zip(rows, computed, strict=True)):
         if wrong := row_difference(row, other):
-            raise NotVerified("evaluation", f"{run.predictions_file}: row {row['index']}: {wrong} when evaluated again")
+            raise NotVerified("evaluation", f"{run.predictions_file}: row {number}: {wrong} when evaluated again")
     return f"accuracy {accuracy:.4f}, recomputed from predictions.csv and by evaluating the network again"
 
 
@@ -239,11 +244,14 @@ def _rows(file: Path) -> list[dict]:
 
 def row_difference(row: dict, other: dict) -> str | None:
     """What differs between two rows of predictions.csv by more than arithmetic can explain."""
-    ours, theirs = ([float(v) for k, v in one.items() if k.startswith("p_")] for one in (row, other))
+    try:
+        ours, theirs = ([float(one[name]) for name in other if name.startswith("p_")] for one in (row, other))
+    except (KeyError, ValueError, TypeError):
+        return "a probability is not there"
     first, second = sorted(theirs, reverse=True)[:2]
     for name in ("label", *(["prediction"] if first - second > 2 * NUMBERS else [])):
-        if row[name] != other[name]:
-            return f"{name} {row[name]!r} is {other[name]!r}"
+        if row.get(name) != other[name]:
+            return f"{name} {row.get(name)!r} is {other[name]!r}"
     apart = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
     return f"a probability is {apart:.3g} apart" if apart > NUMBERS else None
 

@@ -24,7 +24,7 @@ class Options:
     """A run directory of train."""
     spots: int = 5
     """Stretches to train again, drawn at random from those that begin at a state that is kept."""
-    tolerance: float = 0.1
+    tolerance: float = 0.01
     """Difference of the weights after a stretch, as a share of what it changed, that is allowed where this machine does
     not repeat the bits."""
     data_dir: str | None = None
