@@ -237,11 +237,14 @@ class Run:
             a list of such dicts.
         """
         import_tensorflow()
-        from kerasref.export.predictors import load, predict_input, read_input
+        from kerasref.export.predictors import load, predict_files
 
-        paths = [path] if isinstance(path, str | Path) else path
-        predictor = load(self.path)
-        predictions = [predict_input(predictor, read_input(predictor, Path(one)), top) for one in paths]
+        paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
+        predictions = []
+        for answer in predict_files(load(self.path), paths, top):
+            if isinstance(answer, UserError):
+                raise answer
+            predictions.append(answer[1])
         return predictions[0] if isinstance(path, str | Path) else predictions
 
     def export(self, *formats: str, **options: Any) -> dict[str, Path]:

@@ -46,7 +46,7 @@ def predict(
 
     from kerasref.atomic import write_atomically
     from kerasref.data.images import png_of
-    from kerasref.export.predictors import load, needs_tensorflow, predict_input, read_input
+    from kerasref.export.predictors import load, needs_tensorflow, predict_files
     from kerasref.pretrained import find
 
     path = find(model)
@@ -61,21 +61,32 @@ def predict(
         raise UserError(f"--show {show}: expected a .png file to write, or a folder")
     if show and show.suffix == ".png" and len(files) > 1:
         raise UserError(f"--show {show} is one file, found {len(files)} images; give a folder")
-    for number, image in enumerate(files, 1):
+    answers = _with_progress(predict_files(predictor, files, top, invert), len(files))
+    for number, (image, answer) in enumerate(zip(files, answers, strict=True), 1):
         name = "-" if isinstance(image, bytes) else str(image)
-        try:
-            pixels = read_input(predictor, image, invert)
-        except UserError as error:  # the other files go on
-            failed.append(str(error))
+        if isinstance(answer, UserError):  # the other files go on
+            failed.append(str(answer))
             continue
+        pixels, prediction = answer
         if show:
             file = show if show.suffix == ".png" else show / f"{number:03}-{Path(name).stem}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, png_of(pixels))
-        prediction = predict_input(predictor, pixels, top)
-        print(to_json({"image": name, **prediction}) if json else printable(f"{name}: {describe(prediction)}"))
+        print(
+            to_json({"image": name, **prediction}) if json else printable(f"{name}: {describe(prediction)}"), flush=True
+        )
     if failed:
         raise UserError("\n".join(failed))
+
+
+def _with_progress(answers, count: int):
+    """Show a progress bar for more than a hundred images where the answers go into a file."""
+    if count <= 100 or sys.stdout.isatty() or not sys.stderr.isatty():
+        return answers
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(answers, "predict", total=count, console=Console(stderr=True), transient=True)
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path | bytes]:

@@ -4,8 +4,10 @@ Only the runtime that the file needs is loaded: ONNX Runtime or LiteRT alone, Te
 both for a run directory.
 """
 
+import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from kerasref.text import first_line, printable
 
 KINDS = "a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file"
 NAMES = ("probabilities", "class_id", "label")
+BATCH = 32  # images that are predicted at a time
 
 
 @dataclass(frozen=True)
@@ -227,19 +230,49 @@ def read_input(predictor: Predictor, image: Path | bytes, invert: str = "auto") 
         raise error if isinstance(image, bytes) else UserError(f"{image}: {error}") from None
 
 
-def predict_input(predictor: Predictor, pixels: np.ndarray, top: int = 3) -> dict:
-    """Predict one input [height, width, channels]: class_id, label, probability, confident and the `top` likeliest.
+def predict_files(
+    predictor: Predictor, images: Sequence[Path | bytes], top: int = 3, invert: str = "auto"
+) -> Iterator[tuple[np.ndarray, dict] | UserError]:
+    """Read and predict many images; yield for each, in order, its pixels and prediction, or why it cannot be read.
+
+    Threads read the next batch while one is predicted.
+    """
+
+    def read(image):
+        try:
+            return read_input(predictor, image, invert)
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        following = threads.map(read, images[:BATCH])
+        for start in range(0, len(images), BATCH):
+            inputs, following = list(following), threads.map(read, images[start + BATCH : start + 2 * BATCH])
+            readable = [pixels for pixels in inputs if not isinstance(pixels, UserError)]
+            predictions = iter(predict_inputs(predictor, np.stack(readable), top) if readable else ())
+            yield from (pixels if isinstance(pixels, UserError) else (pixels, next(predictions)) for pixels in inputs)
+
+
+def predict_inputs(predictor: Predictor, pixels: np.ndarray, top: int = 3) -> list[dict]:
+    """Predict inputs [n, height, width, channels]; of each class_id, label, probability, confident, the `top` best.
 
     confident: whether the probability is above the contract's `confidence_threshold`; None where that is not known.
     Raises UserError where the model gives numbers that are not finite.
     """
-    contract, probabilities = predictor.contract, predictor(pixels[None])[0]
+    contract, probabilities = predictor.contract, predictor(pixels)
     if not np.isfinite(probabilities).all():
-        raise UserError(f"{contract.model} gives probabilities that are not finite for this image; train it again")
-    likeliest = [
-        {"class_id": int(i), "label": contract.class_names[i], "probability": float(probabilities[i])}
-        for i in np.argsort(-probabilities, kind="stable")[:top]
-    ]
-    threshold = contract.confidence_threshold
-    confident = None if threshold is None else likeliest[0]["probability"] > threshold
-    return {**likeliest[0], "confident": confident, "top": likeliest}
+        raise UserError(f"{contract.model} gives probabilities that are not finite for an image; train it again")
+    threshold, predictions = contract.confidence_threshold, []
+    for row in probabilities:
+        likeliest = [
+            {"class_id": int(i), "label": contract.class_names[i], "probability": float(row[i])}
+            for i in np.argsort(-row, kind="stable")[:top]
+        ]
+        confident = None if threshold is None else likeliest[0]["probability"] > threshold
+        predictions.append({**likeliest[0], "confident": confident, "top": likeliest})
+    return predictions
+
+
+def predict_input(predictor: Predictor, pixels: np.ndarray, top: int = 3) -> dict:
+    """Predict one input [height, width, channels], as `predict_inputs`."""
+    return predict_inputs(predictor, pixels[None], top)[0]
