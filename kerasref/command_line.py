@@ -163,9 +163,18 @@ def run(main: Callable[[list[str]], None], args: Sequence[str] | None = None) ->
         sys.exit(130)
 
 
+def say(line: str) -> None:
+    """Print a line on stderr at once; a stderr that is closed is no error."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:  # where `print` would write to stdout
+            print(printable(line), file=sys.stderr, flush=True)
+
+
 def import_tensorflow() -> None:
-    """Import TensorFlow without its start-up messages; errors still come through."""
+    """Import TensorFlow, which takes seconds, without its start-up messages; errors still come through."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "tensorflow" not in sys.modules:
+        say("loading TensorFlow …")
     with quiet_start():
         import tensorflow  # noqa: F401
 
@@ -176,6 +185,9 @@ def quiet_start():
 
     Exceptions come through.
     """
+    if sys.stderr is None:  # closed
+        yield
+        return
     sys.stderr.flush()
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

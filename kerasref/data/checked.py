@@ -3,17 +3,16 @@
 import hashlib
 import json
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import PIL
 
 from kerasref.atomic import write_atomically
+from kerasref.command_line import say
 from kerasref.data.images import why_unreadable
+from kerasref.data.progress import LARGE, shown
 from kerasref.errors import WriteError
-
-WORTH_A_LINE = 10_000  # images
 
 
 def index_file(root: Path) -> Path:
@@ -46,15 +45,15 @@ class CheckedImages:
         The index is written also when the check is interrupted, so that the next start continues.
         """
         new = [path for path in sizes if self.look_up(path) is None]
-        if len(new) >= WORTH_A_LINE:
-            print(f"{self.root}: checking that {len(new):,} images decode (once)", file=sys.stderr)
+        if len(new) >= LARGE:
+            say(f"{self.root}: checking that {len(new):,} images decode (once)")
 
         def check(path):
             self.index[self._name(path)] = [*_state(path), *sizes[path], why_unreadable(path)]
 
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
-            list(pool.map(check, new))
+            list(shown(pool.map(check, new), "checking", len(new)))
         finally:
             pool.shutdown(cancel_futures=True)
             if new:
@@ -85,4 +84,4 @@ def _write(file, index) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(index))
     except (OSError, WriteError):
-        print(f"{file} could not be written: the next start checks the images again", file=sys.stderr)
+        say(f"{file} could not be written: the next start checks the images again")

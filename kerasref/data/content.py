@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasref.data.dataset import MemorySplit, Split
 from kerasref.data.files import FileSplit
+from kerasref.data.progress import shown
 from kerasref.errors import UserError
 
 SAMPLE_BYTES = 256 * 2**20  # of the files that are read; a folder of up to this size is read whole
@@ -31,7 +32,7 @@ def content_summary(files: dict[str, Path]) -> dict:
             names.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
             total += size
         chosen = ordered[:: max(1, math.ceil(total / SAMPLE_BYTES))]
-        for _, path in chosen:
+        for _, path in shown(chosen, "checksums", len(chosen)):
             with open(path, "rb") as file:
                 sample.update(hashlib.file_digest(file, "sha256").digest())
     except OSError as error:  # removed since the folder was read, or not readable

@@ -11,6 +11,7 @@ import numpy as np
 
 from kerasref.data.dataset import WHOLE, MemorySplit, Split, order_of
 from kerasref.data.images import COVER, PHOTO_FORMATS, Resizing, prepare_photo, read_image
+from kerasref.data.progress import shown
 from kerasref.errors import UserError
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of uint8 pixels up to which a dataset is decoded once and kept
@@ -100,6 +101,7 @@ def decode(
     probe = sources[:: max(1, len(sources) // 50)]
     small = np.mean([len(s) if isinstance(s, bytes) else os.path.getsize(s) for s in probe] or [0]) < SMALL_FILE
     chunk = CHUNK if small else max(1, min(CHUNK, len(sources) // 16))
+    starts = range(0, len(sources), chunk)
     with ThreadPoolExecutor(1 if small else os.cpu_count()) as pool:
-        list(pool.map(work, range(0, len(sources), chunk)))
+        list(shown(pool.map(work, starts), "decoding", len(starts), len(sources)))
     return images, failed

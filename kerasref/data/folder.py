@@ -7,16 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasref.command_line import say
 from kerasref.data.checked import CheckedImages
 from kerasref.data.content import content_summary
 from kerasref.data.dataset import ImageDataset
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
 from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, is_image, open_image, reason_of, why_unreadable
 from kerasref.data.layout import class_folders, files_under, find_splits, is_hidden
+from kerasref.data.progress import LARGE, shown
 from kerasref.errors import UserError
 from kerasref.text import printable, shortened
 
 NAMED = 5  # left-out files that a note names one by one
+SPLITS = "train", "validation", "test"
 TURNED = 5, 6, 7, 8  # EXIF's orientations that swap width and height
 
 
@@ -80,9 +83,13 @@ def scan_folder(root) -> ImageFolder:
     for name in classes:
         check_utf8(train, name)  # reports and exports store it
     folder = ImageFolder(root, tuple(classes), {}, {}, {}, notes, CheckedImages(root))
-    for split in ("train", "validation", "test"):
-        if split in directories:
-            folder.files[split] = _scan_split(folder, split, directories[split])
+    found = {split: _list_split(folder, split, directories[split]) for split in SPLITS if split in directories}
+    number = sum(map(len, found.values()))
+    if number >= LARGE:
+        say(f"reading {number:,} files of {root}")
+    for split, listed in found.items():
+        images = [_has_header(folder, path) for path, _ in shown(listed.values(), f"{split}: headers", len(listed))]
+        folder.files[split] = dict(itertools.compress(listed.items(), images))
     _check_classes(folder)
     return folder
 
@@ -149,7 +156,8 @@ def check_utf8(directory: Path, name: str) -> None:
         raise UserError(f"{directory}: the name {name!r} in it is not UTF-8; rename it") from None
 
 
-def _scan_split(folder, split, directory):
+def _list_split(folder, split, directory):
+    """{"SPLIT/CLASS/PATH": (path, label)} of all files in the class folders of a split."""
     classes = class_folders(directory)
     strangers = set(classes) - set(folder.class_names)
     if strangers:
@@ -160,10 +168,9 @@ def _scan_split(folder, split, directory):
     for label, name in enumerate(folder.class_names):
         for class_folder in classes.get(name, ()):
             for path in files_under(class_folder):
-                if _has_header(folder, path):
-                    inside = path.relative_to(class_folder).as_posix()
-                    key = f"{split}/{name}/{inside}"
-                    files[f"{split}/{class_folder.name}/{inside}" if key in files else key] = path, label
+                inside = path.relative_to(class_folder).as_posix()
+                key = f"{split}/{name}/{inside}"
+                files[f"{split}/{class_folder.name}/{inside}" if key in files else key] = path, label
     for path in directory.iterdir() if classes else ():
         if path.is_file() and not is_hidden(path.name) and is_image(path):
             folder.left_out[path] = "not in a class folder"
