@@ -236,12 +236,14 @@ class Run:
             For one path a dict with `label`, `class_id`, `probability` and `top`, the likeliest classes; for several
             a list of such dicts.
         """
-        import_tensorflow()
-        from kerasref.export.predictors import load, predict_files
+        from kerasref.export.fastest import fastest
+        from kerasref.export.predictors import load, needs_tensorflow, predict_files
 
         paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
-        predictions = []
-        for answer in predict_files(load(self.path), paths, top):
+        model, predictions = fastest(self.path, len(paths)), []
+        if needs_tensorflow(model):
+            import_tensorflow()
+        for answer in predict_files(load(model), paths, top):
             if isinstance(answer, UserError):
                 raise answer
             predictions.append(answer[1])

@@ -46,17 +46,20 @@ def predict(
 
     from kerasref.atomic import write_atomically
     from kerasref.data.images import png_of
+    from kerasref.export.fastest import fastest
     from kerasref.export.predictors import load, needs_tensorflow, predict_files
     from kerasref.pretrained import find
 
-    path = find(model)
+    path, files = find(model), _files(images)
+    if (path / "recipe.json").is_file():
+        path = fastest(path, len(files))
     if path.exists() and needs_tensorflow(path):
         import_tensorflow()
     with quiet_start():
         predictor = load(path, trust, mean=mean, std=std)
     if path.suffix in (".keras", ".h5") and (pixels := predictor.contract.origin.get("pixels")):
         print(printable(f"{model}: it gets pixels {pixels}; --mean and --std change that"), file=sys.stderr)
-    failed, files = [], _files(images)
+    failed = []
     if show and (show.is_file() or show.suffix.lower() in OTHER_FORMATS) and show.suffix != ".png":
         raise UserError(f"--show {show}: expected a .png file to write, or a folder")
     if show and show.suffix == ".png" and len(files) > 1:

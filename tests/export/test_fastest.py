@@ -1,0 +1,106 @@
+"""`kerasref optimize` chooses an export, and `predict` uses it only while it belongs to the run."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kerasref.cli import predict
+from kerasref.cli.main import call
+from kerasref.errors import UserError
+from kerasref.export import predictors
+from kerasref.export.fastest import FILE, fastest, state_of
+from kerasref.runs import RunFiles
+
+DIGIT = Path(__file__).resolve().parents[2] / "docs" / "images" / "digit.png"
+
+
+@pytest.fixture(scope="module")
+def optimized(run_dir, exported, tmp_path_factory):
+    """The run after `kerasref optimize` with its float32 exports, and what it printed."""
+    run = tmp_path_factory.mktemp("optimized") / "run"
+    shutil.copytree(run_dir, run, ignore=shutil.ignore_patterns("checkpoints", "tensorboard", "exports"))
+    shutil.copytree(exported[0], run / "exports")
+    call(["optimize", str(run), "--batch", "1", "8", "--rounds", "1", "--seconds", "0.02"])
+    return run
+
+
+def chosen_for(run, counts, content):
+    (run / "exports" / FILE).write_text(content if isinstance(content, str) else json.dumps(content))
+    return [fastest(run, count).name for count in counts]
+
+
+def test_every_engine_is_measured_and_the_fastest_chosen(optimized):
+    content = json.loads((optimized / "exports" / FILE).read_text())
+    rates = content["images_per_second"]
+    assert {"Keras", "saved_model", "model.onnx", "model.tflite"} <= {*rates}
+    for batch, name in content["choice"].items():
+        assert rates[name][batch] == max(row[batch] for row in rates.values())
+    assert content["run"] == state_of(RunFiles(optimized))
+
+
+def test_the_largest_measured_batch_counts_that_is_not_larger(optimized):
+    content = {"choice": {"1": "model.onnx", "8": "model.tflite"}, "run": state_of(RunFiles(optimized))}
+    found = chosen_for(optimized, (1, 7, 8, 100), content)
+    assert found == ["model.onnx", "model.onnx", "model.tflite", "model.tflite"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "[" * 5000,
+        "{}",
+        {"choice": {}},
+        {"choice": {"1": "model.onnx"}},
+        {"choice": {"x": "model.onnx"}},
+        {"choice": {"1": 3}},
+        {"choice": {"1": "../model.keras"}},
+        {"choice": {"1": "labels.txt"}},
+        {"choice": {"1": "gone.onnx"}},
+        {"choice": {"1": "model.onnx"}, "run": {"model.keras": "0" * 64}},
+    ],
+)
+def test_without_a_choice_that_fits_the_run_itself_predicts(optimized, content):
+    if isinstance(content, dict):
+        content = {"run": state_of(RunFiles(optimized)), **content}
+        if content["choice"] == {"1": "model.onnx"} and len(content["run"]) == 2:
+            content["run"]["metrics.json"] = "0" * 64  # evaluated again since, with another temperature, say
+    assert chosen_for(optimized, [1], content) == ["run"]
+
+
+def test_a_changed_export_is_not_used(optimized, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(optimized, run)
+    content = {"choice": {"1": "model.onnx"}, "run": state_of(RunFiles(run))}
+    assert chosen_for(run, [1], content) == ["model.onnx"]
+    with open(run / "exports" / "model.onnx", "ab") as file:
+        file.write(b"\0")
+    assert chosen_for(run, [1], content) == ["run"]
+
+
+def test_predict_uses_it_with_the_same_answer(optimized, capsys, monkeypatch):
+    opened, load = [], predictors.load
+
+    def recorded(path, *args, **options):
+        opened.append(path.name)
+        return load(path, *args, **options)
+
+    monkeypatch.setattr(predictors, "load", recorded)
+    answers = []
+    for choice in ({"1": "model.onnx"}, {}):
+        content = {"choice": choice, "run": state_of(RunFiles(optimized))}
+        (optimized / "exports" / FILE).write_text(json.dumps(content))
+        predict.predict(str(optimized), (DIGIT,))
+        answers.append(capsys.readouterr().out)
+    assert opened == ["model.onnx", "run"] and answers[0] == answers[1] != ""
+
+
+@pytest.mark.parametrize(
+    "args", [["nowhere"], ["RUN", "--batch", "0"], ["RUN", "--rounds", "0"], ["RUN", "--seconds", "0"]]
+)
+def test_wrong_arguments(optimized, args):
+    with pytest.raises(UserError, match="expected"):
+        call(["optimize", *(str(optimized) if arg == "RUN" else arg for arg in args)])
