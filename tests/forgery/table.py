@@ -145,8 +145,9 @@ def main() -> None:
     words = f"{len(honest)} honest runs, {sum(row['stops'] > 0 for row in honest)} of them stopped and resumed, "
     words += f"{sum(row['extended'] for row in honest)} extended: {alarms} false alarms."
     print(f"{table(rows)}\n\n{words}" if rows else words)
-    if options.write:
+    if options.write and rows:
         write_block("forgeries", table(rows))
+    if options.write and honest:
         write_block("honest", words)
 
 

@@ -3,6 +3,8 @@
 `table` makes a hundred, of every row of FORGERIES; here are those that cost little.
 """
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -10,15 +12,18 @@ import pytest
 
 from kerasref.chain import read_links
 from kerasref.cli.main import main
-from kerasref.errors import UserError
+from kerasref.errors import Stopped, UserError
+from kerasref.evaluation.evaluate import evaluate_run
 from kerasref.lab.studies import retraining, run_checks, verification
 from kerasref.lab.studies.retraining import stretches_of
 from kerasref.lab.studies.run_checks import NotVerified
 from kerasref.lab.studies.verification import verify
+from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
-from kerasref.training import checkpoints
+from kerasref.training import checkpoints, train
 from tests.forgery.forgeries import EPOCHS, FORGERIES, NOT_FOUND, Forger, rebuild
 from tests.forgery.table import caught_by
+from tests.training.stops import StopAt
 
 OLD_RUN = Path(__file__).parents[1] / "data_files" / "old_run" / "finished"
 CHECKS = {  # forgery: the check that finds it
@@ -83,6 +88,20 @@ def test_an_honest_run_is_verified(forger, capsys):
     assert shown.count("the same bits") == 1 and "keeps more" not in shown
     assert verify(forger.honest, spots=5).startswith("verified: 4 of 4 stretches, 100.0%")
     assert "4 of the 5 asked for can be trained again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 2])
+def test_a_run_resumed_within_an_epoch_with_fewer_epochs_is_verified(tmp_path, accumulate_steps):
+    recipe = Recipe(
+        model="mlp", units=(8,), dataset="digits", validation=0.1, batch_size=50, epochs=3, schedule="cosine"
+    )
+    recipe = replace(recipe, accumulate_steps=accumulate_steps, precision="float32", steps_per_execution=4)
+    with contextlib.suppress(Stopped):
+        train(recipe, tmp_path, callbacks=[StopAt(0, 9)])
+    run = train(replace(recipe, epochs=2), tmp_path, resume=True, callbacks=[StopAt()])
+    evaluate_run(run)
+    assert "extension" in [link["link"] for link in read_links(run.chain_file)]
+    assert verify(run, callbacks=[StopAt()]).startswith("verified: 2 of 2")
 
 
 def test_a_run_without_a_chain_and_one_with_other_callbacks_are_refused(forger):

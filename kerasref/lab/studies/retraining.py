@@ -84,7 +84,7 @@ def other_machine(run: RunFiles) -> str | None:
 
 
 class StopAt:
-    """In place of a signal: stops a training once its optimizer has counted so many steps."""
+    """In place of a signal: stops a training once its optimizer has counted so many batches."""
 
     def __init__(self, model: keras.Model, steps: int):
         self.model, self.steps = model, steps
@@ -94,7 +94,9 @@ class StopAt:
         optimizer = self.model.optimizer
         while hasattr(optimizer, "inner_optimizer"):  # of loss scaling
             optimizer = optimizer.inner_optimizer
-        return int(optimizer.iterations.numpy()) >= self.steps
+        # Not `optimizer.iterations`, which counts updates: where gradients are accumulated there are fewer of them.
+        counter = next(variable for variable in optimizer.variables if variable.name == "iteration")
+        return int(counter.numpy()) >= self.steps
 
 
 @dataclass(frozen=True)
