@@ -131,6 +131,7 @@ class Split(ABC):
             return (images[share[0] :: share[1]], labels[share[0] :: share[1]]) if mixes else (images, labels)
 
         raw = source.raw_batches(batch_size, shuffle_seed, epoch, first_step, read, view)
+        finish = tf.autograph.experimental.do_not_convert(finish)  # which takes longer than a first step
         dataset = raw.enumerate(first_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(max(0, steps - first_step)))
         return without_autotune(dataset.prefetch(tf.data.AUTOTUNE))
@@ -205,6 +206,7 @@ class MemorySplit(Split):
             return chosen, tf.gather(labels, rows)
 
         steps = tf.data.Dataset.range(first_step, math.ceil(self.num_examples / batch_size))
+        fetch = tf.autograph.experimental.do_not_convert(fetch)
         return steps.map(fetch, num_parallel_calls=2 if view else None)
 
 

@@ -94,7 +94,7 @@ def check_available(name: str | os.PathLike, data_dir: str | os.PathLike | None 
     """
     name = os.fspath(name)
     if _is_dataset(name, data_dir) and name != "digits":
-        tfds_sets.locate(name, data_dir)
+        tfds_sets.check_available(name, data_dir)
 
 
 def _find(name, data_dir, image_size, decode, resizing, originals) -> ImageDataset:

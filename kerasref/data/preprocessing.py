@@ -1,9 +1,11 @@
 """From raw pixels to the input of a network. Part of the recipe, and of every exported model."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from kerasref.data.dataset import MemorySplit
 from kerasref.errors import UserError, unknown
 
 FIXED = {  # mean and standard deviation, for all channels or for each
@@ -90,11 +92,20 @@ def principal_components(split) -> tuple[tuple[float, ...], ...]:
 
 def _mean_and_covariance(split) -> tuple[np.ndarray, np.ndarray]:
     """Of the channels, of pixels from 0 to 255; sums in float64, where whole numbers of this size are exact."""
-    in_memory = split.labels is not None
-    batches = split.batches(250) if in_memory else split.batches(250, shuffle_seed=0).take(SAMPLE // 250)
     count, total, products = 0, 0.0, 0.0
-    for images, _ in batches.as_numpy_iterator():
+    for images in _some_at_a_time(split):
         pixels = images.reshape(-1, images.shape[-1]).astype(np.float64)
         count, total, products = count + len(pixels), total + pixels.sum(0), products + pixels.T @ pixels
     mean = total / count
     return mean, products / count - np.outer(mean, mean)
+
+
+def _some_at_a_time(split):
+    """All images of a split, a sample of a stream's; of a split in memory without TensorFlow, and so few at a time that
+    they stay in the cache and OpenBLAS, whose threads would mostly wait, uses one."""
+    if isinstance(split, MemorySplit):
+        piece = max(1, 2**13 // math.prod(split.image_shape[:2]))
+        return (split.examples(slice(first, first + piece)) for first in range(0, split.num_examples, piece))
+    streamed = split.labels is None
+    batches = split.batches(250, shuffle_seed=0).take(SAMPLE // 250) if streamed else split.batches(250)
+    return (images for images, _ in batches.as_numpy_iterator())

@@ -101,8 +101,6 @@ def _take(indices, size, source, seed, what, notes):
     A class with one example cannot be shared out: it goes where the training is, into what is taken for "train", else
     to the others.
     """
-    from sklearn.model_selection import train_test_split
-
     if source.train.labels is None or size == 0 or size >= len(indices):
         return indices[:size], indices[size:]
     labels = source.train.labels[indices]
@@ -119,6 +117,8 @@ def _take(indices, size, source, seed, what, notes):
     if len(kept):
         names = [source.class_names[label] for label in labels[single]]
         notes.append(f"{what}: one example only, which stays in train: {shortened(names, most=NAMED)}")
+    from sklearn.model_selection import train_test_split  # here, since it takes half a second to load
+
     others, taken = train_test_split(pool, test_size=drawn, random_state=seed, stratify=stratify)
     if what == "train":
         taken = np.append(taken, kept)

@@ -4,12 +4,14 @@ import contextlib
 import itertools
 import json
 import math
+import os
 import re
 import sys
 import threading
 from pathlib import Path
 
 from kerasref.command_line import without_warnings
+from kerasref.data import decoded
 from kerasref.data.dataset import ImageDataset
 from kerasref.data.files import MEMORY_LIMIT
 from kerasref.data.tfds_stream import AGAIN, StreamSplit
@@ -32,12 +34,12 @@ def is_tfds_name(name: str) -> bool:
 
 def is_known(name: str, data_dir) -> bool:
     """Whether a set of this name is prepared in `data_dir`, or TensorFlow Datasets has its code."""
-    import tensorflow_datasets as tfds
-
     without_version = name.split(":")[0]
     first, *config = without_version.split("/")
     if list((data_root(data_dir) / without_version).glob("**/dataset_info.json")):
         return True
+    import tensorflow_datasets as tfds
+
     try:
         configs = tfds.builder_cls(first).builder_configs
     except (tfds.core.DatasetNotFoundError, ValueError):
@@ -56,8 +58,12 @@ def load_tfds(name: str, data_dir, image_size: int | None, decode: bool, resizin
     Raises UserError: unknown name, not an image-classification set, not prepared and no network, no size given, records
     damaged or missing (of a stream while it is read); RunError when a download fails.
     """
+    folder, how = _folder_of(name, data_dir), decoded.how(image_size, resizing, originals)
+    if kept := decoded.load(folder, name, how):
+        return kept
     builder = locate(name, data_dir)
     _download(builder, name)
+    state = decoded.state_of(folder)
     features = builder.info.features
     keys = builder.info.supervised_keys or KEYS
     image, label = (features[key] for key in keys)
@@ -84,7 +90,21 @@ def load_tfds(name: str, data_dir, image_size: int | None, decode: bool, resizin
             read = StreamSplit.in_memory if decode and part not in stays else StreamSplit.encoded
             own[part] = read(stream, label.num_classes)
     kind = KINDS.get(builder.name) or (builder.info.metadata or {}).get(KIND, "photo")
-    return ImageDataset(name, tuple(label.names), own["train"], own.get("validation"), own.get("test"), picture=kind)
+    own = own["train"], own.get("validation"), own.get("test")
+    dataset = ImageDataset(name, tuple(label.names), *own, picture=kind)
+    decoded.keep(dataset, Path(builder.data_path), state, how)
+    return dataset
+
+
+def check_available(name: str, data_dir) -> None:
+    """Raises UserError as `load_tfds` does for a name that is wrong, or not there and out of reach."""
+    if not decoded.find(_folder_of(name, data_dir), name):
+        locate(name, data_dir)
+
+
+def _folder_of(name: str, data_dir) -> Path:
+    """Where all versions of a set lie."""
+    return data_root(data_dir) / re.split("[/:]", name)[0]
 
 
 def locate(name: str, data_dir):
@@ -206,9 +226,7 @@ def reachable(url: str, seconds: float = PROBE_SECONDS) -> bool:
 
 def data_root(data_dir) -> Path:
     """Where TensorFlow Datasets keeps its sets: `data_dir`, else TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    import tensorflow_datasets as tfds
-
-    return Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def _imported_names(data_dir):
