@@ -77,28 +77,17 @@ def render_report(
     Raises UserError for arrays that do not fit each other.
     """
     labels, probabilities = checked(labels, probabilities, class_names)
-    if metrics["n"] != len(labels):
-        raise UserError(f"metrics are of {metrics['n']} examples, labels of {len(labels)}; expected the same test set")
-    if not callable(images) and len(images) != len(labels):
-        raise UserError(f"{len(images)} images for {len(labels)} labels, expected as many")
+    _check_sizes(metrics, images, labels)
     names = [str(name) for name in class_names]
-    fields, dataset = recipe.get("recipe", {}), recipe.get("dataset", {})
-    network = fields.get("model") or recipe.get("evaluation", {}).get("network", "A network")
-    differing, same = _differences(fields, defaults)
+    settings = _settings(recipe, defaults)
     worst = sorted(metrics["per_class"], key=lambda row: math.inf if row["f1"] is None else row["f1"])
     return TEMPLATES.get_template("report.html").render(
-        title=title or f"{network} on {dataset.get('name', 'its test set')}",
-        dataset=dataset,
-        network=network,
+        title=title or f"{settings['network']} on {settings['dataset'].get('name', 'its test set')}",
         metrics=metrics,
         wrong=int((probabilities.argmax(axis=1) != labels).sum()),
         epochs=len(history),
         seconds=next((value for value in column(history, "run_duration")[-1:] if value == value), None),
         diagnosis=diagnose(history),
-        differing=differing,
-        same=same,
-        has_defaults=defaults is not None,
-        has_recipe=bool(fields),
         evaluation=metrics.get("evaluation"),
         curves=[svg(plot_curves(history, columns=columns)) for columns in (3, 1)] if history else None,
         confusion=svg(plot_confusion_matrix(metrics["confusion_matrix"], names)),
@@ -108,11 +97,33 @@ def render_report(
         calibration=_calibration(labels, probabilities, metrics.get("temperature")),
         mean_confidence=float(probabilities.max(axis=1).mean()),
         threshold=_threshold_text(stored_threshold(metrics)),
-        command=recipe.get("command"),
-        origins=_origins(recipe),
+        **settings,
         parameters=parameters,
         files={name: FILES[name] for name in files},
     )
+
+
+def _check_sizes(metrics, images, labels) -> None:
+    if metrics["n"] != len(labels):
+        raise UserError(f"metrics are of {metrics['n']} examples, labels of {len(labels)}; expected the same test set")
+    if not callable(images) and len(images) != len(labels):
+        raise UserError(f"{len(images)} images for {len(labels)} labels, expected as many")
+
+
+def _settings(recipe: dict, defaults: dict | None) -> dict:
+    """What the page says of recipe.json."""
+    fields = recipe.get("recipe", {})
+    differing, same = _differences(fields, defaults)
+    return {
+        "network": fields.get("model") or recipe.get("evaluation", {}).get("network", "A network"),
+        "dataset": recipe.get("dataset", {}),
+        "differing": differing,
+        "same": same,
+        "has_defaults": defaults is not None,
+        "has_recipe": bool(fields),
+        "command": recipe.get("command"),
+        "origins": _origins(recipe),
+    }
 
 
 def _calibration(labels, probabilities, temperature) -> list[tuple[str, dict]]:

@@ -200,18 +200,7 @@ def fit(
     recipe, devices, steps_per_epoch = setting.recipe, setting.devices, setting.steps_per_epoch
     decay = LearningRateDecay(make_schedule(recipe, steps_per_epoch), steps_per_epoch)
     average = make_average(recipe, model, steps_per_epoch)
-    checkpointer = Checkpointer(
-        setting.run.checkpoints,
-        model,
-        callbacks,
-        decay,
-        interval=Interval.parse(setting.options.checkpoint_every),
-        keep=setting.options.keep_checkpoints,
-        steps_per_epoch=steps_per_epoch,
-        chain=Chain(None if devices.distributed else setting.run.chain_file),
-        average=average.variables,
-        writes=devices.is_chief,
-    )
+    checkpointer = _make_checkpointer(setting, model, callbacks, decay, average)
     epoch_logs = EpochLogs(setting.dataset, setting.preprocessing, recipe, average)
     recording, saving = Recording(setting, checkpointer), Saving(checkpointer, devices.agreed(signals), epoch_logs)
     stop_on_non_finite = StopOnNonFinite(steps_per_epoch=steps_per_epoch)
@@ -253,6 +242,21 @@ def fit(
     all_callbacks.end()
     recording.end()
     return average
+
+
+def _make_checkpointer(setting: Setting, model: keras.Model, callbacks, decay, average: Average) -> Checkpointer:
+    return Checkpointer(
+        setting.run.checkpoints,
+        model,
+        callbacks,
+        decay,
+        interval=Interval.parse(setting.options.checkpoint_every),
+        keep=setting.options.keep_checkpoints,
+        steps_per_epoch=setting.steps_per_epoch,
+        chain=Chain(None if setting.devices.distributed else setting.run.chain_file),
+        average=average.variables,
+        writes=setting.devices.is_chief,
+    )
 
 
 def _restore(checkpointer: Checkpointer, setting: Setting, model: keras.Model) -> Progress:
