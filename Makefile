@@ -25,7 +25,7 @@ $(VENV)/.train-ready: requirements.txt requirements-core.txt requirements-export
 	$(VENV)/bin/pip install --quiet --no-deps -e .
 	@touch $@
 
-$(VENV)/.test-ready: requirements-test.txt requirements-pytorch.txt requirements-demo.txt $(VENV)/.train-ready
+$(VENV)/.test-ready: requirements-test.txt requirements-pytorch.txt requirements-openvino.txt requirements-demo.txt $(VENV)/.train-ready
 	$(VENV)/bin/pip install --quiet -r requirements-test.txt -r requirements-demo.txt
 	@touch $@
 

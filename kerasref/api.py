@@ -257,7 +257,7 @@ class Run:
             run.export("onnx", "litert", quantize="int8", force=True)["onnx"]
 
         Arguments:
-            *formats: saved_model, onnx, litert, html; saved_model by default.
+            *formats: saved_model, onnx, openvino, litert, html; saved_model by default.
             **options: `quantize`, `plain`, `input`, `batch`, `opset`, `force`, `data_dir`, `dataset`, `examples` and
                 `licence` as of `kerasref export`.
 

@@ -27,7 +27,7 @@ EXTRAS = {  # top-level module: the extra of kerasref that installs it
     **dict.fromkeys(("tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"), "export"),
     **dict.fromkeys(("torch", "torchvision"), "pytorch"),
     **dict.fromkeys(("optuna", "cleanlab"), "lab"),
-    "gradio": "demo",
+    **{"gradio": "demo", "openvino": "openvino"},
 }
 
 

@@ -1,4 +1,4 @@
-"""kerasref export RUN_DIR --format saved_model onnx litert html: write files that need no kerasref."""
+"""kerasref export RUN_DIR --format saved_model onnx openvino litert html: write files that need no kerasref."""
 
 import dataclasses
 from pathlib import Path
@@ -17,7 +17,7 @@ DEFAULT = Variant()
 
 def export(
     model: Annotated[str, tyro.conf.Positional],
-    format: tuple[Literal["saved_model", "onnx", "litert", "html"], ...] = ("saved_model",),
+    format: tuple[Literal["saved_model", "onnx", "openvino", "litert", "html"], ...] = ("saved_model",),
     variant: Annotated[Variant, tyro.conf.OmitArgPrefixes] = DEFAULT,
     out: Path | None = None,
     force: bool = False,
@@ -52,7 +52,7 @@ def export(
         std: of such a file: and to be divided by
     """
     if not format:
-        raise UserError("--format without a name; expected one or more of saved_model, onnx, litert, html")
+        raise UserError("--format without a name; expected one or more of saved_model, onnx, openvino, litert, html")
     if examples is not None and examples < 1:
         raise UserError(f"--examples {examples}: expected at least 1")
     path = find(model)

@@ -14,8 +14,8 @@ def inspect(file: Annotated[str, tyro.conf.Positional], json: bool = False) -> N
     """Show what a model file is: signatures, parameters, size, checksum, where it came from.
 
     Args:
-        file: a pretrained network (`kerasref models`), a run directory, a .keras file, a SavedModel, an .onnx or a
-            .tflite file
+        file: a pretrained network (`kerasref models`), a run directory, a .keras file, a SavedModel, an OpenVINO
+            folder, an .onnx or a .tflite file
         json: all of it as one JSON object
     """
     path = find(file)

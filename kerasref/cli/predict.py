@@ -27,8 +27,8 @@ def predict(
     """Classify images.
 
     Args:
-        model: a pretrained network (`kerasref models`), a run directory, a .keras file, a SavedModel, an .onnx or a
-            .tflite file
+        model: a pretrained network (`kerasref models`), a run directory, a .keras file, a SavedModel, an OpenVINO
+            folder, an .onnx or a .tflite file
         images: image files, folders with images at any depth, or - for an image on standard input
         top: how many of the likeliest classes to print
         json: one JSON object a line: image, class_id, label, probability, confident, top

@@ -18,7 +18,7 @@ class EvaluateOptions(Checked):
     """
 
     model: tyro.conf.Positional[str | Path]
-    """A run directory, a pretrained network, a .keras file, a SavedModel, an .onnx or a .tflite file."""
+    """A run directory, a pretrained network, a .keras file, a SavedModel, OpenVINO's folder, .onnx or .tflite file."""
     dataset: str | None = None
     """With --out: a dataset's name or an image folder; without: where the folder of the training is now."""
     data_dir: str | None = None

@@ -9,11 +9,12 @@ from filelock import FileLock, Timeout
 
 from kerasref.atomic import file_in_the_way, move_into_place, restore, write_atomically
 from kerasref.build import load_run_data
+from kerasref.command_line import named_extras
 from kerasref.errors import RunError, UserError
 from kerasref.export.browser import find_browser
 from kerasref.export.card import model_card
 from kerasref.export.contract import Interface
-from kerasref.export.formats import embed, write_litert, write_onnx, write_saved_model
+from kerasref.export.formats import embed, write_litert, write_onnx, write_openvino, write_saved_model
 from kerasref.export.html import write_html
 from kerasref.export.servable import Servable
 from kerasref.export.sources import Source
@@ -99,6 +100,8 @@ def _export(source, targets, folder, variant, place, examples, licence) -> dict[
                     _attempt(file, write_litert, saved_model, *wanted)
                 if format == "onnx":
                     _attempt(file, write_onnx, servable, *wanted, variant.opset)
+                if format == "openvino":
+                    _attempt(file, write_openvino, servable, *wanted)
                 if format == "html":
                     find_browser()
                     _attempt(file, write_html, source, contract, file)
@@ -123,7 +126,8 @@ def _export(source, targets, folder, variant, place, examples, licence) -> dict[
 
 def _attempt(file: Path, write, *arguments):
     try:
-        return write(*arguments)
+        with named_extras():
+            return write(*arguments)
     except OSError:  # a full disk is not the converter's fault, nor is there room for the next format
         raise
     except Exception as error:  # the converters' own errors run to hundreds of lines

@@ -1,4 +1,4 @@
-"""The three formats. Each writes one file or folder from a `Servable`, or from the SavedModel of one."""
+"""The formats but HTML. Each writes one file or folder from a `Servable`, or from the SavedModel of one."""
 
 import io
 import re
@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from kerasref.command_line import without_warnings
 from kerasref.export.contract import Contract
+from kerasref.export.predictors import IR
 from kerasref.export.servable import Servable, classify
 from kerasref.export.variant import OPSET
 
@@ -62,7 +63,11 @@ def _with_float_operations(converter) -> bytes:
 
 
 def embed(contract: Contract, file: Path) -> None:
-    """Write the contract and the labels into an ONNX or LiteRT file, instead of those that it has."""
+    """Write the contract and the labels into an export of `write_onnx`, `write_openvino` or `write_litert`, instead of
+    those that it has."""
+    if file.is_dir():
+        embed(contract, _onnx_of(file))
+        return _convert_onnx(file)
     if file.suffix == ".onnx":
         import onnx
 
@@ -119,6 +124,25 @@ def write_onnx(
     _make_reproducible(model.graph)
     onnx.checker.check_model(model)
     _save_onnx(model, contract, file)
+
+
+def write_openvino(servable: Servable, contract: Contract, folder: Path, quantize: str | None, calibration) -> None:
+    """Convert by way of an ONNX file, which stays next to `folder`: OpenVINO reads its outputs and its metadata."""
+    import openvino  # noqa: F401  (before the work)
+
+    write_onnx(servable, contract, _onnx_of(folder), quantize, calibration)
+    _convert_onnx(folder)
+
+
+def _onnx_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.onnx")
+
+
+def _convert_onnx(folder: Path) -> None:
+    import openvino
+
+    # Not openvino.convert_model, which counts its calls at Google Analytics.
+    openvino.save_model(openvino.Core().read_model(_onnx_of(folder)), folder / IR, compress_to_fp16=False)
 
 
 def _save_onnx(model, contract: Contract, file: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kerasref.errors import UserError
 from kerasref.export.contract import Contract
-from kerasref.export.predictors import contract_of_litert, format_of
+from kerasref.export.predictors import IR, contract_of_litert, contract_of_openvino, format_of
 from kerasref.export.trust import read_limited, verified_entry
 from kerasref.provenance import sha256, size_of
 from kerasref.text import first_line
@@ -25,6 +25,7 @@ def inspect_model(path: Path) -> dict:
     """
     path = path / "model.keras" if (path / "recipe.json").is_file() else path
     readers = {".keras": _keras, ".h5": _h5, ".onnx": _onnx, ".tflite": _litert, "saved_model": _saved_model}
+    readers["openvino"] = _openvino
     try:
         found = readers[format_of(path)](path)
     except (UserError, ImportError):
@@ -77,6 +78,24 @@ def _onnx(path):
     contract = Contract.from_json(text, path) if text else None
     opset = max(entry.version for entry in model.opset_import)
     return _found(f"ONNX, opset {opset}", {"graph": signature}, parameters, contract)
+
+
+def _openvino(path):
+    import numpy as np
+    import openvino
+
+    model = openvino.Core().read_model(path / IR)
+
+    def described(tensors):
+        kinds = {one.get_any_name(): np.dtype(one.element_type.to_dtype()).name for one in tensors}
+        sides = ([-1 if side.is_dynamic else side.to_string() for side in one.partial_shape] for one in tensors)
+        return {name: _described(kinds[name], shape) for name, shape in zip(kinds, sides, strict=True)}
+
+    stored = (one for one in model.get_ops() if one.get_type_name() == "Constant")
+    numbers = (one.shape for one in stored if one.get_element_type().to_string() in ("f32", "f16", "i8", "u8"))
+    signature = {"inputs": described(model.inputs), "outputs": described(model.outputs)}
+    contract = contract_of_openvino(model, path)
+    return _found("OpenVINO IR", {"graph": signature}, sum(math.prod(shape) for shape in numbers if shape), contract)
 
 
 def _litert(path):

@@ -1,7 +1,7 @@
 """Anything that predicts: raw uint8 images in, probabilities out, with the contract that says what they mean.
 
-Only the runtime that the file needs is loaded: ONNX Runtime or LiteRT alone, TensorFlow without Keras for a SavedModel,
-both for a run directory.
+Only the runtime that the file needs is loaded: ONNX Runtime, OpenVINO or LiteRT alone, TensorFlow without Keras for a
+SavedModel, both for a run directory.
 """
 
 import os
@@ -19,8 +19,9 @@ from kerasref.export.contract import WRITES, Contract, Interface
 from kerasref.export.trust import MAX_BYTES, expect_trusted, read_limited
 from kerasref.text import first_line, printable
 
-KINDS = "a run directory, a .keras file, a SavedModel, an .onnx or a .tflite file"
+KINDS = "a run directory, a .keras file, a SavedModel, an OpenVINO folder, an .onnx or a .tflite file"
 NAMES = ("probabilities", "class_id", "label")
+IR = "model.xml"  # of OpenVINO, with model.bin next to it
 BATCH = 32  # images that are predicted at a time
 
 
@@ -45,14 +46,14 @@ class Predictor:
 
 
 def needs_tensorflow(path: Path) -> bool:
-    return path.suffix not in (".onnx", ".tflite")
+    return path.suffix not in (".onnx", ".tflite") and not (path / IR).is_file()
 
 
 def format_of(path: Path) -> str:
     """Return "run", "saved_model", or the suffix of a file; raise UserError for what is none of `KINDS`."""
     if not path.exists():
         raise UserError(f"{path} is not there; expected {KINDS}")
-    for name, inside in (("saved_model", "saved_model.pb"), ("run", "recipe.json")):
+    for name, inside in (("saved_model", "saved_model.pb"), ("openvino", IR), ("run", "recipe.json")):
         if (path / inside).is_file():
             return name
     if path.suffix not in (".onnx", ".tflite", ".keras", ".h5"):
@@ -67,7 +68,8 @@ def load(path: Path, trust: bool = False, **of_keras) -> Predictor:
 
     of_keras: what `open_source` takes for a run or a .keras file.
     """
-    loader = {"saved_model": _load_saved_model, ".onnx": _load_onnx, ".tflite": _load_litert}.get(format_of(path))
+    loaders = {"saved_model": _load_saved_model, "openvino": _load_openvino}
+    loader = {**loaders, ".onnx": _load_onnx, ".tflite": _load_litert}.get(format_of(path))
     foreign = path.suffix == ".h5" or (path.suffix == ".keras" and not (path.parent / "recipe.json").is_file())
     if not foreign and (of_keras.get("mean") or of_keras.get("std")):
         raise UserError(f"{path} has a normalisation of its own; --mean and --std are for .keras and .h5 files without")
@@ -76,7 +78,7 @@ def load(path: Path, trust: bool = False, **of_keras) -> Predictor:
     expect_trusted(path, trust)
     try:
         return _checked(path, *loader(path))
-    except UserError:
+    except (UserError, ModuleNotFoundError):
         raise
     except Exception as error:  # the exceptions of the three runtimes have no common base
         raise UserError(f"{path}: not readable ({first_line(error)}); expected {WRITES}") from None
@@ -125,14 +127,34 @@ def _load_onnx(path: Path):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     contract = Contract.from_json(session.get_modelmeta().custom_metadata_map.get("contract", ""), path)
     inputs, outputs = ([value.name for value in values] for values in (session.get_inputs(), session.get_outputs()))
+    _expect_names(path, contract, inputs, outputs)
+    return contract, lambda name, **inputs: dict(zip(outputs, session.run(outputs, inputs), strict=True))
+
+
+def _expect_names(path, contract, inputs, outputs) -> None:
     expected = NAMES[:1] if contract.interface.plain else (*NAMES, "logits")
     if inputs != ["images"] or not set(expected) <= set(outputs):
-        raise UserError(
-            f"{path}: takes {printable(', '.join(inputs))} and gives {printable(', '.join(outputs))}; "
-            f"expected images, and {', '.join(expected)}"
-        )
+        takes, gives = (printable(", ".join(names)) for names in (inputs, outputs))
+        raise UserError(f"{path}: takes {takes} and gives {gives}; expected images, and {', '.join(expected)}")
 
-    return contract, lambda name, **inputs: dict(zip(outputs, session.run(outputs, inputs), strict=True))
+
+def _load_openvino(path: Path):
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(path / IR)
+    inputs, outputs = ([value.get_any_name() for value in values] for values in (model.inputs, model.outputs))
+    contract = contract_of_openvino(model, path)
+    _expect_names(path, contract, inputs, outputs)
+    # By default it computes in bfloat16 where the processor has that: probabilities 0.05 off.
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return contract, lambda name, **inputs: dict(zip(outputs, compiled(inputs).values(), strict=True))
+
+
+def contract_of_openvino(model, path: Path) -> Contract:
+    """Read the contract that the IR has from the metadata of the ONNX file that it was converted from."""
+    place = ["framework", "contract"]
+    return Contract.from_json(model.get_rt_info(place).astype(str) if model.has_rt_info(place) else "", path)
 
 
 def _load_litert(path: Path):

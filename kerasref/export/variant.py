@@ -8,7 +8,7 @@ from kerasref.recipe_checks import Checked, expect, whole_from_1
 
 FORMATS = {
     **{"saved_model": ("saved_model", ""), "onnx": ("model", ".onnx"), "litert": ("model", ".tflite")},
-    "html": ("model", ".html"),
+    **{"openvino": ("openvino", ""), "html": ("model", ".html")},
 }
 OPSET = 18  # the highest that tf2onnx 1.17 writes
 
@@ -18,7 +18,7 @@ class Variant(Checked):
     """Raises UserError for a value that is not possible."""
 
     quantize: Literal["int8", "float16"] | None = None
-    """Smaller numbers, for onnx and litert; int8 is calibrated on training images."""
+    """Smaller numbers, for onnx, openvino and litert; int8 is calibrated on training images."""
     plain: bool = False
     """Probabilities as the only output and no strings, for OpenCV and other readers that know few operations."""
     input: Literal["uint8", "nhwc", "nchw"] = "uint8"

@@ -111,7 +111,7 @@ def test_a_recipe_that_is_no_named_one(tmp_path, capsys):
         run.export("onx")
 
 
-@pytest.mark.parametrize("extra", ["export", "pytorch", "lab", "demo"])
+@pytest.mark.parametrize("extra", ["export", "openvino", "pytorch", "lab", "demo"])
 def test_every_requirement_of_an_extra_names_the_extra_when_it_is_missing(extra):
     lines = (ROOT / f"requirements-{extra}.txt").read_text().splitlines()
     packages = {re.match(r"[\w-]+", line)[0].replace("-", "_") for line in lines if line and line[0] != "#"}

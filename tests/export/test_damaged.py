@@ -8,6 +8,7 @@ import operator
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -156,6 +157,10 @@ EXPORTS = {  # what is damaged, how, what the message says
     "litert cut": ("model.tflite", _cut(0.7), "no contract.json in it|not readable"),
     "litert empty": ("model.tflite", _cut(0), "no contract.json in it|not readable"),
     "litert is a FIFO": ("model.tflite", _fifo, "not a regular file"),
+    "openvino's graph cut": ("openvino/model.xml", _cut(0.5), "not readable"),
+    "openvino's weights cut": ("openvino/model.bin", _cut(0.5), "not readable"),
+    "no weights of openvino": ("openvino/model.bin", Path.unlink, "not readable"),
+    "openvino's graph is a FIFO": ("openvino/model.xml", _fifo, "is not a model"),
     "graph cut": ("saved_model/saved_model.pb", _cut(0.5), "not readable"),
     "variables cut": ("saved_model/variables/variables.index", _cut(0.5), "not readable"),
     "no variables": ("saved_model/variables", shutil.rmtree, "not readable"),

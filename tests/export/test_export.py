@@ -28,7 +28,7 @@ from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 from kerasref.training import train
 
-FILES = ("model.onnx", "model.tflite", "saved_model")
+FILES = ("model.onnx", "model.tflite", "openvino", "saved_model")
 INT8 = onnx.TensorProto.INT8
 
 
@@ -74,7 +74,7 @@ def test_what_is_inspected_is_what_was_exported(name, exported, source, run_dir)
     assert of_weights <= found["parameters"] <= of_weights + 2  # mean and deviation
     signatures = found["signatures"]
     assert any(signature["inputs"] == {"images": "uint8 [batch, 28, 28, 1]"} for signature in signatures.values())
-    assert set(signatures) >= ({"graph"} if name == "model.onnx" else {"serving_default", "logits"})
+    assert set(signatures) >= ({"graph"} if name in ("model.onnx", "openvino") else {"serving_default", "logits"})
 
 
 def test_a_keras_file_is_inspected_as_an_archive(run_dir, source, tmp_path):

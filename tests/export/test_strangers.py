@@ -17,7 +17,7 @@ from kerasref.export.inspection import inspect_model
 from kerasref.export.predictors import load
 from kerasref.export.sources import open_source
 
-NAMES = ("model.onnx", "model.tflite", "saved_model")
+NAMES = ("model.onnx", "model.tflite", "openvino", "saved_model")
 
 
 def _copied(file, folder):
@@ -46,7 +46,7 @@ def test_an_export_needs_trust_unless_verification_json_knows_its_checksum(name,
         load(file)
     known.unlink()
     known.write_text(json.dumps(entries))
-    inside = file / "variables" / "variables.index" if file.is_dir() else file
+    inside = {"saved_model": file / "variables" / "variables.index", "openvino": file / "model.bin"}.get(name, file)
     content = bytearray(inside.read_bytes())
     content[len(content) // 2] ^= 1
     inside.write_bytes(content)

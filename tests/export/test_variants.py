@@ -22,6 +22,7 @@ from kerasref.export.sources import Source
 from kerasref.export.variant import Variant
 from kerasref.lab.parity.comparison import randomize_weights
 from kerasref.models import build_model
+from tests.export.conftest import FORMATS
 from tests.networks import small
 
 PREPROCESSING = {1: Preprocessing(2, (0.13,), (0.31,)), 3: Preprocessing(0, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))}
@@ -85,17 +86,24 @@ def test_plain_litert_has_one_subgraph(network, tmp_path):
 
 
 VARIANTS = {  # fields, the files, the input of the first
-    "plain": ({"plain": True}, ("model_plain.onnx", "model_plain.tflite", "saved_model_plain"), "uint8 [batch, 28,"),
+    "plain": (
+        {"plain": True},
+        ("model_plain.onnx", "model_plain.tflite", "openvino_plain", "saved_model_plain"),
+        "uint8 [batch, 28,",
+    ),
     "nchw": ({"input": "nchw"}, ("model_nchw.onnx", "saved_model_nchw"), "float32 [batch, 1, 28, 28]"),
     "a batch of 7": ({"batch": 7}, ("model_batch7.onnx", "model_batch7.tflite"), "uint8 [7, 28, 28, 1]"),
     "all": (
         {"plain": True, "input": "nhwc", "batch": 3, "quantize": "float16", "opset": 15},
-        ("model_nhwc_plain_batch3_opset15_float16.onnx", "model_nhwc_plain_batch3_float16.tflite"),
+        (
+            *("model_nhwc_plain_batch3_opset15_float16.onnx", "model_nhwc_plain_batch3_float16.tflite"),
+            "openvino_nhwc_plain_batch3_float16",
+        ),
         "float32 [3, 28, 28, 1]",
     ),
     "int8": (
         {"plain": True, "input": "nchw", "batch": 2, "quantize": "int8"},
-        ("model_nchw_plain_batch2_int8.tflite",),
+        ("model_nchw_plain_batch2_int8.tflite", "openvino_nchw_plain_batch2_int8"),
         "float32 [2, 1, 28, 28]",
     ),
 }
@@ -104,7 +112,7 @@ VARIANTS = {  # fields, the files, the input of the first
 @pytest.mark.parametrize("case", VARIANTS)
 def test_a_variant_is_the_same_network(case, source, exported, tmp_path):
     variant, files, takes = VARIANTS[case]
-    formats = [format for format in ("onnx", "litert", "saved_model") if Variant(**variant).file_name(format) in files]
+    formats = [format for format in FORMATS if Variant(**variant).file_name(format) in files]
     entries = export(source, formats, tmp_path, **variant)
     assert set(entries) == set(files)
     images = load_run_data(source.run).test.examples(slice(0, 10))  # not a multiple of the batches
