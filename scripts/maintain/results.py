@@ -112,7 +112,7 @@ def result_text(rows: list[dict], name: str) -> str:
 
 
 def table(rows: list[dict], parameters: dict[str, int]) -> str:
-    """Returns README's table of recipes; `parameters`: number of trainable ones by network name."""
+    """Returns README's table of recipes; `parameters`: number of trainable ones by recipe."""
     rows_of_table = []
     for name, entry in RECIPES.items():
         model, own = entry.recipe.model, entry.recipe.dataset
@@ -121,7 +121,7 @@ def table(rows: list[dict], parameters: dict[str, int]) -> str:
                 (
                     f"`{name}`",
                     f"{model} on {dataset}",
-                    f"{parameters[model]:,}",
+                    f"{parameters[name]:,}",
                     summary or entry.result,
                     _duration(summary.seconds) if summary else "",
                     "" if i else entry.expected,  # of the recipe's own dataset, which comes first
@@ -158,13 +158,22 @@ def add(run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
 def update_table() -> None:
     """Generates the table of recipes in both READMEs from results/runs.csv."""
     import_tensorflow()
+    parameters = {name: _parameters(entry.recipe) for name, entry in RECIPES.items()}
+    for page in ("README.md", "README.zh-CN.md"):
+        update_page(ROOT / page, {"results": table(read_csv(RESULTS_FILE), parameters)})
+
+
+def _parameters(recipe) -> int:
+    """Returns the number of trainable parameters of a recipe's network on its own dataset."""
+    from kerasref.build import network_options
+    from kerasref.lab.benchmark.estimate import DATASETS
     from kerasref.models import build_model
     from kerasref.models.description import count_weights
 
-    networks = {entry.recipe.model for entry in RECIPES.values()}
-    parameters = {name: count_weights(build_model(name).trainable_weights) for name in networks}
-    for page in ("README.md", "README.zh-CN.md"):
-        update_page(ROOT / page, {"results": table(read_csv(RESULTS_FILE), parameters)})
+    _, classes, (height, width, channels) = DATASETS[recipe.dataset]
+    side = recipe.image_size
+    shape = (side or height + 2 * recipe.pad, side or width + 2 * recipe.pad, channels)
+    return count_weights(build_model(recipe.model, shape, classes, **network_options(recipe)).trainable_weights)
 
 
 def main(args: list[str]) -> None:
