@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import shutil
@@ -77,7 +78,7 @@ def train_and_evaluate(
     """The run, and whether this process completed it: False for one that was complete before, or for a worker."""
     import_tensorflow()
     from kerasref import training
-    from kerasref.build import is_evaluated
+    from kerasref.build import is_evaluated, load_data
     from kerasref.evaluation.evaluate import evaluate_run
     from kerasref.evaluation.metrics import check_selection_metric
 
@@ -90,8 +91,9 @@ def train_and_evaluate(
     if run_dir is None and strategy == "multi_worker":
         raise UserError("multi_worker without --run-dir; expected a directory that all workers see")
     path = Path(run_dir) if run_dir is not None else new_run_dir(name or recipe.model)
+    load = functools.cache(functools.partial(load_data, recipe, data_dir))  # read once: to train and to evaluate
     try:
-        files = training.train(recipe, path, name=name, **execution)
+        files = training.train(recipe, path, name=name, dataset=load, **execution)
     except BaseException:
         if run_dir is None and not (path / "recipe.json").exists():
             shutil.rmtree(path, ignore_errors=True)  # nothing but a lock is in it
@@ -101,7 +103,7 @@ def train_and_evaluate(
     if files.settings()["dataset"]["num_test"] == 0:
         print("there is no test split, so nothing was evaluated")
     else:
-        metrics = evaluate_run(files, data_dir)
+        metrics = evaluate_run(files, data_dir, loaded=load())
         print(f"test accuracy {metrics['accuracy']:.4f} on {metrics['n']} examples")
         print(printable(f"report: {files.report_file}"))
     return Run(files.path), True

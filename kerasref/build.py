@@ -199,12 +199,18 @@ def is_evaluated(run: RunFiles) -> bool:
     return there and bool(run.metrics_of(weights_sha256(load_trained_model(run))))
 
 
-def load_run_data(run: RunFiles, data_dir: str | None = None, dataset: str | None = None, **resized) -> ImageDataset:
+def load_run_data(
+    run: RunFiles,
+    data_dir: str | None = None,
+    dataset: str | None = None,
+    loaded: ImageDataset | None = None,
+    **resized,
+) -> ImageDataset:
     """The run's dataset; raises UserError where it is no longer what the run was trained on.
 
     dataset: where the image folder is now, if it has moved. Without it the folder is looked for where it was, by the
-    absolute path that recipe.json records, so that the working directory does not matter. `resized`: fields of the
-    recipe that give the images another size.
+    absolute path that recipe.json records, so that the working directory does not matter. `loaded`: the dataset, if it
+    has been read already. `resized`: fields of the recipe that give the images another size.
     """
     recipe, before = run.recipe(), run.settings()["dataset"]
     content, is_part = before.get("content"), before.get("name") != recipe.dataset  # `train` was given a part of it
@@ -213,7 +219,7 @@ def load_run_data(run: RunFiles, data_dir: str | None = None, dataset: str | Non
     place = dataset or (before.get("path") if content else None) or recipe.dataset
     if content and not Path(place).expanduser().is_dir():
         raise UserError(f"{place}, the image folder of {run.path}, is not there; give its place now with --dataset")
-    loaded = load_data(dataclasses.replace(recipe, dataset=str(place), **resized), data_dir)
+    loaded = loaded or load_data(dataclasses.replace(recipe, dataset=str(place), **resized), data_dir)
     if content and (difference := content_difference(content, loaded.content or {})):
         raise UserError(
             f"{place} is not the folder that {run.path} was trained on: {difference}; "

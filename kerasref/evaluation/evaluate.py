@@ -31,15 +31,18 @@ def predict_logits(model, split, preprocessing):
     return model.predict(split.batches(BATCH_SIZE, preprocessing=preprocessing), verbose=0)
 
 
-def evaluate_run(run: RunFiles, data_dir: str | None = None, dataset: str | None = None) -> dict:
+def evaluate_run(
+    run: RunFiles, data_dir: str | None = None, dataset: str | None = None, loaded: ImageDataset | None = None
+) -> dict:
     """Predict the run's test set, write metrics.json, report.html and predictions.csv, and return the metrics.
 
     The metrics of a validation split, by which runs are chosen, go to validation.json.
-    `dataset` is where an image folder is now, if it was moved after training.
+    `dataset` is where an image folder is now, if it was moved after training; `loaded` is the dataset, if it has been
+    read already.
 
     Raises UserError where the run has no trained model or its dataset has no test split.
     """
-    dataset = load_run_data(run, data_dir, dataset)
+    dataset = load_run_data(run, data_dir, dataset, loaded)
     model = load_trained_model(run)
     labels, predicted, metrics, on_validation = measure_test(run, dataset, model)
     if on_validation:

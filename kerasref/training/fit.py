@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def train(
     run_dir: str | Path,
     *,
     name: str | None = None,
-    dataset: ImageDataset | None = None,
+    dataset: ImageDataset | Callable[[], ImageDataset] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **options,
 ) -> RunFiles:
@@ -92,7 +92,7 @@ def train(
     count); the files of a finished run that gets more epochs stay until their successors are complete.
 
     name: the recipe's name in the table of recipes. dataset: used in place of the recipe's own, such as a part of it;
-    its name must then differ.
+    its name must then differ. Or a function that loads the recipe's own, called only if there is something to train.
     Raises UserError where the run directory holds another run, the classes have no such selection metric, or a resume
     has a callback of which it is not known what it remembers; RunError when the loss is not finite, the directory is
     in use or a worker is missing; Stopped when a signal ended the training after a checkpoint.
@@ -130,7 +130,7 @@ def train(
 
 def make_setting(run: RunFiles, recipe: Recipe, options: TrainOptions, devices, dataset, resume: bool) -> Setting:
     """Load the data, unless `dataset` is given, and what is done to them before a network sees them."""
-    dataset = dataset or load_data(recipe, options.data_dir)
+    dataset = dataset() if callable(dataset) else dataset or load_data(recipe, options.data_dir)
     for note in dataset.notes:
         print(note)
     if note := small_last_batch(dataset.train.num_examples, recipe.batch_size):

@@ -14,6 +14,7 @@ import pytest
 import kerasref
 from kerasref import api
 from kerasref.command_line import EXTRAS
+from kerasref.data import load_dataset as load
 from kerasref.errors import UserError
 from kerasref.recipe import Recipe
 
@@ -102,9 +103,12 @@ def test_runs_of_one_second_get_directories_of_their_own(tmp_path, monkeypatch):
         api.new_run_dir("lenet5", tmp_path / "file")
 
 
-def test_a_recipe_that_is_no_named_one(tmp_path, capsys):
+def test_a_recipe_that_is_no_named_one_reads_its_data_once(tmp_path, capsys, monkeypatch):
+    read = []
+    monkeypatch.setattr("kerasref.build.load_dataset", lambda name, **how: read.append(name) or load(name, **how))
     recipe = Recipe(model="softmax_regression", dataset="digits", epochs=1)
     run = kerasref.train(recipe, run_dir=tmp_path / "run", tensorboard=False)
+    assert read == ["digits"]
     assert run.recipe == recipe and "softmax_regression on digits" in repr(run)
     assert "test accuracy" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"unknown format 'onx'[\s\S]*did you mean onnx\?"):
