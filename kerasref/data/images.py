@@ -26,6 +26,7 @@ from kerasref.text import printable
 
 MAX_PIXELS = 25_000_000  # more is refused from the header; these take up to 20 bytes of memory each
 MAX_JPEG_PIXELS = 80_000_000  # phones take 48; above MAX_PIXELS a JPEG is decoded at a half of its width and height
+MAX_LARGE_PIXELS = 70_000_000  # of other formats where `large` is set: 14 bytes of memory each at most, a gigabyte
 MAX_SCANS = 500  # of one JPEG; a progressive one has about 10
 MAX_SCANNED_PIXELS = 10**9  # pixels x scans of one JPEG: about a second of decoding
 MAX_JPEG_BYTES = 256 * 2**20
@@ -34,14 +35,14 @@ KINDS = ("digit", "garment", "photo")
 ORIENTATION = 0x0112  # of EXIF
 UPRIGHT = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
            7: "TRANSVERSE", 8: "ROTATE_90"}  # fmt: skip
-OTHER_FORMATS = {  # first bytes, from the given one on: what to say of a file that Pillow does not open here
-    (0, b"GIF8"): "a GIF, which predict reads and training does not: convert it to PNG",
-    (4, b"ftypavif"): "an AVIF image, which this Pillow was built without: pip install --upgrade pillow",
+OTHER_FORMATS = {  # first bytes, from the given one on: the format, what to say where it is not read here
+    (0, b"GIF8"): ("GIF", "a GIF, which predict reads and training does not: convert it to PNG"),
+    (4, b"ftypavif"): ("AVIF", "an AVIF image, which this Pillow was built without: pip install --upgrade pillow"),
     **dict.fromkeys(
         [(4, b"ftyphei"), (4, b"ftyphev"), (4, b"ftypmif1"), (4, b"ftypmsf1")],
-        "a HEIC image, which Pillow does not read alone: pip install pillow-heif, or convert it to JPEG",
+        ("HEIF", "a HEIC image, which Pillow does not read alone: pip install pillow-heif, or convert it to JPEG"),
     ),
-    (4, b"JXL "): "a JPEG XL image, which Pillow does not read: convert it to JPEG",
+    (4, b"JXL "): ("JXL", "a JPEG XL image, which Pillow does not read: convert it to JPEG"),
 }
 
 Image.init()  # loads all of Pillow's formats now: `open(formats=…)` fails on one that is not loaded yet
@@ -55,13 +56,14 @@ FORMATS = (*PHOTO_FORMATS, "GIF")
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
-def read_image(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Image:
+def read_image(source: str | os.PathLike | bytes, formats=FORMATS, large: bool = False) -> Image.Image:
     """The image in a file, or in bytes, as an upright 8-bit image, RGB or, where it is stored so, grey (mode L).
 
-    Raises UserError, naming the file: not there, not a regular file, empty, not an image of these formats, more than
-    25 Mpx (a JPEG 80), a JPEG of too many scans, cut short or damaged.
+    large: read formats other than JPEG up to 70 Mpx, in up to a gigabyte of memory. What has more than 25 Mpx is
+    returned at half its width and height. Raises UserError, naming the file: not there, not a regular file, empty, not
+    an image of these formats, more than 25 Mpx (a JPEG 80), a JPEG of too many scans, cut short or damaged.
     """
-    with open_image(source, formats) as image:
+    with open_image(source, formats, large) as image:
         if image.format in JPEG:
             _check_scans(image, source)
             if image.width * image.height > MAX_PIXELS:
@@ -70,13 +72,15 @@ def read_image(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Imag
             image.load()
             turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
             upright = _as_rgb(image)
+            if upright.width * upright.height > MAX_PIXELS:
+                upright = upright.reduce(2)
         except Exception as error:  # damaged data raises OSError, SyntaxError, ValueError, struct.error and more
             raise _unreadable(source, f"damaged or cut short ({printable(error)})") from None
     del image  # turning copies the image: only one copy next to it
     return upright.transpose(Image.Transpose[turn]) if turn else upright
 
 
-def open_image(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Image:
+def open_image(source: str | os.PathLike | bytes, formats=FORMATS, large: bool = False) -> Image.Image:
     """The same with the header read and checked but no pixel decoded: has `.size` as stored, `.format`, `.mode`."""
     if isinstance(source, bytes):
         size, file = len(source), io.BytesIO(source)
@@ -90,10 +94,11 @@ def open_image(source: str | os.PathLike | bytes, formats=FORMATS) -> Image.Imag
         raise _unreadable(source, f"more than {MAX_JPEG_PIXELS // 10**6} million pixels; make it smaller") from None
     except Exception:
         raise _unreadable(source, _other_format(source, formats)) from None
-    limit = MAX_JPEG_PIXELS if image.format in JPEG else MAX_PIXELS
+    limit = MAX_JPEG_PIXELS if image.format in JPEG else MAX_LARGE_PIXELS if large else MAX_PIXELS
     if image.width * image.height > limit:
         image.close()
-        raise _unreadable(source, f"{image.width}x{image.height} is over {limit // 10**6} million pixels")
+        size = f"{image.width}x{image.height} is over {limit // 10**6} million pixels"
+        raise _unreadable(source, f"{size}; make it smaller, or a JPEG of up to {MAX_JPEG_PIXELS // 10**6} million")
     return image
 
 
@@ -142,8 +147,8 @@ def _other_format(source, formats):
             head = file.read(16)
     except OSError as error:
         return error.strerror
-    for (start, magic), what in OTHER_FORMATS.items():
-        if head[start:].startswith(magic) and not (magic == b"GIF8" and "GIF" in formats):
+    for (start, magic), (format, what) in OTHER_FORMATS.items():
+        if head[start:].startswith(magic) and format not in formats:
             return what
     return f"not a {', '.join(formats[:-1])} or {formats[-1]} image"
 

@@ -245,7 +245,7 @@ def read_input(predictor: Predictor, image: Path | bytes, invert: str = "auto") 
 
     Raises UserError that names the file where it is not an image or nothing is on it.
     """
-    opened, contract = read_image(image), predictor.contract
+    opened, contract = read_image(image, large=True), predictor.contract
     try:
         return image_to_input(opened, contract.image_kind, contract.image_shape, invert, contract.resizing)
     except UserError as error:

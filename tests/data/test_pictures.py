@@ -106,6 +106,41 @@ def test_a_large_photograph_is_decoded_at_half_its_size(mode, size, seen):
         read_image(image_bytes(ramp, "JPEG").replace(struct.pack(">HH", *size[::-1]), struct.pack(">HH", 8001, 10000)))
 
 
+@pytest.mark.parametrize(
+    ("mode", "format", "size", "seen"),
+    [
+        ("RGB", "PNG", (5000, 5000), ("RGB", (5000, 5000))),
+        ("L", "PNG", (5001, 5001), ("L", (2501, 2501))),
+        ("RGBA", "PNG", (6000, 5000), ("RGB", (3000, 2500))),
+        ("P", "PNG", (6000, 5000), ("RGB", (3000, 2500))),
+        ("I;16", "PNG", (6000, 5000), ("RGB", (3000, 2500))),
+        ("F", "TIFF", (6000, 5000), ("RGB", (3000, 2500))),
+        ("RGB", "PPM", (10_000, 7_000), ("RGB", (5000, 3500))),
+    ],
+)
+def test_predict_halves_large_images_of_other_formats(mode, format, size, seen):
+    content = image_bytes(Image.new(mode, size, 128 if mode != "RGBA" else (128, 128, 128, 255)), format)
+    image = read_image(content, large=True)
+    assert (image.mode, image.size) == seen
+    if size != (5000, 5000):
+        with pytest.raises(
+            UserError, match=f"{size[0]}x{size[1]} is over 25 million pixels; make it smaller, or a JPEG"
+        ):
+            read_image(content)
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        ((8401, 8400), "8401x8400 is over 70 million pixels; make it smaller"),
+        ((20_000, 5_001), "million pixels; make it smaller"),
+    ],
+)
+def test_larger_images_are_refused_from_the_header(size, says):
+    with pytest.raises(UserError, match=says):
+        read_image(_header_of(*size), large=True)
+
+
 @pytest.mark.parametrize("scale", [1.0, 3.0, 12.0])
 @pytest.mark.parametrize("dark_on_light", [True, False])
 def test_a_digit_is_found_inverted_scaled_and_centred(scale, dark_on_light):
@@ -222,6 +257,21 @@ def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded(size, scans, l
 def test_a_format_that_training_does_not_read_is_named(content, says):
     with pytest.raises(UserError, match=says):
         read_image(content, PHOTO_FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("magic", "formats", "says"),
+    [
+        (b"ftypavif", ("JPEG", "PNG"), "an AVIF image, which this Pillow was built without: pip install"),
+        (b"ftypavif", ("JPEG", "AVIF"), "not a JPEG or AVIF image"),  # damaged, since the reader is there
+        (b"ftypheic", ("JPEG", "PNG"), "a HEIC image, .* pip install pillow-heif"),
+        (b"ftypmif1", ("JPEG", "HEIF"), "not a JPEG or HEIF image"),
+    ],
+)
+def test_a_reader_is_missing_only_where_it_is(magic, formats, says):
+    Image.OPEN.setdefault("HEIF", (lambda *_: None, lambda _: False))
+    with pytest.raises(UserError, match=says):
+        read_image(b"\0\0\0\x18" + magic + bytes(20), formats)
 
 
 @pytest.mark.parametrize("format", PHOTO_FORMATS)

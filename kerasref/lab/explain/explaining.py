@@ -70,7 +70,7 @@ class Explainer:
         if maps:
             instead = f"; what speaks for {self.predictor.contract.class_names[explained]}"
             title = f"{answer}{instead if self.target is not None else ''}"
-            figure = explanation(read_image(image), pixels, maps, prediction, title)
+            figure = explanation(read_image(image, large=True), pixels, maps, prediction, title)
             files.append(_written(figure, folder / f"{name}.png"))
         if "feature-maps" in self.methods:
             found = feature_maps(self.model, inputs, self.layer)[0]
