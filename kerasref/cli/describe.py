@@ -1,13 +1,18 @@
 """kerasref describe [MODEL]: show a network layer by layer; without MODEL, list the networks."""
 
 import dataclasses
-import inspect
+import json
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from kerasref.command_line import NetworkOptions, import_tensorflow, invocation, parse
-from kerasref.errors import UserError
+from kerasref.errors import UserError, unknown
+
+# {network: [input, classes, what it is, lines of `description`]}, since loading Keras takes seconds. A test keeps it
+# true; scripts/maintain/descriptions.py writes it.
+STORED = Path(__file__).resolve().parent.parent / "models" / "descriptions.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,38 +23,41 @@ class Options(NetworkOptions):
     """Network; leave it out for the list."""
 
 
+FIELDS = [field.name for field in dataclasses.fields(Options)]
+
+
 def main(args: list[str]) -> None:
     options = parse(Options, args, "describe")
     if options.model is None and options != Options():
         given = [field for field, value in dataclasses.asdict(options).items() if value is not None]
         raise UserError(f"name a network for {', '.join('--' + field.replace('_', '-') for field in given)}")
 
-    import_tensorflow()
+    stored, name = json.loads(STORED.read_text(encoding="utf-8")), options.model
+    if name is None:
+        rows = [(network, *row) for network, (*row, _) in stored.items()]
+        print("\n".join(aligned([("network", "input", "classes", "what it is"), *rows])))
+        print(f"{invocation('describe')} NETWORK shows its layers")
+    elif name not in stored:
+        raise unknown("model", name, stored)
+    elif options == Options(model=name):
+        print("\n".join(stored[name][-1]))
+    else:
+        import_tensorflow()
+        print(description(name, options.input_shape, options.num_classes, **options.options()))
+
+
+def description(name: str, input_shape=None, num_classes=None, **options) -> str:
+    """A network's layers as a table, its totals and its options."""
     from kerasref.models import build_model, options_of
 
-    if options.model is None:
-        print("\n".join(aligned(list_of_networks())))
-        print(f"{invocation('describe')} NETWORK shows its layers")
-        return
-    model = build_model(options.model, options.input_shape, options.num_classes, **options.options())
-    print_layers(model)
-    known = [name for name in ("input_shape", "num_classes", *options_of(options.model)) if hasattr(options, name)]
-    flags = ["--" + option.replace("_", "-") for option in known]
-    print(f"options                   {', '.join(flags)}")
+    known = [option for option in ("input_shape", "num_classes", *options_of(name)) if option in FIELDS]
+    flags = ", ".join("--" + option.replace("_", "-") for option in known)
+    layers = layers_of(build_model(name, input_shape, num_classes, **options))
+    return f"{layers}\noptions                   {flags}"
 
 
-def list_of_networks() -> list[tuple[str, ...]]:
-    from kerasref.models.registry import BUILDERS
-
-    rows = [("network", "input", "classes", "what it is")]
-    for name, builder in BUILDERS.items():
-        default = {name: parameter.default for name, parameter in inspect.signature(builder).parameters.items()}
-        shape = "x".join(map(str, default["input_shape"]))
-        rows.append((name, shape, str(default["num_classes"]), builder.__doc__.splitlines()[0]))
-    return rows
-
-
-def print_layers(model) -> None:
+def layers_of(model) -> str:
+    """The lines of `description` that a model has."""
     from kerasref.models.description import count_weights, describe
 
     layers = describe(model)
@@ -59,10 +67,12 @@ def print_layers(model) -> None:
         work = "?" if row.multiply_adds is None else f"{row.multiply_adds:,}" if row.multiply_adds else ""
         parameters = f"{row.parameters:,}" if row.parameters else ""
         rows.append((row.name, row.type, row.kernel, row.stride, row.padding, output, parameters, work))
-    print(model.name, *aligned(rows, right=3), sep="\n")
-    print(f"trainable parameters      {count_weights(model.trainable_weights):>15,}")
-    print(f"non-trainable parameters  {count_weights(model.non_trainable_weights):>15,}")
-    print(f"multiply-adds per image   {sum(row.multiply_adds or 0 for row in layers):>15,}")
+    totals = (
+        f"trainable parameters      {count_weights(model.trainable_weights):>15,}",
+        f"non-trainable parameters  {count_weights(model.non_trainable_weights):>15,}",
+        f"multiply-adds per image   {sum(row.multiply_adds or 0 for row in layers):>15,}",
+    )
+    return "\n".join([model.name, *aligned(rows, right=3), *totals])
 
 
 def aligned(rows: list[tuple[str, ...]], right: int = 0) -> list[str]:

@@ -57,11 +57,10 @@ def main(args: list[str]) -> None:
     out = Path(options.out or f"{Path(options.dataset).resolve().name}.png")  # of ".", too
     check_png_target(out)
 
-    from kerasref.data import check_available, load_dataset
+    from kerasref.data import load_dataset
+    from kerasref.data.dataset import order_of
     from kerasref.evaluation.plots import image_grid
 
-    check_available(options.dataset, options.data_dir)
-    import_tensorflow()
     dataset = load_dataset(
         options.dataset,
         data_dir=options.data_dir,
@@ -70,7 +69,11 @@ def main(args: list[str]) -> None:
         decode=False,
     )
     print_counts(dataset)
-    images, labels = next(dataset.train.batches(SAMPLES, shuffle_seed=0).as_numpy_iterator())
+    if dataset.train.labels is None:  # a stream
+        images, labels = next(dataset.train.batches(SAMPLES, shuffle_seed=0).as_numpy_iterator())
+    else:  # the same images, without TensorFlow
+        rows = order_of(dataset.train.num_examples, 0, 0)[:SAMPLES]
+        images, labels = dataset.train.examples(rows), dataset.train.labels[rows]
     figure = image_grid(images.astype("uint8"), [dataset.class_names[label] for label in labels])
     write_png(figure, out, dpi=120)
     print(f"{len(images)} samples of train in {out}")

@@ -4,17 +4,14 @@ As long as no file of the set has changed, it is read from there, without Tensor
 """
 
 import contextlib
-import importlib.metadata
 import json
-from dataclasses import astuple
+import re
 from pathlib import Path
 
 import numpy as np
-import PIL
 
 from kerasref.atomic import TEMPORARY, replacing, write_atomically
 from kerasref.data.dataset import ImageDataset, MemorySplit
-from kerasref.data.images import Resizing
 from kerasref.provenance import sha256
 
 PREFIX = "kerasref-decoded"
@@ -22,34 +19,31 @@ INDEX = f"{PREFIX}.json"
 SPLITS = "train", "validation", "test"
 
 
-def how(image_size: int | None, resizing: Resizing, originals: bool) -> list:
-    """What the pixels depend on, the files apart."""
-    versions = PIL.__version__, importlib.metadata.version("tensorflow-datasets")
-    return [image_size, *astuple(resizing), originals, *versions]
-
-
-def state_of(folder: Path) -> dict[str, list[int]]:
-    """{path: [bytes, modification time in ns]} of the files below `folder`, of all versions of a set."""
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((PREFIX, TEMPORARY)))
-    states = ((path.relative_to(folder).as_posix(), path.stat()) for path in files)
-    return {name: [state.st_size, state.st_mtime_ns] for name, state in states}
-
-
-def find(folder: Path, name: str) -> tuple[Path, dict] | None:
-    """(file, content) of the index that `keep` wrote of set `name` below `folder`; None where a file has changed."""
+def find(root: Path, name: str) -> tuple[Path, dict] | None:
+    """(file, content) of the index that `keep` wrote of a set in the data folder; None where a file has changed."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        for file in folder.rglob(INDEX):
+        for file in _folder(root, name).rglob(INDEX):
             index = json.loads(file.read_bytes())
-            if index["name"] == name and index["files"] == state_of(folder):
+            if index["name"] == name and index["files"] == state_of(root, name):
                 return file, index
     return None
 
 
-def load(folder: Path, name: str, wanted: list) -> ImageDataset | None:
-    """The set as `keep` left it; None where it did not, or not as `wanted` (`how`), or where anything has changed."""
-    found = find(folder, name)
+def state_of(root: Path, name: str) -> dict[str, list[int]]:
+    """{path: [bytes, modification time in ns]} of the files of all versions of a set."""
+    files = (path for path in _folder(root, name).rglob("*") if not path.name.startswith((PREFIX, TEMPORARY)))
+    states = ((str(path.relative_to(root)), path.stat()) for path in files if path.is_file())
+    return {path: [state.st_size, state.st_mtime_ns] for path, state in states}
+
+
+def _folder(root: Path, name: str) -> Path:
+    return root / re.split("[/:]", name)[0]
+
+
+def load(root: Path, name: str, how: list) -> ImageDataset | None:
+    """The set as `keep` left it; None where it did not, or not in this way, or where anything has changed."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        if found and found[1]["how"] == wanted:
+        if (found := find(root, name)) and found[1]["how"] == how:
             file, index = found
             splits = {split: _read(file, split, kept) for split, kept in index["splits"].items()}
             own = (splits.get(split) for split in SPLITS)
@@ -64,15 +58,15 @@ def _read(index: Path, split: str, kept: dict) -> MemorySplit:
     return MemorySplit.of(np.asarray(np.load(file, mmap_mode="r")), kept["labels"])
 
 
-def keep(dataset: ImageDataset, folder: Path, state: dict, made: list) -> None:
-    """Write the images next to the set, for `load`; nothing where they are not in memory, or cannot be written.
+def keep(dataset: ImageDataset, folder: Path, state: dict, how: list) -> None:
+    """Write the images next to this version of the set, for `load`; not where one split is not in memory.
 
-    folder: of this version of the set; state: `state_of` before it was read; made: `how`
+    state: `state_of` before the set was read; how: what the pixels depend on, the files apart
     """
     splits = {name: split for name in SPLITS if (split := getattr(dataset, name))}
     if not all(isinstance(split, MemorySplit) for split in splits.values()):
         return
-    index = {"name": dataset.name, "how": made, "files": state, "splits": {}}
+    index = {"name": dataset.name, "files": state, "how": how, "splits": {}}
     index |= {"class_names": dataset.class_names, "picture": dataset.picture}
     with contextlib.suppress(OSError):  # a folder that is read-only, a full disk: the next start decodes again
         for name, split in splits.items():

@@ -63,14 +63,11 @@ class ImageFolder:
         _check_classes(self)
 
 
-def scan_folder(root) -> ImageFolder:
-    """Reads the headers of all files under `root`; images may lie in folders within their class folder.
+def find_classes(root: Path) -> tuple[dict[str, Path], dict[str, list[Path]], list[str]]:
+    """({split: its folder}, {class: its folders in train}, notes), without opening a file.
 
-    Which folders are splits and which are classes, and what is refused of them: `find_splits`. Hidden files and macOS
-    metadata are passed over. Raises UserError: no folder, no class folders, one class only, a class without images, a
-    class in another split that train does not have, a class folder whose name is not UTF-8.
+    Raises UserError as `scan_folder` does, where the folders are not as expected.
     """
-    root = Path(root).expanduser()
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; expected train/CLASS/* or CLASS/* with images")
     directories, notes = find_splits(root)
@@ -82,6 +79,18 @@ def scan_folder(root) -> ImageFolder:
         raise UserError(f"{train}: {found}; expected at least two folders CLASS/ with images{hint}")
     for name in classes:
         check_utf8(train, name)  # reports and exports store it
+    return directories, classes, notes
+
+
+def scan_folder(root) -> ImageFolder:
+    """Reads the headers of all files under `root`; images may lie in folders within their class folder.
+
+    Which folders are splits and which are classes, and what is refused of them: `find_splits`. Hidden files and macOS
+    metadata are passed over. Raises UserError: no folder, no class folders, one class only, a class without images, a
+    class in another split that train does not have, a class folder whose name is not UTF-8.
+    """
+    root = Path(root).expanduser()
+    directories, classes, notes = find_classes(root)
     folder = ImageFolder(root, tuple(classes), {}, {}, {}, notes, CheckedImages(root))
     found = {split: _list_split(folder, split, directories[split]) for split in SPLITS if split in directories}
     number = sum(map(len, found.values()))

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kerasref.data import tfds_sets
+from kerasref.data import decoded, tfds_sets
 from kerasref.data.archives import is_archive
 from kerasref.data.dataset import ImageDataset, MemorySplit
 from kerasref.data.digits import load_digits
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
-from kerasref.data.folder import load_folder
+from kerasref.data.folder import find_classes, load_folder
 from kerasref.data.images import COVER, Resizing, prepare_photo
 from kerasref.data.splitting import keep_classes, split_three
 from kerasref.errors import UserError
@@ -88,13 +88,16 @@ def load_test_split(name: str, data_dir: str | None, image_shape: tuple[int, int
 
 
 def check_available(name: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> None:
-    """Raises the UserError that `load_dataset` would raise for a name that is unknown, or not there and out of reach.
+    """Raises the UserError that `load_dataset` would raise for a name that is unknown, or not there and out of reach,
+    and for a folder without classes.
 
     For scripts, before they spend seconds on loading TensorFlow, which this does without.
     """
     name = os.fspath(name)
-    if _is_dataset(name, data_dir) and name != "digits":
-        tfds_sets.check_available(name, data_dir)
+    if not _is_dataset(name, data_dir):
+        find_classes(Path(name).expanduser())
+    elif name != "digits" and not decoded.find(tfds_sets.data_root(data_dir), name):
+        tfds_sets.locate(name, data_dir)
 
 
 def _find(name, data_dir, image_size, decode, resizing, originals) -> ImageDataset:

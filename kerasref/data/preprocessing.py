@@ -1,11 +1,9 @@
 """From raw pixels to the input of a network. Part of the recipe, and of every exported model."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from kerasref.data.dataset import MemorySplit
 from kerasref.errors import UserError, unknown
 
 FIXED = {  # mean and standard deviation, for all channels or for each
@@ -14,6 +12,7 @@ FIXED = {  # mean and standard deviation, for all channels or for each
     "none": ((0.0,), (1.0,)),
     "raw": ((0.0,), (1 / 255,)),
 }
+ROWS = 250  # images at once
 SAMPLE = 10_000  # images that a streamed set's mean and standard deviation are taken from
 
 
@@ -92,20 +91,16 @@ def principal_components(split) -> tuple[tuple[float, ...], ...]:
 
 def _mean_and_covariance(split) -> tuple[np.ndarray, np.ndarray]:
     """Of the channels, of pixels from 0 to 255; sums in float64, where whole numbers of this size are exact."""
+    if split.labels is None:  # a stream
+        batches = split.batches(ROWS, shuffle_seed=0).take(SAMPLE // ROWS)
+        some = (images for images, _ in batches.as_numpy_iterator())
+    else:
+        some = (split.examples(slice(first, first + ROWS)) for first in range(0, split.num_examples, ROWS))
     count, total, products = 0, 0.0, 0.0
-    for images in _some_at_a_time(split):
+    for images in some:
         pixels = images.reshape(-1, images.shape[-1]).astype(np.float64)
-        count, total, products = count + len(pixels), total + pixels.sum(0), products + pixels.T @ pixels
+        # With one channel OpenBLAS' threads mostly wait for each other.
+        squares = np.einsum("nc,nd->cd", pixels, pixels, optimize=pixels.shape[-1] > 1)
+        count, total, products = count + len(pixels), total + pixels.sum(0), products + squares
     mean = total / count
     return mean, products / count - np.outer(mean, mean)
-
-
-def _some_at_a_time(split):
-    """All images of a split, a sample of a stream's; of a split in memory without TensorFlow, and so few at a time that
-    they stay in the cache and OpenBLAS, whose threads would mostly wait, uses one."""
-    if isinstance(split, MemorySplit):
-        piece = max(1, 2**13 // math.prod(split.image_shape[:2]))
-        return (split.examples(slice(first, first + piece)) for first in range(0, split.num_examples, piece))
-    streamed = split.labels is None
-    batches = split.batches(250, shuffle_seed=0).take(SAMPLE // 250) if streamed else split.batches(250)
-    return (images for images, _ in batches.as_numpy_iterator())

@@ -1,6 +1,8 @@
 """TensorFlow Datasets by name: read when prepared, downloaded when the host answers, else an error that helps."""
 
 import contextlib
+import dataclasses
+import importlib.metadata
 import itertools
 import json
 import math
@@ -10,7 +12,9 @@ import sys
 import threading
 from pathlib import Path
 
-from kerasref.command_line import without_warnings
+import PIL
+
+from kerasref.command_line import import_tensorflow, without_warnings
 from kerasref.data import decoded
 from kerasref.data.dataset import ImageDataset
 from kerasref.data.files import MEMORY_LIMIT
@@ -58,12 +62,14 @@ def load_tfds(name: str, data_dir, image_size: int | None, decode: bool, resizin
     Raises UserError: unknown name, not an image-classification set, not prepared and no network, no size given, records
     damaged or missing (of a stream while it is read); RunError when a download fails.
     """
-    folder, how = _folder_of(name, data_dir), decoded.how(image_size, resizing, originals)
-    if kept := decoded.load(folder, name, how):
+    root, versions = data_root(data_dir), (PIL.__version__, importlib.metadata.version("tensorflow-datasets"))
+    how = [image_size, *dataclasses.astuple(resizing), originals, *versions]
+    if kept := decoded.load(root, name, how):
         return kept
     builder = locate(name, data_dir)
+    import_tensorflow()
     _download(builder, name)
-    state = decoded.state_of(folder)
+    state = decoded.state_of(root, name)
     features = builder.info.features
     keys = builder.info.supervised_keys or KEYS
     image, label = (features[key] for key in keys)
@@ -94,17 +100,6 @@ def load_tfds(name: str, data_dir, image_size: int | None, decode: bool, resizin
     dataset = ImageDataset(name, tuple(label.names), *own, picture=kind)
     decoded.keep(dataset, Path(builder.data_path), state, how)
     return dataset
-
-
-def check_available(name: str, data_dir) -> None:
-    """Raises UserError as `load_tfds` does for a name that is wrong, or not there and out of reach."""
-    if not decoded.find(_folder_of(name, data_dir), name):
-        locate(name, data_dir)
-
-
-def _folder_of(name: str, data_dir) -> Path:
-    """Where all versions of a set lie."""
-    return data_root(data_dir) / re.split("[/:]", name)[0]
 
 
 def locate(name: str, data_dir):

@@ -95,7 +95,10 @@ def _measure(part: Part, options: Options):
     elif part == "mnist":
         yield programs.measure_mnist(options.recipe, options.seeds, options.data_dir)
     elif part == "startup":
-        yield programs.measure_startup(ROOT / "scripts", options.rounds, options.data_dir)
+        from kerasref.cli.main import VERBS
+
+        verbs = [verb for group in VERBS.values() for verb, (where, _) in group.items() if not where.endswith(".py")]
+        yield programs.measure_startup(verbs, options.rounds, options.data_dir)
     else:
         yield programs.measure_memory(ROOT / "scripts", options.data_dir)
 

@@ -1,10 +1,12 @@
+import json
+
 import keras
 import pytest
 from keras import layers
 
 from kerasref.cli import describe as script
 from kerasref.errors import UserError
-from kerasref.models import build_model
+from kerasref.models import build_model, model_names
 from kerasref.models.description import describe, multiply_adds
 
 
@@ -88,6 +90,13 @@ def test_script_prints_the_table(capsys):
     printed = capsys.readouterr().out
     for expected in ("c3", "Conv2D + tanh", "5x5", "10x10x16", "2,416", "240,000", "MaxPooling2D", "61,706", "416,520"):
         assert expected in printed
+
+
+@pytest.mark.parametrize("name", ["softmax_regression", "mlp", "lenet5", "resnet20"])
+def test_what_is_stored_is_what_is_built(name):
+    """tests/models/test_networks.py compares the layers of all networks."""
+    stored = json.loads(script.STORED.read_text(encoding="utf-8"))
+    assert tuple(stored) == model_names() and "\n".join(stored[name][-1]) == script.description(name)
 
 
 def test_script_lists_the_networks(capsys):

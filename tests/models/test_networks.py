@@ -1,12 +1,15 @@
 """Every registered network: counts, shapes, gradients, save and load. The table is tests/networks.py."""
 
 import gc
+import json
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from maintain.descriptions import row
 
+from kerasref.cli.describe import STORED, layers_of
 from kerasref.errors import UserError
 from kerasref.models import build_model, model_names
 from kerasref.models.description import count_weights, multiply_adds
@@ -76,6 +79,8 @@ def test_parameters_and_shapes(full, entry):
     assert getattr(full.layers[-1], "activation", keras.activations.linear) is keras.activations.linear  # logits
     for layer, shape in SHAPES_IN_THE_NOTES.get(name, {}).items():
         assert full.get_layer(layer).output.shape == (None, *shape), layer
+    *about, lines = json.loads(STORED.read_text(encoding="utf-8"))[name]
+    assert about == row(name) and lines[:-1] == layers_of(full).splitlines()
     if name in GIGA_MULTIPLY_ADDS:
         assert round(multiply_adds(full) / 1e9, 3) == GIGA_MULTIPLY_ADDS[name]
 

@@ -9,6 +9,7 @@ the first step is done, and one with the accuracy at the end.
 
 import json
 import sys
+import time
 
 from kerasref.pytorch.installed import import_torchvision, nn, torch
 from kerasref.pytorch.models import build_twin
@@ -35,7 +36,7 @@ def train_and_test(root: str, seed: int, epochs: int = 10) -> None:
             optimizer.step()
             running_loss += loss.item()
             if not said:
-                print(json.dumps({"event": "first_step"}), flush=True)
+                print(json.dumps({"event": "first_step", "cpu": time.process_time()}), flush=True)
                 said = True
         print(f"epoch {epoch + 1}, loss {running_loss / len(train_loader):.4f}", file=sys.stderr)
     right = 0

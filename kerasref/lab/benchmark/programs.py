@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -64,42 +65,55 @@ def measure_mnist(recipe_name: str, seeds: int, data_dir: str | None) -> list[di
     return [{"part": "mnist", "workload": recipe_name, "target": TARGET, "ours": ours, "notes": notes}]
 
 
-def measure_startup(scripts: Path, rounds: int, data_dir: str | None) -> list[dict]:
-    """Returns a row for each command: seconds until it ends, or until the first training step on MNIST."""
-    python = [sys.executable]
-    commands = {
-        "`python scripts/train.py --help`": [*python, str(scripts / "train.py"), "--help"],
-        "`import kerasref`": [*python, "-c", "import kerasref"],
-        "`import tensorflow, keras`": [*python, "-c", "import tensorflow, keras"],
-        "`from kerasref.training import train`": [*python, "-c", "from kerasref.training import train"],
-        "`import torch, torchvision`": [
-            *python,
-            "-c",
-            "from kerasref.pytorch.installed import import_torchvision as t; t()",
-        ],
-    }
-    taken: dict[str, list[float]] = {}
+def measure_startup(verbs: list[str], rounds: int, data_dir: str | None) -> list[dict]:
+    """Returns a row for each command: wall and CPU seconds until it ends, or until the first training step on MNIST.
+
+    verbs: of `kerasref`, whose help is asked for
+    """
+    python, more = [sys.executable], ["--data-dir", os.path.abspath(data_dir)] if data_dir else []
+    imports = ("import kerasref", "import tensorflow, keras", "from kerasref.training import train")
+    commands = {f"`{line}`": [*python, "-c", line] for line in imports}
+    torch = "from kerasref.pytorch.installed import import_torchvision as t; t()"
+    commands["`import torch, torchvision`"] = [*python, "-c", torch]
+    answers = ["models", "describe", "describe lenet5", "show-data digits", "show-data mnist"]
+    for call in (*(f"{verb} --help" for verb in verbs), *answers):
+        verb, *arguments = call.split()
+        arguments += more if call.startswith("show-data ") and more and "--help" not in call else []
+        commands[f"`kerasref {call}`"] = [*python, "-m", "kerasref", verb, *arguments]
+    taken: dict[str, list[tuple[float, float]]] = {}
     with _files_of("mnist", data_dir) as folder:
-        for turn in range(rounds + 1):  # the first fills the disk cache
-            seconds = {}
-            for name, command in commands.items():
-                begun = time.perf_counter()
-                subprocess.run(command, check=True, capture_output=True)
-                seconds[name] = time.perf_counter() - begun
+        for turn in range(rounds + 1):  # the first fills the disk cache, and keeps MNIST decoded
+            seconds = {name: _times(command, folder) for name, command in commands.items()}
             programs = {
-                "first step on MNIST, `mnist_cnn`": (
-                    "kerasref.lab.benchmark.training_program",
-                    *("mnist_cnn", "0", str(Path(folder) / f"run-{turn}"), data_dir),
-                ),
-                "first step on MNIST, the notes' program": ("kerasref.lab.benchmark.notes_program", folder, "0"),
+                f"first step on MNIST, `{recipe}`": (
+                    "kerasref.lab.benchmark.first_step_program",
+                    *(recipe, str(Path(folder) / f"{recipe}-{turn}"), data_dir),
+                )
+                for recipe in ("mnist_cnn", "lenet5")
             }
+            programs["first step on MNIST, the notes' program"] = ("kerasref.lab.benchmark.notes_program", folder, "0")
             for name, program in programs.items():
-                seconds[name] = _follow(*program, until=lambda event: event["event"] == "first_step")[0]
+                wall, events = _follow(*program, until=lambda event: event["event"] == "first_step")
+                seconds[name] = wall, events[-1]["cpu"]
             if turn:
-                for name, value in seconds.items():
-                    taken.setdefault(name, []).append(value)
-            report(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
-    return [{"part": "startup", "workload": name, "seconds": values} for name, values in taken.items()]
+                for name, values in seconds.items():
+                    taken.setdefault(name, []).append(values)
+            report(", ".join(f"{name} {wall:.2f} s, CPU {cpu:.2f} s" for name, (wall, cpu) in seconds.items()))
+    both = {name: tuple(map(list, zip(*values, strict=True))) for name, values in taken.items()}
+    return [{"part": "startup", "workload": name, "seconds": w, "cpu_seconds": c} for name, (w, c) in both.items()]
+
+
+def _times(command: list[str], folder: str) -> tuple[float, float]:
+    """Wall and CPU seconds of a command that runs in `folder`; raises RunError unless it succeeds."""
+    begun = time.perf_counter()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=folder, env=environment, **quiet)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall, process.returncode = time.perf_counter() - begun, os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RunError(f"{shlex.join(command)} ended with {process.returncode}")
+    return wall, usage.ru_utime + usage.ru_stime
 
 
 def measure_memory(scripts: Path, data_dir: str | None) -> list[dict]:
