@@ -6,7 +6,7 @@ FIRST_RUN ?= runs/first
 SAMPLE := docs/images/digit.png
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check resolve crash fuzz cost benchmark lint format results strategies experiments demo tensorboard clean
+.PHONY: help setup train test check resolve crash fuzz clients cost benchmark lint format results strategies experiments demo tensorboard clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ crash: $(VENV)/.test-ready  ## kill a training a hundred times at random, resume
 
 fuzz: $(VENV)/.test-ready  ## 10,000 cases for each parser, where make test has 200
 	FUZZ_EXAMPLES=10000 $(RUN) -m pytest tests/fuzz -o timeout=7200
+
+clients: $(VENV)/.test-ready  ## let other programs read exports: docs/export.md, who reads what; CIFAR10=NAME or FOLDER
+	$(RUN) tests/clients/clients.py --dataset $(CIFAR10) $(CLIENTS_ARGS)
 
 cost: $(VENV)/.test-ready  ## what checkpoints and --deterministic cost on MNIST
 	$(RUN) tests/crash/cost.py
