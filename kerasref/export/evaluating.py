@@ -49,7 +49,7 @@ def evaluate_model(options: EvaluateOptions) -> dict:
     names, outputs = match_classes(contract, classes, options)
     for note in notes:
         print(printable(note))
-    labels, predicted = _predict(predictor, split, flip=options.tta == "flip")
+    labels, predicted = _predict(predictor, split, options.tta)
     file = run.model_file if run and model.is_dir() else model
     evaluation = {"network": contract.model, "model": str(options.model), "sha256": provenance.sha256(file)}
     evaluation |= {"tta": options.tta, "dataset": dataset, "image_size": contract.image_shape[0]}
@@ -107,12 +107,25 @@ def match_classes(contract: Contract, classes, options: EvaluateOptions) -> tupl
     return list(names), np.array([places[name] for name in classes])
 
 
-def _predict(predictor: Predictor, split, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+def _predict(predictor: Predictor, split, tta: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Labels int64 [n] and probabilities float32 [n, classes] of a split, in stored order."""
     all_labels, predicted = [], []
     for images, labels in split.raw_batches(BATCH_SIZE, None, 0, 0).as_numpy_iterator():
         all_labels.append(labels)
         for part in batches(images):
-            answer = predictor(part)
-            predicted.append((answer + predictor(part[:, :, ::-1].copy())) / 2 if flip else answer)
+            predicted.append(sum(weight * predictor(view) for weight, view in _views(part, tta)))
     return np.concatenate(all_labels), np.concatenate(predicted)
+
+
+def _views(images: np.ndarray, tta: str | None) -> list[tuple[float, np.ndarray]]:
+    """What test-time augmentation makes of images [n, H, W, C]: weights, which add up to 1, and images."""
+    if tta is None:
+        return [(1.0, images)]
+    shifted = []
+    if tta == "flip_shift":  # by a pixel up and left, and down and right
+        padded, (height, width) = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"), images.shape[1:3]
+        shifted = [padded[:, i : i + height, i : i + width] for i in (0, 2)]
+    weight = 0.25 if shifted else 0.5
+    seen = [(weight, images), *((weight / 2, part) for part in shifted)]
+    mirrored = [(weight, view[:, :, ::-1]) for weight, view in seen]
+    return [(weight, np.ascontiguousarray(view)) for weight, view in (*seen, *mirrored)]

@@ -55,6 +55,22 @@ def test_flip_is_the_mean_of_an_image_and_its_mirror_image(run_dir, tmp_path):
     np.testing.assert_allclose(probabilities_in(tmp_path)[1][:50], expected, atol=1e-6)
 
 
+def test_flip_shift_is_half_of_flip_and_half_of_the_images_moved_by_a_pixel(run_dir, tmp_path):
+    evaluate_model(EvaluateOptions(model=run_dir, out=tmp_path, tta="flip_shift"))
+    assert "both also shifted by a pixel" in (tmp_path / "report.html").read_text()
+    images, predictor = load_dataset("digits", validation=0.25).test.examples(np.arange(50)), load(run_dir)
+    up_left = np.concatenate([images[:, 1:], images[:, -2:-1]], axis=1)  # row i shows row i + 1; the last is reflected
+    up_left = np.concatenate([up_left[:, :, 1:], up_left[:, :, -2:-1]], axis=2)
+    down_right = np.concatenate([images[:, 1:2], images[:, :-1]], axis=1)
+    down_right = np.concatenate([down_right[:, :, 1:2], down_right[:, :, :-1]], axis=2)
+
+    def flipped(views):
+        return (predictor(views) + predictor(views[:, :, ::-1].copy())) / 2
+
+    expected = flipped(images) / 2 + flipped(up_left) / 4 + flipped(down_right) / 4
+    np.testing.assert_allclose(probabilities_in(tmp_path)[1][:50], expected, atol=1e-6)
+
+
 @pytest.fixture
 def sevens_and_threes(tmp_path):
     """A folder whose classes are two of the ten, in another order than the digits' own."""
