@@ -1,8 +1,8 @@
 """kerasref describe [MODEL]: show a network layer by layer; without MODEL, list the networks."""
 
 import dataclasses
+import importlib.resources
 import json
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -12,7 +12,7 @@ from kerasref.errors import UserError, unknown
 
 # {network: [input, classes, what it is, lines of `description`]}, since loading Keras takes seconds. A test keeps it
 # true; scripts/maintain/descriptions.py writes it.
-STORED = Path(__file__).resolve().parent.parent / "models" / "descriptions.json"
+STORED = importlib.resources.files("kerasref") / "models" / "descriptions.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
