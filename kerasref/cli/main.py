@@ -18,7 +18,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "evaluate": ("kerasref.cli.evaluate", "Evaluate a run again, or any model on a dataset."),
         "predict": ("kerasref.cli.predict", "Classify images with a run or an exported model."),
         "models": ("kerasref.cli.models", "List the trained networks that come with kerasref."),
-        "export": ("kerasref.cli.export", "Export to SavedModel, ONNX, LiteRT or HTML, compared before it counts."),
+        "export": ("kerasref.cli.export", "Export to SavedModel, ONNX, OpenVINO, LiteRT or HTML, compared first."),
         "optimize": ("kerasref.lab.benchmark.optimize", "Find the engine that predicts a run fastest on this machine."),
         "inspect-model": ("kerasref.cli.inspect_model", "Show the signatures, origin and checksum of a model file."),
         "demo": ("kerasref.cli.demo", "Open a local page to draw digits and drop images on."),

@@ -11,6 +11,7 @@ from kerasref.errors import UserError
 from kerasref.text import printable
 
 OTHER_FORMATS = (".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+MANY = 101  # images from which a progress bar is worth it
 
 
 def predict(
@@ -46,6 +47,7 @@ def predict(
 
     from kerasref.atomic import write_atomically
     from kerasref.data.images import png_of
+    from kerasref.data.progress import shown
     from kerasref.export.fastest import fastest
     from kerasref.export.predictors import load, needs_tensorflow, predict_files
     from kerasref.pretrained import find
@@ -64,7 +66,9 @@ def predict(
         raise UserError(f"--show {show}: expected a .png file to write, or a folder")
     if show and show.suffix == ".png" and len(files) > 1:
         raise UserError(f"--show {show} is one file, found {len(files)} images; give a folder")
-    answers = _with_progress(predict_files(predictor, files, top, invert), len(files))
+    answers = predict_files(predictor, files, top, invert)
+    if not sys.stdout.isatty():  # where the lines themselves show how far it is
+        answers = shown(answers, "predict", len(files), least=MANY)
     for number, (image, answer) in enumerate(zip(files, answers, strict=True), 1):
         name = "-" if isinstance(image, bytes) else str(image)
         if isinstance(answer, UserError):  # the other files go on
@@ -75,21 +79,10 @@ def predict(
             file = show if show.suffix == ".png" else show / f"{number:03}-{Path(name).stem}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, png_of(pixels))
-        print(
-            to_json({"image": name, **prediction}) if json else printable(f"{name}: {describe(prediction)}"), flush=True
-        )
+        line = to_json({"image": name, **prediction}) if json else printable(f"{name}: {describe(prediction)}")
+        print(line, flush=True)
     if failed:
         raise UserError("\n".join(failed))
-
-
-def _with_progress(answers, count: int):
-    """Show a progress bar for more than a hundred images where the answers go into a file."""
-    if count <= 100 or sys.stdout.isatty() or not sys.stderr.isatty():
-        return answers
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(answers, "predict", total=count, console=Console(stderr=True), transient=True)
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path | bytes]:

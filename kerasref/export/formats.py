@@ -1,4 +1,4 @@
-"""The formats but HTML. Each writes one file or folder from a `Servable`, or from the SavedModel of one."""
+"""All formats except HTML. Each writes one file or folder from a `Servable`, or from the SavedModel of one."""
 
 import io
 import re

@@ -7,6 +7,7 @@ from keras import ops
 
 from kerasref.recipe import Recipe
 from kerasref.recipe_updates import average_of
+from kerasref.training.optimizers import batch_counter, unwrapped
 
 
 class Average:
@@ -52,7 +53,7 @@ class MovingAverage(Average):
         self.decay, self.warmup_updates, self.total_updates = decay, warmup_updates, total_updates
         self.batches = optimizer.gradient_accumulation_steps or 1
         self.period = every * self.batches
-        self.counter = next(variable for variable in optimizer.variables if variable.name == "iteration")
+        self.counter = batch_counter(optimizer)
 
     def update(self) -> None:
         """Call it after each batch; the optimizer counts them."""
@@ -85,9 +86,7 @@ def epoch_average(weights, first_epoch: int) -> Average:
 
 def make_average(recipe: Recipe, model: keras.Model, steps_per_epoch: int) -> Average:
     """The average of the weights that is evaluated and saved; a moving one is updated by the model's optimizer."""
-    optimizer, kind = model.optimizer, average_of(recipe)
-    while hasattr(optimizer, "inner_optimizer"):  # of loss scaling
-        optimizer = optimizer.inner_optimizer
+    optimizer, kind = unwrapped(model.optimizer), average_of(recipe)
     if kind == "average_checkpoints":
         return epoch_average(model.weights, max(recipe.epochs - recipe.average_checkpoints, 0))
     if kind == "schedule_free_adamw":  # batch norm's statistics stay those of the weights that are trained

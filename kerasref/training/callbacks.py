@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerasref.errors import RunError, UserError
+from kerasref.training.optimizers import unwrapped
 from kerasref.training.schedules import Schedule
 
 
@@ -72,9 +73,7 @@ class LearningRateDecay(keras.callbacks.Callback):
         self.scale, self.last = state["scale"], None
 
     def on_train_begin(self, logs=None):
-        optimizer = self.model.optimizer
-        while hasattr(optimizer, "inner_optimizer"):  # of loss scaling
-            optimizer = optimizer.inner_optimizer
+        optimizer = unwrapped(self.model.optimizer)
         self.optimizer, self.table, self.scale, self.last = optimizer, None, 1.0, None
         if (steps := self.model.steps_per_execution) > 1:
             set_before = optimizer.learning_rate

@@ -83,6 +83,18 @@ class _Rule:
         return super().get_config() | {name: getattr(self, name) for name in OPTIONS}
 
 
+def unwrapped(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer inside of loss scaling."""
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
+def batch_counter(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
+    """The variable that counts batches, where gradients are accumulated too: `iterations` counts updates then."""
+    return next(variable for variable in unwrapped(optimizer).variables if variable.name == "iteration")
+
+
 def rate_factors(variables, layer_decay: float, norm_bias_rate: float) -> tuple[float, ...]:
     """Return the factor of the learning rate of each weight: layer_decay to the power of the number of layers behind
     its own, as timm's `layer_decay`, and norm_bias_rate for a batch norm's β.

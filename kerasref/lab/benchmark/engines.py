@@ -12,7 +12,7 @@ from kerasref.export.exporting import ExportFailed, export
 from kerasref.export.fastest import FILE, state_of
 from kerasref.export.predictors import load
 from kerasref.export.sources import Source
-from kerasref.export.trust import verified_entry
+from kerasref.export.trust import read_entries, verified_entry
 from kerasref.export.variant import FORMATS, Variant
 from kerasref.lab.benchmark.turns import alternate, open_workers
 from kerasref.markdown import markdown_table
@@ -20,7 +20,7 @@ from kerasref.provenance import hardware
 from kerasref.text import first_line
 
 KERAS = "Keras"  # the run itself, as `predict` computes it without an export
-SMALLER = ("onnx", "litert")  # the formats that have float16 and int8
+SMALLER = ("onnx", "openvino", "litert")  # the formats that have float16 and int8
 
 
 def optimize(
@@ -92,10 +92,9 @@ def _files(source: Source, folder: Path, numbers, options) -> tuple[list[Path], 
 def _table(medians: dict[str, dict[int, float]], folder: Path) -> str:
     batches = list(next(iter(medians.values())))
     best = {batch: max(row[batch] for row in medians.values()) for batch in batches}
-    rows = []
+    rows, entries = [], read_entries(folder)
     for name, row in medians.items():
-        entry = verified_entry(folder / name) if name != KERAS else None
-        same = f"{entry['classes_equal']:.2%}" if entry else ""
+        same = f"{entries[name]['classes_equal']:.2%}" if name in entries else ""
         rates = (f"{row[batch]:,.0f}" + (" *" if row[batch] == best[batch] else "") for batch in batches)
         rows.append([name, same, *rates])
     columns = ["", "same class as Keras", *(f"batch {batch}, images/s" for batch in batches)]

@@ -10,7 +10,6 @@ import sys
 import time
 from dataclasses import replace
 
-from kerasref.api import train_and_evaluate
 from kerasref.command_line import import_tensorflow
 from kerasref.named_recipes import named_recipe
 
@@ -19,13 +18,15 @@ def main(name: str, run_dir: str, data_dir: str | None = None) -> None:
     import_tensorflow()
     import keras
 
+    from kerasref.training import train
+
     class FirstStep(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if not batch:
                 print(json.dumps({"event": "first_step", "cpu": time.process_time()}), flush=True)
 
     recipe = replace(named_recipe(name).recipe, steps_per_execution=1)
-    train_and_evaluate(recipe, name, run_dir=run_dir, data_dir=data_dir, callbacks=[FirstStep()])
+    train(recipe, run_dir, name=name, data_dir=data_dir, callbacks=[FirstStep()])
 
 
 if __name__ == "__main__":

@@ -59,4 +59,4 @@ def main(args: list[str]) -> None:
             data_dir=options.data_dir,
             dataset=options.dataset,
         )
-    print(printable(table) if "\n" not in table else "\n".join(map(printable, table.split("\n"))))
+    print("\n".join(map(printable, table.splitlines())))

@@ -23,6 +23,7 @@ from kerasref.runs import RunFiles
 from kerasref.training import TrainOptions, checkpoints, distribution, execution
 from kerasref.training.fit import fit, make_setting
 from kerasref.training.network import compile_network, initial_network
+from kerasref.training.optimizers import batch_counter
 from kerasref.training.recording import planned_epochs, trained
 
 
@@ -91,12 +92,7 @@ class StopAt:
 
     @property
     def received(self) -> int:
-        optimizer = self.model.optimizer
-        while hasattr(optimizer, "inner_optimizer"):  # of loss scaling
-            optimizer = optimizer.inner_optimizer
-        # Not `optimizer.iterations`, which counts updates: where gradients are accumulated there are fewer of them.
-        counter = next(variable for variable in optimizer.variables if variable.name == "iteration")
-        return int(counter.numpy()) >= self.steps
+        return int(batch_counter(self.model.optimizer).numpy()) >= self.steps
 
 
 @dataclass(frozen=True)
