@@ -48,7 +48,7 @@ def tables(rows: list[dict]) -> dict[str, str]:
         "profile": map(_operations, _ordered(part("profile"))),
         "backends": map(_backend, _ordered(others)),
         "mnist": map(_mnist, part("mnist")),
-        "startup": map(_startup, part("startup")),
+        "startup": _startup(part("startup")),
         "memory": map(_memory, part("memory")),
     }
     return by_marker | {marker: _table(COLUMNS[marker], body) for marker, body in cells.items()}
@@ -160,9 +160,14 @@ def _mnist(row: dict) -> list[str]:
     return [f"{_network(row)} to {row['target']:.1%}", *cells, seeds, f"{spread(notes, '.0f')} s to {accuracies}"]
 
 
-def _startup(row: dict) -> tuple[str, ...]:
-    cpu = row.get("cpu_seconds")  # not measured until 2026-12
-    return row["workload"], spread(row["seconds"]), spread(cpu) if cpu else ""
+def _startup(rows: list[dict]) -> list[list[str]]:
+    """The help of all verbs is one row."""
+    helps = [row for row in rows if row["workload"].endswith("--help`")]
+    shown = [(row["workload"], row["seconds"], row["cpu_seconds"]) for row in rows if row not in helps]
+    if helps:
+        times = ([second for row in helps for second in row[kind]] for kind in ("seconds", "cpu_seconds"))
+        shown.append((f"`kerasref VERB --help`, {len(helps)} verbs", *times))
+    return [[name, spread(wall), spread(cpu)] for name, wall, cpu in shown]
 
 
 def _memory(row: dict) -> list[str]:
