@@ -117,11 +117,38 @@ def _take(indices, size, source, seed, what, notes):
     if len(kept):
         names = [source.class_names[label] for label in labels[single]]
         notes.append(f"{what}: one example only, which stays in train: {shortened(names, most=NAMED)}")
-    from sklearn.model_selection import train_test_split  # here, since it takes half a second to load
-
-    others, taken = train_test_split(pool, test_size=drawn, random_state=seed, stratify=stratify)
+    drawn = _draw(len(pool), drawn, seed, stratify)
+    taken, others = pool[drawn], np.delete(pool, drawn)
     if what == "train":
         taken = np.append(taken, kept)
     else:
         others = np.append(others, kept)
     return np.sort(taken), np.sort(others)
+
+
+def _draw(total: int, size: int, seed: int, labels: np.ndarray | None) -> np.ndarray:
+    """Rows of `size` of `total` examples: those that scikit-learn's `train_test_split` draws.
+
+    Written out because the import of scikit-learn takes a second, which every `show-data` would wait for.
+    """
+    random = np.random.RandomState(seed)
+    if labels is None:
+        return random.permutation(total)[:size]
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    left = _shares(counts, total - size, random)
+    _shares(counts - left, size, random)  # the rest of each class; rounding errors may use up random numbers
+    members = np.split(np.argsort(inverse, kind="stable"), counts.cumsum()[:-1])
+    return np.concatenate([rows[random.permutation(len(rows))][n:] for rows, n in zip(members, left, strict=True)])
+
+
+def _shares(counts: np.ndarray, size: int, random) -> np.ndarray:
+    """How many of each class make up `size` in proportion; the largest remainders are rounded up, of equal ones some at
+    random."""
+    exact = counts / counts.sum() * size
+    shares = np.floor(exact).astype(int)
+    remainders = exact - shares
+    for value in np.unique(remainders)[::-1]:
+        if missing := size - shares.sum():
+            equal = np.flatnonzero(remainders == value)
+            shares[random.choice(equal, min(len(equal), missing), replace=False)] += 1
+    return shares

@@ -181,14 +181,19 @@ def image_grid(images, captions=None, *, columns=None, title=None) -> Figure:
     rows = math.ceil(len(images) / columns)
     wrapped = [textwrap.fill(str(caption), 15, max_lines=3, placeholder="…") for caption in captions]
     lines = max(caption.count("\n") + 1 if caption else 0 for caption in wrapped)
-    height = 1.15 * images.shape[1] / images.shape[2] + 0.14 * lines
-    figure = Figure((1.25 * columns, height * rows + (0.4 if title else 0.1)), layout="constrained")
+    side = 1.15 * images.shape[1] / images.shape[2]  # height of an image, 1.15 inches wide
+    width, height = 1.25, side + 0.14 * lines + 0.1  # of a cell
+    figure = Figure((width * columns, height * rows + (0.4 if title else 0)))
     figure.suptitle(title, parse_math=False)
-    for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        axes.axis("off")
-        if index < len(images):
-            axes.imshow(images[index], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            axes.set_title(wrapped[index], fontsize=8, fontweight="normal", pad=3, parse_math=False)
+    axes = figure.add_axes((0, 0, 1, height * rows / figure.get_figheight()))  # one for all: 36 would take a second
+    axes.axis("off")
+    for index, (image, caption) in enumerate(zip(images, wrapped, strict=True)):
+        left, bottom = index % columns * width + 0.05, (index // columns + 1) * height - 0.02
+        place = dict(extent=(left, left + 1.15, bottom, bottom - side), aspect="auto", interpolation="nearest")
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, **place)
+        text = axes.text(left + 0.575, bottom - side - 0.03, caption, fontsize=8, parse_math=False)
+        text.set(horizontalalignment="center", verticalalignment="bottom")
+    axes.set(xlim=(0, width * columns), ylim=(height * rows, 0))  # inches
     return figure
 
 

@@ -46,12 +46,17 @@ def test_a_class_with_one_example_stays_in_train_and_the_others_are_stratified(s
     assert np.bincount(split_three(dataset, 0.1, seed, 7).train.labels).tolist() == [3, 1, 3]
 
 
-def test_what_is_stratified_is_drawn_by_scikit_learn_as_ever():
+@pytest.mark.parametrize("counts", [(20, 30, 40), (30, 30, 30), (7, 13, 49, 2, 2), (2, 3) * 40, (6, 5) * 40])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_examples_are_those_that_scikit_learn_draws(counts, seed):
     """Splits of runs on record: the same seed, the same examples."""
     from sklearn.model_selection import train_test_split
 
-    whole = _split(20, 30, 40)
-    made = split_three(_dataset(whole), 0.0, 3, None)
-    _, expected = train_test_split(np.arange(90), test_size=18, random_state=3, stratify=whole.labels)
+    whole, size = _split(*counts), round(0.2 * sum(counts))
+    made = split_three(_dataset(whole), 0.0, seed, None)
+    labels = whole.labels if size >= len(counts) else None
+    _, expected = train_test_split(np.arange(sum(counts)), test_size=size, random_state=seed, stratify=labels)
     np.testing.assert_array_equal(made.test.indices, np.sort(expected))
-    assert made.notes == ()
+    others = np.setdiff1d(np.arange(sum(counts)), expected)
+    np.testing.assert_array_equal(made.train.indices, others)
+    assert bool(made.notes) == (labels is None)

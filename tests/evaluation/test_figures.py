@@ -5,7 +5,7 @@ import io
 import re
 import types
 import warnings
-from itertools import pairwise
+from itertools import combinations, pairwise
 from xml.etree import ElementTree
 
 import keras
@@ -217,11 +217,14 @@ def test_image_grid(channels):
         image_grid(images, ["cat", "dog", "a rather long caption for a picture", 7, ""], columns=3, title="T")
     )
     assert figure.get_suptitle() == "T"
-    shown = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in shown] == ["cat", "dog", "a rather long\ncaption for a\npicture", "7", ""]
-    assert shown[3].get_subplotspec().rowspan.start == 1  # three columns: the fourth opens the second row
-    for axes, image in zip(shown, images, strict=True):
-        np.testing.assert_array_equal(np.squeeze(axes.images[0].get_array()), np.squeeze(image))
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["cat", "dog", "a rather long\ncaption for a\npicture", "7", ""]
+    places = [text.get_window_extent() for text in axes.texts] + [image.get_window_extent() for image in axes.images]
+    assert not any(one.overlaps(other) for one, other in combinations(places, 2) if one.width and other.width)
+    assert all(figure.bbox.x0 <= place.x0 and place.x1 <= figure.bbox.x1 for place in places)
+    assert axes.images[3].get_window_extent().y1 < axes.images[0].get_window_extent().y0  # opens the second row
+    for shown, image in zip(axes.images, images, strict=True):
+        np.testing.assert_array_equal(np.squeeze(shown.get_array()), np.squeeze(image))
 
 
 def test_image_grid_refuses_what_is_no_picture():
