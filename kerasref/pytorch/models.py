@@ -14,7 +14,7 @@ from kerasref.errors import unknown
 from kerasref.pytorch.cifar_resnets import CIFAR_DEPTHS, cifar_resnet
 from kerasref.pytorch.installed import import_torchvision, nn, torch
 
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "silu": nn.SiLU}
 POOLS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
 FC_UNITS = 4096  # of AlexNet
 
@@ -86,7 +86,7 @@ def fashion_cnn(num_classes, dropout=0.0):
     )
 
 
-def airbench(num_classes, activation="relu", units=(64, 256, 256)):
+def airbench(num_classes, activation="silu", units=(64, 256, 256)):
     """Jordan 2024, listing 4, as `kerasref.models.airbench` has it."""
     activate = _activation(activation)
     modules = {"whiten": Whitening(0, 2, bias=False), "whiten_activation": activate()}  # 24x31x31

@@ -14,6 +14,7 @@ from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
 from kerasref.markdown import markdown_table
 from kerasref.named_recipes import RECIPES, named_recipe
+from kerasref.provenance import sha256
 from maintain.pages import RESULTS, ROOT, read_csv, update_page
 from maintain.run_files import store, without_paths
 
@@ -24,9 +25,12 @@ COLUMNS = ("recipe", "dataset", "changes", "seed", "accuracy", "macro_f1", "n", 
            "hardware", "keras", "tensorflow", "command")  # fmt: skip
 
 
-def row_of(run) -> dict:
-    """Returns the row of a finished run; raises UserError if it is not of a named recipe, or has no metrics."""
-    settings, metrics, recipe = run.settings(), run.metrics(), run.recipe()
+def row_of(run, evaluation=None) -> dict:
+    """Returns the row of a finished run; raises UserError if it is not of a named recipe, or has no metrics.
+
+    evaluation: files of `kerasref evaluate RUN --tta … --out DIR`, whose metrics take the place of the run's
+    """
+    settings, metrics, recipe = run.settings(), (evaluation or run).metrics(), run.recipe()
     name = settings.get("name")
     if name not in RECIPES:
         raise UserError(
@@ -38,6 +42,8 @@ def row_of(run) -> dict:
         for field, value in dataclasses.asdict(recipe).items()
         if value != named[field] and field not in ("seed", "dataset")
     }
+    if evaluation:
+        changes["tta"] = tta_of(evaluation, run)
     hardware, dataset = settings["hardware"], settings["dataset"]["name"]
     if Path(dataset).expanduser().is_dir():
         dataset = Path(dataset).name  # its path has no meaning on another machine
@@ -59,6 +65,17 @@ def row_of(run) -> dict:
         "command": settings["command"],
     }
     return without_paths(row)  # they have no meaning on another machine, either
+
+
+def tta_of(evaluation, run) -> str:
+    """Returns the test-time augmentation of an evaluation; raises UserError if it is not one of this run's weights."""
+    found = evaluation.metrics().get("evaluation", {})
+    if not found.get("tta") or found["sha256"] != sha256(run.model_file):
+        raise UserError(
+            f"{evaluation.path}: found no test-time augmentation of {run.path}; make it with kerasref evaluate "
+            f"{run.path} --tta flip_shift --out DIR"
+        )
+    return found["tta"]
 
 
 def append(rows: Iterable[dict], file: Path = RESULTS_FILE) -> None:
@@ -84,11 +101,10 @@ class Summary:
         return f"{self.accuracy:.2f}{spread} % ({self.seeds} seed{'s' if self.seeds > 1 else ''})"
 
 
-def summarize(rows: Iterable[dict], recipe: str, dataset: str) -> Summary | None:
-    """Summarizes the rows of the unchanged recipe; of a seed that was run twice the last row counts."""
-    chosen = {
-        row["seed"]: row for row in rows if (row["recipe"], row["dataset"], row["changes"]) == (recipe, dataset, "")
-    }
+def summarize(rows: Iterable[dict], recipe: str, dataset: str, changes: str = "") -> Summary | None:
+    """Summarizes the rows of a recipe, unchanged by default; of a seed that was run twice the last row counts."""
+    wanted = (recipe, dataset, changes)
+    chosen = {row["seed"]: row for row in rows if (row["recipe"], row["dataset"], row["changes"]) == wanted}
     if not chosen:
         return None
     accuracies = [100 * float(row["accuracy"]) for row in chosen.values()]
@@ -104,10 +120,20 @@ def reached(rows: list[dict], name: str) -> dict[str, Summary]:
     return {dataset: summary for dataset, summary in summaries.items() if summary}
 
 
+def _with_tta(rows: list[dict], name: str, dataset: str) -> str:
+    """Returns what test-time augmentation makes of the accuracy, with a comma before it; empty if it was not tried."""
+    changes = {row["changes"] for row in rows if row["recipe"] == name and row["changes"].startswith("tta=")}
+    summaries = {change: summarize(rows, name, dataset, change) for change in sorted(changes)}
+    return "".join(f", {s} with {change.replace('=', ' ')}" for change, s in summaries.items() if s)
+
+
 def result_text(rows: list[dict], name: str) -> str:
     """Returns the text of `result` in named_recipes.py; a dataset other than the recipe's own is named."""
     own = named_recipe(name).recipe.dataset
-    texts = [f"{s}" if dataset == own else f"{s} on {dataset}" for dataset, s in reached(rows, name).items()]
+    texts = [
+        f"{s}{_with_tta(rows, name, dataset)}" + (f" on {dataset}" if dataset != own else "")
+        for dataset, s in reached(rows, name).items()
+    ]
     return ", ".join(texts) or "never run to the end"
 
 
@@ -122,7 +148,7 @@ def table(rows: list[dict], parameters: dict[str, int]) -> str:
                     f"`{name}`",
                     f"{model} on {dataset}",
                     f"{parameters[name]:,}",
-                    summary or entry.result,
+                    f"{summary}{_with_tta(rows, name, dataset)}" if summary else entry.result,
                     _duration(summary.seconds) if summary else "",
                     "" if i else entry.expected,  # of the recipe's own dataset, which comes first
                     f"`kerasref train {name}{'' if dataset == own else f' --dataset {dataset}'}`",
@@ -136,21 +162,24 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def add(run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
+def add(run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional], evaluation: Path | None = None) -> None:
     """Adds a row for each finished run to results/runs.csv, and its predictions to results/runs/.
 
     Args:
         run_dirs: run directories of train.py
+        evaluation: of one run, directory of its evaluation with --tta, which is added in place of its own metrics
     """
+    if evaluation and len(run_dirs) != 1:
+        raise UserError(f"--evaluation belongs to one run, found {len(run_dirs)}; add them one by one")
     if not run_dirs:
         raise UserError("no run directory given; expected run directories of train.py: results.py add RUN_DIR…")
     import_tensorflow()
     from kerasref.runs import RunFiles
 
-    runs = [RunFiles(run_dir) for run_dir in run_dirs]
-    rows = [row_of(run) for run in runs]
+    runs, of_run = [RunFiles(run_dir) for run_dir in run_dirs], evaluation and RunFiles(evaluation)
+    rows = [row_of(run, of_run) for run in runs]
     for run, row in zip(runs, rows, strict=True):
-        print(store(run, row))
+        print(store(run, row, predictions=of_run and of_run.predictions_file))
     append(rows)
     print(f"{len(rows)} rows added to {RESULTS_FILE}")
 

@@ -28,14 +28,17 @@ def name_of(row: dict) -> str:
     return re.sub(r"[^\w.+-]", "_", name)
 
 
-def store(run, row: dict, runs: Path = RUNS) -> Path:
-    """Writes the files of a finished run into the folder of its row; of a run that was trained again, the last ones."""
-    folder = runs / name_of(row)
-    rows, columns = _read(run.predictions_file)
+def store(run, row: dict, runs: Path = RUNS, predictions: Path | None = None) -> Path:
+    """Writes the files of a finished run into the folder of its row; of a run that was trained again, the last ones.
+
+    predictions: the row's predictions.csv, by default the run's own
+    """
+    folder, predictions = runs / name_of(row), predictions or run.predictions_file
+    rows, columns = _read(predictions)
     if not (rows and row["n"] == len(rows) and abs(_accuracy(rows) - row["accuracy"]) < 1e-9):
         found = f"{_accuracy(rows):.4f} of {len(rows)}" if rows else "no predictions"
         expected = f"{row['accuracy']:.4f} of {row['n']} as in metrics.json"
-        raise UserError(f"{run.predictions_file}: {found}, expected {expected}; evaluate the run again")
+        raise UserError(f"{predictions}: {found}, expected {expected}; evaluate the run again")
     folder.mkdir(parents=True, exist_ok=True)
     for decimals in DECIMALS:
         # Without a date or name in it: the same bytes every time.

@@ -10,6 +10,7 @@ from maintain.results import RESULTS_FILE, reached, result_text, summarize
 
 from kerasref.errors import UserError
 from kerasref.named_recipes import RECIPES
+from kerasref.runs import RunFiles
 
 README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text(encoding="utf-8")
 TABLE = README.split("<!-- results -->")[1].split("<!-- /results -->")[0].splitlines()
@@ -22,7 +23,7 @@ def test_a_recipes_result_is_that_of_its_rows(name):
     lines = [line for line in TABLE if line.startswith(f"| `{name}` |")]
     summaries = list(reached(ROWS, name).values()) or ["never run to the end"]
     assert len(lines) == len(summaries)
-    assert all(f"| {summary} |" in line for line, summary in zip(lines, summaries, strict=True))
+    assert all(f"| {summary}" in line for line, summary in zip(lines, summaries, strict=True))
 
 
 def test_the_package_has_no_path_to_the_repository():
@@ -54,6 +55,22 @@ def test_what_a_recipe_reached_on_another_data_set_names_it():
     assert result_text(rows, "resnet20") == "90.00 ± 0.00 % (2 seeds) on other"
     own = {**_row(0, 0.5), "recipe": "resnet20", "dataset": RECIPES["resnet20"].recipe.dataset}
     assert result_text([*rows, own], "resnet20") == "50.00 % (1 seed), 90.00 ± 0.00 % (2 seeds) on other"
+
+
+def test_test_time_augmentation_is_a_row_of_its_own():
+    rows = [{**_row(0, 0.9), "recipe": "resnet20"}, {**_row(0, 0.91, "tta=flip"), "recipe": "resnet20"}]
+    assert result_text(rows, "resnet20") == "90.00 % (1 seed), 91.00 % (1 seed) with tta flip on d"
+
+
+@pytest.mark.parametrize("evaluation", [{}, {"tta": None, "sha256": ""}, {"tta": "flip", "sha256": "of another"}])
+def test_an_evaluation_of_other_weights_or_without_augmentation_is_refused(evaluation, tmp_path):
+    run, other = RunFiles(tmp_path / "run"), RunFiles(tmp_path / "other")
+    for files in (run, other):
+        files.path.mkdir()
+    run.model_file.write_bytes(b"weights")
+    other.write_metrics({"accuracy": 1.0, "evaluation": evaluation})
+    with pytest.raises(UserError, match=r"found no test-time augmentation of .*run; make it with kerasref evaluate"):
+        results_script.tta_of(other, run)
 
 
 def test_nothing_to_add_is_said():
