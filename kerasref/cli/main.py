@@ -40,6 +40,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
             "kerasref.lab.parity.network_command",
             "Prove a network equal to its PyTorch twin, layer by layer.",
         ),
+        "train-twin": ("kerasref.lab.parity.twin_command", "Train a run once more in PyTorch, and draw both curves."),
     },
     "many runs": {
         "sweep": ("kerasref.lab.sweeps.sweep_command", "Train a recipe many times: grid, random or TPE search."),

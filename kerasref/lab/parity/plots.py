@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from kerasref.evaluation.plot_style import MUTED, STYLE, TRAIN, VALIDATION
 
 KERAS, PYTORCH = TRAIN, VALIDATION
+SIDES = (("keras", "Keras"), ("torch", "PyTorch"))
 SMALLEST = 1e-17  # differences of zero are drawn here, on the logarithmic axis
 
 
@@ -97,4 +98,24 @@ def plot_explanations(rows: list[dict], baselines: dict) -> Figure:
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlabel("change of accuracy in percentage points (logarithmic beyond ±1)")
     axes.grid(axis="y", visible=False)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def plot_curves(rows: list[dict], summary: dict) -> Figure:
+    """Loss and accuracy of a run and of its PyTorch twin by epoch; the title has the accuracies on the test set."""
+    figure = Figure((8.4, 3.6), layout="constrained")
+    epochs = [row["epoch"] for row in rows]
+    for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for side, label, colour, width in (("torch", "PyTorch", PYTORCH, 3.0), ("keras", "Keras", KERAS, 1.1)):
+            alpha = 0.5 if side == "torch" else 1
+            axes.plot(epochs, [row[f"{side}_{what}"] for row in rows], color=colour, lw=width, alpha=alpha, label=label)
+            if what == "accuracy" and f"{side}_val_accuracy" in rows[0]:
+                values = [row[f"{side}_val_accuracy"] for row in rows]
+                axes.plot(epochs, values, color=colour, lw=width, alpha=alpha, linestyle="--")
+        axes.set(xlabel="epoch", title=f"Training {what}" + (", validation dashed" if what == "accuracy" else ""))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.legend()
+    found = (f"{name} {100 * summary[f'{side}_test_accuracy']:.2f} %" for side, name in SIDES)
+    figure.suptitle(f"{summary['model']} on {summary['dataset']}, seed {summary['seed']}; test set: {', '.join(found)}")
     return figure
