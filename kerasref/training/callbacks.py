@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerasref.errors import RunError, UserError
-from kerasref.training.optimizers import unwrapped
+from kerasref.training.optimizers import batch_counter, unwrapped
 from kerasref.training.schedules import Schedule
 
 
@@ -21,7 +21,7 @@ class StepRates(keras.Variable):
 
     def __init__(self, optimizer: keras.Optimizer, steps: int):
         super().__init__(float(ops.convert_to_numpy(optimizer.learning_rate)), trainable=False, name="learning_rate")
-        self.counter = next(variable for variable in optimizer.variables if variable.name == "iteration")
+        self.counter = batch_counter(optimizer)
         self.first = keras.Variable(0, dtype=self.counter.dtype, trainable=False, name="first_step")
         self.rates = keras.Variable(np.zeros(steps), dtype="float32", trainable=False, name="learning_rates")
         self.num_steps = steps
@@ -54,17 +54,13 @@ class LearningRateDecay(keras.callbacks.Callback):
     Where another callback sets the rate, such as ReduceLROnPlateau, the rest of the schedule is scaled by as much.
     Logs `learning_rate`, the last one used, at the end of each epoch.
 
-    steps_per_epoch: what `fit` reports unless given; first_step: the step at which the first epoch is entered. The
-    attribute `factor` multiplies the schedule, from the next step on.
-    Raises UserError for a dataset of unknown length.
+    steps_per_epoch: what `fit` reports unless given. The attribute `factor` multiplies the schedule, from the next step
+    on. Raises UserError for a dataset of unknown length.
     """
 
-    def __init__(self, schedule: Schedule, steps_per_epoch: int | None = None, first_step: int = 0):
+    def __init__(self, schedule: Schedule, steps_per_epoch: int | None = None):
         super().__init__()
-        self.schedule = schedule
-        self.steps_per_epoch = steps_per_epoch
-        self.first_step = first_step
-        self.factor = 1.0
+        self.schedule, self.steps_per_epoch, self.factor = schedule, steps_per_epoch, 1.0
 
     def get_state(self) -> dict:
         return {"scale": self._scale_now()}
@@ -89,11 +85,10 @@ class LearningRateDecay(keras.callbacks.Callback):
         steps_per_epoch = self.steps_per_epoch or self.params["steps"]
         if steps_per_epoch is None:
             raise UserError("the dataset does not tell its length; give LearningRateDecay its steps_per_epoch")
-        first = self.first_step + batch
-        last = max(first + 1, min(first + self.model.steps_per_execution, steps_per_epoch))
+        last = max(batch + 1, min(batch + self.model.steps_per_execution, steps_per_epoch))
         self.scale = self._scale_now()
         scale = self.factor * self.scale
-        rates = [scale * self.schedule(self.epoch + step / steps_per_epoch) for step in range(first, last)]
+        rates = [scale * self.schedule(self.epoch + step / steps_per_epoch) for step in range(batch, last)]
         rates = np.asarray(rates, np.float32)
         if self.table is not None:
             self.table.begin_call(rates)
@@ -109,7 +104,6 @@ class LearningRateDecay(keras.callbacks.Callback):
         return float(ops.convert_to_numpy(self.optimizer.learning_rate)) if self.table is None else self.table.last
 
     def on_epoch_end(self, epoch, logs=None):
-        self.first_step = 0
         if logs is not None:
             logs["learning_rate"] = self._current()
 
@@ -117,25 +111,21 @@ class LearningRateDecay(keras.callbacks.Callback):
 class StopOnNonFinite(keras.callbacks.Callback):
     """Raises RunError at the first loss that is NaN or infinite: epoch, step, learning rate.
 
-    Keras' TerminateOnNaN ends `fit` as if all were well, and a backup made after it holds NaN. `first_step` is where
-    an epoch was entered; with `steps_per_epoch` the last of several steps in one call is never beyond the epoch's end.
+    Keras' TerminateOnNaN ends `fit` as if all were well, and a backup made after it holds NaN. With `steps_per_epoch`
+    the last of several steps in one call is never beyond the epoch's end.
     """
 
-    def __init__(self, first_step: int = 0, steps_per_epoch: int | None = None):
+    def __init__(self, steps_per_epoch: int | None = None):
         super().__init__()
-        self.first_step = first_step
         self.steps_per_epoch = steps_per_epoch
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.first_step = 0
-
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             rate = float(self.model.optimizer.learning_rate.numpy())
-            step = min(self.first_step + batch + 1, self.steps_per_epoch or math.inf)
+            step = min(batch + 1, self.steps_per_epoch or math.inf)
             at = f"epoch {self.epoch + 1}, step {step}, learning rate {rate:g}"
             raise RunError(f"loss is {loss} at {at}; try a lower one")

@@ -50,41 +50,32 @@ class Progress:
 
 
 class Checkpointer:
-    """Saves a training when it is due, and restores it: weights, optimizer, metrics, callbacks, progress, history."""
+    """Saves a training when it is due, and restores it: weights, optimizer, metrics, callbacks, history.
 
-    def __init__(
-        self,
-        folder: Path,
-        model: keras.Model,
-        callbacks: Sequence[keras.callbacks.Callback],
-        decay: LearningRateDecay,
-        *,
-        interval: Interval,
-        keep: int,
-        steps_per_epoch: int,
-        chain: Chain,
-        average: Sequence[keras.Variable] = (),
-        writes: bool = True,
-    ):
-        """`callbacks`: those of the caller, which are compared at a resume. `chain`: its links are saved before, and
-        cut at a resume. `average`: of the weights, if there is one. `writes`: False on all workers but one."""
-        self.folder, self.model, self.callbacks, self.decay = folder, model, list(callbacks), decay
-        self.interval, self.keep, self.steps_per_epoch, self.writes = interval, keep, steps_per_epoch, writes
-        self.average, self.chain = average, chain
+    setting: `kerasref.training.fit.Setting`; callbacks: those of the caller, which are compared at a resume;
+    average: of the weights, empty if there is none; progress: how far the training is, which the loop moves on.
+    """
+
+    def __init__(self, setting, model: keras.Model, callbacks, decay: LearningRateDecay, average):
+        self.folder, self.model, self.callbacks, self.decay = setting.run.checkpoints, model, list(callbacks), decay
+        self.interval, self.keep = Interval.parse(setting.options.checkpoint_every), setting.options.keep_checkpoints
+        self.steps_per_epoch, self.writes = setting.steps_per_epoch, setting.devices.is_chief
+        self.chain = Chain(None if setting.devices.distributed else setting.run.chain_file)
+        self.average, self.progress = average, Progress()
         self.saved_step, self.saved_at = 0, time.monotonic()
-        self.best_score = checkpoints.best_score(folder)
+        self.best_score = checkpoints.best_score(self.folder)
         self.metrics = {}
 
-    def is_due(self, progress: Progress) -> bool:
+    def is_due(self) -> bool:
         seconds = time.monotonic() - self.saved_at
-        return self.interval.is_due(self.saved_step, self._step_of(progress), self.steps_per_epoch, seconds)
+        return self.interval.is_due(self.saved_step, self._step(), self.steps_per_epoch, seconds)
 
-    def save(self, progress: Progress, score: float | None = None) -> None:
+    def save(self, score: float | None = None) -> None:
         """Save a checkpoint; `score`, higher is better, tells which one is the best.
 
         Raises RunError that names the first weight that is not finite, and saves nothing.
         """
-        arrays = self.state()
+        arrays, progress = self.state(), self.progress
         if wrong := _first_not_finite(arrays):
             rate = float(self.model.optimizer.learning_rate.numpy())
             at = f"epoch {progress.epoch + 1}, step {progress.step + 1}, learning rate {rate:g}"
@@ -99,18 +90,18 @@ class Checkpointer:
         if self.writes:
             self.chain.write()
             checkpoints.save(self.folder, arrays, fields, self.keep)
-        self.saved_step, self.saved_at = self._step_of(progress), time.monotonic()
+        self.saved_step, self.saved_at = self._step(), time.monotonic()
         self.best_score = max(self.best_score, -math.inf if score is None else score)
 
-    def restore(self, first_batch) -> Progress:
-        """Restore the newest whole checkpoint and return its progress; without one, that of a new training.
+    def restore(self, first_batch) -> bool:
+        """Restore the newest whole checkpoint; False where there is none.
 
         `first_batch`: a tf.data.Dataset of one batch; compiled metrics have no variables before they have seen one.
         Raises UserError where the checkpoint is of another network, optimizer or list of callbacks.
         """
         latest = checkpoints.load_latest(self.folder)
         if latest is None:
-            return Progress()
+            return False
         arrays, fields, damaged = latest
         for line in damaged:
             print(line)
@@ -121,10 +112,10 @@ class Checkpointer:
         self._restore_callbacks(fields["callbacks"], lists)
         if "decay" in fields:  # not in checkpoints before version 2
             self.decay.set_state(fields["decay"])
-        progress = Progress(**{name: value for name, value in fields.items() if name in vars(Progress())})
-        self.metrics = {k: v for k, v in arrays.items() if k.startswith("metrics:")} if progress.step else {}
-        self.saved_step = self._step_of(progress)
-        return progress
+        vars(self.progress).update({name: value for name, value in fields.items() if name in vars(self.progress)})
+        self.metrics = {k: v for k, v in arrays.items() if k.startswith("metrics:")} if self.progress.step else {}
+        self.saved_step = self._step()
+        return True
 
     def restore_metrics(self) -> None:
         """Give back the metrics of the part of an epoch that was trained before: `fit` resets them as it begins."""
@@ -154,8 +145,8 @@ class Checkpointer:
         sections["average"] = self.average
         return {name: v for section, variables in sections.items() for name, v in _named(section, variables).items()}
 
-    def _step_of(self, progress: Progress) -> int:
-        return progress.epoch * self.steps_per_epoch + progress.step
+    def _step(self) -> int:
+        return self.progress.epoch * self.steps_per_epoch + self.progress.step
 
     @staticmethod
     def _assign(variables: dict[str, keras.Variable], arrays: dict[str, np.ndarray]) -> None:

@@ -6,17 +6,26 @@ import time
 import keras
 import numpy as np
 
-from kerasref.data import ImageDataset, Preprocessing
 from kerasref.errors import Stopped
 from kerasref.evaluation.evaluate import labels_of, predict_logits
 from kerasref.evaluation.metrics import compute_metrics, probabilities
-from kerasref.recipe import Recipe
 from kerasref.training.averaging import Average
 from kerasref.training.checkpointing import Checkpointer, Progress
 
 
 class CallbacksOfATraining(keras.callbacks.CallbackList):
-    """`fit` is called once an epoch, but begins and ends for the callbacks only once: early stopping keeps count."""
+    """`fit` is called once an epoch, but begins and ends for the callbacks only once: early stopping keeps count.
+
+    first_step: where an epoch is entered; the callbacks count its steps from the epoch's start all the same.
+    """
+
+    first_step = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        super().on_train_batch_begin(self.first_step + batch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(self.first_step + batch, logs)
 
     def on_train_begin(self, logs=None):
         pass
@@ -35,15 +44,16 @@ class EpochLogs(keras.callbacks.Callback):
     """Adds to the logs of an epoch what it took and, in one pass over the validation split, val_loss and val_accuracy,
     with the average of the weights where there is one.
 
+    setting: `kerasref.training.fit.Setting`
     logs: those of the last epoch, complete once all callbacks have had them; score: the selection metric on the
     validation split, its sign such that higher is better; None without a split or where the logits are not finite.
     Where the recipe watches it, its value is in the logs too.
     """
 
-    def __init__(self, dataset: ImageDataset, preprocessing: Preprocessing, recipe: Recipe, average: Average):
+    def __init__(self, setting, average: Average, progress: Progress):
         super().__init__()
-        self.dataset, self.preprocessing, self.recipe, self.average = dataset, preprocessing, recipe, average
-        self.progress, self.logs, self.score = Progress(), {}, None
+        self.dataset, self.preprocessing, self.recipe = setting.dataset, setting.preprocessing, setting.recipe
+        self.average, self.progress, self.logs, self.score = average, progress, {}, None
 
     def seconds(self) -> float:
         """Return what the epoch has taken until now, a part of it before a stop included."""
@@ -81,33 +91,31 @@ class Saving(keras.callbacks.Callback):
     def __init__(self, checkpointer: Checkpointer, signals, epoch_logs: EpochLogs):
         super().__init__()
         self.checkpointer, self.signals, self.epoch_logs = checkpointer, signals, epoch_logs
-        self.progress = Progress()
+        self.progress = checkpointer.progress
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.first_step = self.progress.step
         self.checkpointer.restore_metrics()
 
     def on_train_batch_end(self, batch, logs=None):
-        step, steps = self.first_step + batch + 1, self.checkpointer.steps_per_epoch
-        if step >= steps:
+        if batch + 1 >= self.checkpointer.steps_per_epoch:
             return  # saved at the epoch's end, after the validation
-        self.progress.step, self.progress.seconds = step, self.epoch_logs.seconds()
+        self.progress.step, self.progress.seconds = batch + 1, self.epoch_logs.seconds()
         if self.signals.received:
             self._stop()
-        if self.checkpointer.is_due(self.progress):
-            self.checkpointer.save(self.progress)
+        if self.checkpointer.is_due():
+            self.checkpointer.save()
 
-    def after_epoch(self, progress: Progress, last: bool) -> None:
+    def after_epoch(self, last: bool) -> None:
         """Save what is due after an epoch, at its end or because it is the best; stop where a signal was received."""
         score = self.epoch_logs.score
         if self.signals.received:
             self._stop(score)
         is_best = score is not None and score > self.checkpointer.best_score
-        if last or is_best or self.checkpointer.is_due(progress):
-            self.checkpointer.save(progress, score)
+        if last or is_best or self.checkpointer.is_due():
+            self.checkpointer.save(score)
 
     def _stop(self, score: float | None = None) -> None:
-        self.checkpointer.save(self.progress, score)
+        self.checkpointer.save(score)
         raise Stopped(
             f"saved at epoch {self.progress.epoch + 1} step {self.progress.step}; resume with the same command and "
             f"--run-dir {shlex.quote(str(self.checkpointer.folder.parent))} --resume",

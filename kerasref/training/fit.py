@@ -11,7 +11,6 @@ import keras
 
 from kerasref.atomic import remove_unfinished, write_atomically
 from kerasref.build import describe_settings, load_data, make_augmentation, make_preprocessing, make_schedule
-from kerasref.chain import Chain
 from kerasref.data import Augmentation, ImageDataset, Preprocessing
 from kerasref.data.dataset import balanced_rows, small_last_batch
 from kerasref.errors import RunError, Stopped, UserError
@@ -27,7 +26,7 @@ from kerasref.training.callbacks import LearningRateDecay, StopOnNonFinite
 from kerasref.training.checkpointing import Checkpointer, Progress
 from kerasref.training.epochs import CallbacksOfATraining, EpochLogs, Saving
 from kerasref.training.network import compile_network, initial_network, save_networks
-from kerasref.training.options import Interval, TrainOptions
+from kerasref.training.options import TrainOptions
 from kerasref.training.progress_bar import ProgressBar
 from kerasref.training.recording import Recording
 from kerasref.training.stopping import StopSignals
@@ -200,36 +199,33 @@ def fit(
     recipe, devices, steps_per_epoch = setting.recipe, setting.devices, setting.steps_per_epoch
     decay = LearningRateDecay(make_schedule(recipe, steps_per_epoch), steps_per_epoch)
     average = make_average(recipe, model, steps_per_epoch)
-    checkpointer = _make_checkpointer(setting, model, callbacks, decay, average)
-    epoch_logs = EpochLogs(setting.dataset, setting.preprocessing, recipe, average)
+    checkpointer = Checkpointer(setting, model, callbacks, decay, average.variables)
+    progress = checkpointer.progress
+    epoch_logs = EpochLogs(setting, average, progress)
     recording, saving = Recording(setting, checkpointer), Saving(checkpointer, devices.agreed(signals), epoch_logs)
-    stop_on_non_finite = StopOnNonFinite(steps_per_epoch=steps_per_epoch)
-    progress_bar = ProgressBar(recipe.epochs, steps_per_epoch)
+    progress_bar = ProgressBar(recipe.epochs, steps_per_epoch, progress)
     shown = [progress_bar, *_tensorboard(setting)] if devices.is_chief else []
     unfreeze = [transfer.Unfreeze(recipe.frozen_epochs)] if recipe.frozen_epochs else []
     # `saving` is last: what the others write of a step is there before its checkpoint.
     all_callbacks = CallbacksOfATraining(
-        [epoch_logs, stop_on_non_finite, decay, *unfreeze, *callbacks, *shown, recording, saving],
+        [epoch_logs, StopOnNonFinite(steps_per_epoch), decay, *unfreeze, *callbacks, *shown, recording, saving],
         add_history=True,
         model=model,
         epochs=recipe.epochs,
     )
     all_callbacks.begin()
-    progress = _restore(checkpointer, setting, model)
-    for callback in (progress_bar, stop_on_non_finite, decay):
-        callback.first_step = progress.step
-    epoch_logs.progress = saving.progress = progress
-    recording.begin(progress)
+    _restore(checkpointer, setting)
+    recording.begin()
     try:
         while progress.epoch < recipe.epochs and not progress.stopped_early:
-            decay.factor = plateau.rate_factor(recipe, progress.rows)
+            decay.factor, all_callbacks.first_step = plateau.rate_factor(recipe, progress.rows), progress.step
             devices.fit_epoch(model, progress.epoch, setting.batches(progress.epoch, progress.step), all_callbacks)
             progress.add_epoch(epoch_logs.logs)
             progress.stopped_early = model.stop_training or bool(plateau.stop_reason(recipe, progress.rows))
             if devices.is_chief:
                 setting.run.write_history(progress.rows)
             recording.end_epoch()
-            saving.after_epoch(progress, last=progress.epoch == recipe.epochs or progress.stopped_early)
+            saving.after_epoch(last=progress.epoch == recipe.epochs or progress.stopped_early)
     except Stopped:
         raise
     except RunError as error:
@@ -244,31 +240,15 @@ def fit(
     return average
 
 
-def _make_checkpointer(setting: Setting, model: keras.Model, callbacks, decay, average: Average) -> Checkpointer:
-    return Checkpointer(
-        setting.run.checkpoints,
-        model,
-        callbacks,
-        decay,
-        interval=Interval.parse(setting.options.checkpoint_every),
-        keep=setting.options.keep_checkpoints,
-        steps_per_epoch=setting.steps_per_epoch,
-        chain=Chain(None if setting.devices.distributed else setting.run.chain_file),
-        average=average.variables,
-        writes=setting.devices.is_chief,
-    )
-
-
-def _restore(checkpointer: Checkpointer, setting: Setting, model: keras.Model) -> Progress:
-    progress, recipe = checkpointer.restore(setting.batches(0).take(1)), setting.recipe
-    if progress != Progress():
+def _restore(checkpointer: Checkpointer, setting: Setting) -> None:
+    progress, recipe = checkpointer.progress, setting.recipe
+    if checkpointer.restore(setting.batches(0).take(1)):
         print(f"continues at epoch {progress.epoch + 1}, step {progress.step} of {setting.steps_per_epoch}")
         _report_jump(recipe, progress.planned_epochs or setting.planned_epochs, progress, setting.steps_per_epoch)
     progress.planned_epochs = recipe.epochs
     if setting.devices.distributed:
         place = [progress.epoch, progress.step]
-        setting.devices.check_agreement(checkpoint=place, initial_weights=weights_sha256(model))
-    return progress
+        setting.devices.check_agreement(checkpoint=place, initial_weights=weights_sha256(checkpointer.model))
 
 
 def _tensorboard(setting: Setting) -> list[keras.callbacks.Callback]:

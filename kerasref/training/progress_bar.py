@@ -4,38 +4,38 @@ import time
 
 import keras
 
+from kerasref.training.checkpointing import Progress
+
 
 class ProgressBar(keras.callbacks.Callback):
     """One live line an epoch on a terminal: steps, loss, accuracy, time left; without one, a plain line an epoch."""
 
-    def __init__(self, epochs: int, steps_per_epoch: int):
+    def __init__(self, epochs: int, steps_per_epoch: int, progress: Progress):
         super().__init__()
-        self.epochs, self.steps_per_epoch, self.first_step, self.bar = epochs, steps_per_epoch, 0, None
+        self.epochs, self.steps_per_epoch, self.progress, self.bar = epochs, steps_per_epoch, progress, None
 
     def on_epoch_begin(self, epoch, logs=None):
+        from rich import progress as rich
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.started = time.monotonic()
         self.console = Console()
         if not self.console.is_terminal:
             return
-        texts = TextColumn("{task.description}"), TextColumn("{task.fields[figures]}")
-        columns = (texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn())
-        self.bar = Progress(*columns, console=self.console, transient=True)
-        self.task = self.bar.add_task(
-            f"epoch {epoch + 1}/{self.epochs}", total=self.steps_per_epoch, completed=self.first_step, figures=""
-        )
+        texts = rich.TextColumn("{task.description}"), rich.TextColumn("{task.fields[figures]}")
+        columns = (texts[0], rich.BarColumn(), rich.MofNCompleteColumn(), texts[1], rich.TimeRemainingColumn())
+        self.bar = rich.Progress(*columns, console=self.console, transient=True)
+        fields = {"total": self.steps_per_epoch, "completed": self.progress.step, "figures": ""}
+        self.task = self.bar.add_task(f"epoch {epoch + 1}/{self.epochs}", **fields)
         self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
         if self.bar:
-            done = min(self.first_step + batch + 1, self.steps_per_epoch)
+            done = min(batch + 1, self.steps_per_epoch)
             self.bar.update(self.task, completed=done, figures=_figures(logs or {}, ("loss", "accuracy")))
 
     def on_epoch_end(self, epoch, logs=None):
         self.close()
-        self.first_step = 0
         figures = _figures(logs or {}, ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"))
         seconds = time.monotonic() - self.started
         self.console.print(

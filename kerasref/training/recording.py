@@ -12,7 +12,7 @@ from kerasref.data.content import split_sha256
 from kerasref.data.dataset import balanced_rows, order_of
 from kerasref.models.description import multiply_adds
 from kerasref.models.weight_files import arrays_sha256
-from kerasref.training.checkpointing import Checkpointer, Progress
+from kerasref.training.checkpointing import Checkpointer
 
 LINKS_PER_EPOCH = 10
 LEAST_STEPS = 10  # between two links: a link of a small network costs about as much as a step of it
@@ -33,11 +33,11 @@ class Recording(keras.callbacks.Callback):
     def __init__(self, setting, checkpointer: Checkpointer):
         super().__init__()
         self.setting, self.checkpointer, self.chain = setting, checkpointer, checkpointer.chain
-        self.progress = Progress()
+        self.progress = checkpointer.progress
 
-    def begin(self, progress: Progress) -> None:
-        """Add the first link, or one that says how many epochs are planned now; `progress`: that of the checkpoint."""
-        self.progress, recipe, state = progress, self.setting.recipe, trained(self.checkpointer.state())
+    def begin(self) -> None:
+        """Add the first link, or one that says how many epochs are planned now."""
+        recipe, state = self.setting.recipe, trained(self.checkpointer.state())
         self.every = steps_between_links(self.model, recipe.batch_size, self.setting.steps_per_epoch, state)
         if self.chain.file and not self.chain.links:
             self.chain.add(
@@ -52,11 +52,8 @@ class Recording(keras.callbacks.Callback):
         elif self.chain.file and planned_epochs(self.chain.links) != recipe.epochs:
             self.chain.add("extension", **self._place(), epochs=recipe.epochs)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.first_step = self.progress.step
-
     def on_train_batch_end(self, batch, logs=None):
-        step, before = self.first_step + batch + 1, self.progress.step  # which the callback that saves sets
+        step, before = batch + 1, self.progress.step  # which the callback that saves sets
         if self.chain.file and step < self.setting.steps_per_epoch and step // self.every > before // self.every:
             self.chain.add("step", epoch=self.progress.epoch, step=step, state=self._state())
 

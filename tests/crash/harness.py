@@ -193,9 +193,9 @@ def arrange_death(point, report: Path) -> None:
         step(self, batch, logs)
         doing("a step")
 
-    def counted_after_epoch(self, progress, last):
+    def counted_after_epoch(self, last):
         doing("an epoch's end, before the save")
-        after_epoch(self, progress, last)
+        after_epoch(self, last)
 
     def counted_epoch_begin(self, epoch, logs=None):
         epoch_begin(self, epoch, logs)
