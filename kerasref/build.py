@@ -140,19 +140,16 @@ def make_schedule(recipe: Recipe, steps_per_epoch: int | None = None) -> schedul
 
 def describe_dataset(dataset: ImageDataset) -> dict:
     """What recipe.json records of the dataset, and a resume compares."""
-    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    return {
+    described = {
         "name": dataset.name,
         "class_names": list(dataset.class_names),
         "image_shape": list(dataset.image_shape),
         "picture": dataset.picture,
-        **{f"num_{name}": split.num_examples if split else 0 for name, split in splits.items()},
-        **(
-            {"path": str(Path(dataset.name).expanduser().resolve()), "content": dataset.content}
-            if dataset.content
-            else {}
-        ),
+        **{f"num_{name}": split.num_examples if split else 0 for name, split in dataset.splits.items()},
     }
+    if dataset.content:
+        described |= {"path": str(Path(dataset.name).expanduser().resolve()), "content": dataset.content}
+    return described
 
 
 def describe_settings(recipe: Recipe, dataset: ImageDataset, preprocessing: Preprocessing, **more) -> dict:

@@ -38,11 +38,11 @@ def serve(gr, runs: Path, names: list[str], host: str, port: int, data_dir: str 
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from kerasref.demo.page import build_page
-    from kerasref.demo.server import LARGEST_BODY, LimitBody, OwnPageOnly
+    from kerasref.demo.server import LARGEST_BODY, OwnPageOnly
 
     hosts = ["localhost", "127.0.0.1", "[::1]", host] if host != "0.0.0.0" else ["*"]
     # A page elsewhere that resolves its name to this address is refused by the Host it sends.
-    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), *map(Middleware, (OwnPageOnly, LimitBody))]
+    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(OwnPageOnly)]
     build_page(runs, names, data_dir).launch(
         server_name=host,
         server_port=port,

@@ -58,7 +58,7 @@ def main(args: list[str]) -> None:
     check_png_target(out)
 
     from kerasref.data import load_dataset
-    from kerasref.data.dataset import order_of
+    from kerasref.data.dataset import epoch_order
     from kerasref.evaluation.plots import image_grid
 
     dataset = load_dataset(
@@ -72,7 +72,7 @@ def main(args: list[str]) -> None:
     if dataset.train.labels is None:  # a stream
         images, labels = next(dataset.train.batches(SAMPLES, shuffle_seed=0).as_numpy_iterator())
     else:  # the same images, without TensorFlow
-        rows = order_of(dataset.train.num_examples, 0, 0)[:SAMPLES]
+        rows = epoch_order(dataset.train.num_examples, 0, 0)[:SAMPLES]
         images, labels = dataset.train.examples(rows), dataset.train.labels[rows]
     figure = image_grid(images.astype("uint8"), [dataset.class_names[label] for label in labels])
     write_png(figure, out, dpi=120)
@@ -82,8 +82,7 @@ def main(args: list[str]) -> None:
 def print_counts(dataset) -> None:
     import numpy as np
 
-    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    splits = {name: split for name, split in splits.items() if split is not None}
+    splits = {name: split for name, split in dataset.splits.items() if split is not None}
     height, width, channels = dataset.image_shape
     print(f"{dataset.name}: {height}x{width}x{channels}, {len(dataset.class_names)} classes")
     for note in dataset.notes:

@@ -11,11 +11,14 @@ from kerasref.data.image_operations import changed, in_numpy
 from kerasref.errors import UserError
 
 WHOLE = (0, 1)  # the share in each batch of a worker that is alone
+SPLITS = "train", "validation", "test"
 
 
-def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
-    """The order in which an epoch visits the examples, int64 [n]: the same on every machine, and epoch 7's without
-    replaying the seven before it."""
+def epoch_order(num_examples: int, seed: int | None, epoch: int) -> np.ndarray:
+    """The order in which an epoch visits the examples, int64 [n], the stored one for seed None: the same on every
+    machine, and epoch 7's without replaying the seven before it."""
+    if seed is None:
+        return np.arange(num_examples)
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_examples)
 
 
@@ -28,11 +31,6 @@ def small_last_batch(num_examples: int, batch_size: int) -> str | None:
         f"the last batch of an epoch has {rest} images in place of {batch_size}: its update is noisy, and so are batch "
         "norm's statistics; another --batch-size avoids it"
     )
-
-
-def order_of(num_examples: int, shuffle_seed: int | None, epoch: int) -> np.ndarray:
-    """`epoch_order`, or the stored order for seed None."""
-    return np.arange(num_examples) if shuffle_seed is None else epoch_order(num_examples, shuffle_seed, epoch)
 
 
 def balanced_rows(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
@@ -112,7 +110,7 @@ class Split(ABC):
         steps, seed = math.ceil(self.num_examples / batch_size), shuffle_seed or 0
         mixes = augmentation is not None and augmentation.mixes
         read = WHOLE if mixes else share  # an image may be mixed with another worker's
-        order = order_of(self.num_examples, shuffle_seed, epoch)
+        order = epoch_order(self.num_examples, shuffle_seed, epoch)
         draws = augmentation.draws(seed, epoch, order) if augmentation else {}
         side = augmentation and augmentation.train_size
         source, size = (self.seen_at(side), (side, side)) if side else (self, self.image_shape[:2])
@@ -191,7 +189,7 @@ class MemorySplit(Split):
     def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE, view=None):
         import tensorflow as tf
 
-        order, side = self.indices[order_of(self.num_examples, shuffle_seed, epoch)], self.view_side
+        order, side = self.indices[epoch_order(self.num_examples, shuffle_seed, epoch)], self.view_side
         shape = (None, side, side, self.image_shape[-1]) if side else None
         with tf.device("cpu:0"):
             order, images, labels = tf.constant(order), tf.constant(self.all_images), tf.constant(self.all_labels)
@@ -224,8 +222,8 @@ class ImageDataset:
     name: str
     class_names: tuple[str, ...]
     train: Split
-    validation: Split | None
-    test: Split | None
+    validation: Split | None = None
+    test: Split | None = None
     notes: tuple[str, ...] = ()
     picture: str = "photo"
     left_out: tuple[str, ...] = ()
@@ -236,6 +234,11 @@ class ImageDataset:
         """(height, width, channels) of the uint8 images before any `Preprocessing`."""
         return self.train.image_shape
 
+    @property
+    def splits(self) -> dict[str, Split | None]:
+        """The three splits by name."""
+        return {name: getattr(self, name) for name in SPLITS}
+
     def train_labels(self) -> np.ndarray:
         """Labels of the train split, int64 [n]; raises UserError for a streamed set, where they are not known."""
         if self.train.labels is None:
@@ -243,7 +246,6 @@ class ImageDataset:
         return self.train.labels
 
     def __repr__(self) -> str:
-        splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        counts = ", ".join(f"{name}={split.num_examples}" for name, split in splits.items() if split)
+        counts = ", ".join(f"{name}={split.num_examples}" for name, split in self.splits.items() if split)
         shape = "x".join(map(str, self.image_shape))
         return f"ImageDataset({self.name!r}, {len(self.class_names)} classes, {shape}, {counts})"

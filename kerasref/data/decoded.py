@@ -16,7 +16,6 @@ from kerasref.provenance import sha256
 
 PREFIX = "kerasref-decoded"
 INDEX = f"{PREFIX}.json"
-SPLITS = "train", "validation", "test"
 
 
 def find(root: Path, name: str) -> tuple[Path, dict] | None:
@@ -46,8 +45,7 @@ def load(root: Path, name: str, how: list) -> ImageDataset | None:
         if (found := find(root, name)) and found[1]["how"] == how:
             file, index = found
             splits = {split: _read(file, split, kept) for split, kept in index["splits"].items()}
-            own = (splits.get(split) for split in SPLITS)
-            return ImageDataset(name, tuple(index["class_names"]), *own, picture=index["picture"])
+            return ImageDataset(name, tuple(index["class_names"]), **splits, picture=index["picture"])
     return None
 
 
@@ -63,7 +61,7 @@ def keep(dataset: ImageDataset, folder: Path, state: dict, how: list) -> None:
 
     state: `state_of` before the set was read; how: what the pixels depend on, the files apart
     """
-    splits = {name: split for name in SPLITS if (split := getattr(dataset, name))}
+    splits = {name: split for name, split in dataset.splits.items() if split}
     if not all(isinstance(split, MemorySplit) for split in splits.values()):
         return
     index = {"name": dataset.name, "files": state, "how": how, "splits": {}}

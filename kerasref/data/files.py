@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from kerasref.data.dataset import WHOLE, MemorySplit, Split, order_of
+from kerasref.data.dataset import WHOLE, MemorySplit, Split, epoch_order
 from kerasref.data.images import COVER, PHOTO_FORMATS, Resizing, prepare_photo, read_image
 from kerasref.data.progress import shown
 from kerasref.errors import UserError
@@ -59,7 +59,7 @@ class FileSplit(Split):
     def raw_batches(self, batch_size, shuffle_seed, epoch, first_step, share=WHOLE, view=None):
         import tensorflow as tf
 
-        order = order_of(self.num_examples, shuffle_seed, epoch)
+        order = epoch_order(self.num_examples, shuffle_seed, epoch)
 
         def fetch(step):
             rows = order[step * batch_size : (step + 1) * batch_size][share[0] :: share[1]]

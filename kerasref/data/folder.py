@@ -10,7 +10,7 @@ import numpy as np
 from kerasref.command_line import say
 from kerasref.data.checked import CheckedImages
 from kerasref.data.content import content_summary
-from kerasref.data.dataset import ImageDataset
+from kerasref.data.dataset import SPLITS, ImageDataset
 from kerasref.data.files import MEMORY_LIMIT, FileSplit
 from kerasref.data.images import ORIENTATION, PHOTO_FORMATS, is_image, open_image, reason_of, why_unreadable
 from kerasref.data.layout import class_folders, files_under, find_splits, is_hidden
@@ -19,7 +19,6 @@ from kerasref.errors import UserError
 from kerasref.text import printable, shortened
 
 NAMED = 5  # left-out files that a note names one by one
-SPLITS = "train", "validation", "test"
 TURNED = 5, 6, 7, 8  # EXIF's orientations that swap width and height
 
 
@@ -141,8 +140,8 @@ def load_folder(root, image_size: int | None, decode: bool, resizing, originals:
     if "validation" in splits and "test" not in splits:
         splits["test"] = splits.pop("validation")
         notes.append("no test folder: the validation folder serves as the test split, validation comes out of train")
-    own = splits["train"], splits.get("validation"), splits.get("test")
-    return ImageDataset(str(root), folder.class_names, *own, tuple(notes), "photo", left_out, content)
+    more = {"notes": tuple(notes), "left_out": left_out, "content": content}
+    return ImageDataset(str(root), folder.class_names, **splits, **more)
 
 
 def one_size_or_two(folder: ImageFolder) -> list[tuple[int, int]]:

@@ -110,7 +110,7 @@ def _find(name, data_dir, image_size, decode, resizing, originals) -> ImageDatas
         if name == "digits":
             digits, class_names = load_digits()
             digits = _resized(digits, image_size, resizing)
-            dataset = ImageDataset(name, class_names, digits, None, None, picture="digit")
+            dataset = ImageDataset(name, class_names, digits, picture="digit")
         else:
             dataset = tfds_sets.load_tfds(name, data_dir, image_size, decode, resizing, originals)
         if folder.is_dir():

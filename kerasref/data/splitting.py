@@ -32,8 +32,7 @@ def keep_classes(whole: ImageDataset, names: Sequence[str]) -> ImageDataset:
     number[[whole.class_names.index(name) for name in names]] = np.arange(len(names))
     notes = list(whole.notes)
 
-    def keep(what):
-        split = getattr(whole, what)
+    def keep(what, split):
         if split is None:
             return None
         if split.labels is None:
@@ -46,7 +45,7 @@ def keep_classes(whole: ImageDataset, names: Sequence[str]) -> ImageDataset:
         notes.append(f"{what}: the set's own split has none of the classes chosen; {what} comes out of train")
         return None
 
-    splits = {what: keep(what) for what in ("train", "validation", "test")}
+    splits = {what: keep(what, split) for what, split in whole.splits.items()}
     return replace(whole, class_names=tuple(names), notes=tuple(notes), **splits)
 
 

@@ -96,8 +96,7 @@ def load_tfds(name: str, data_dir, image_size: int | None, decode: bool, resizin
             read = StreamSplit.in_memory if decode and part not in stays else StreamSplit.encoded
             own[part] = read(stream, label.num_classes)
     kind = KINDS.get(builder.name) or (builder.info.metadata or {}).get(KIND, "photo")
-    own = own["train"], own.get("validation"), own.get("test")
-    dataset = ImageDataset(name, tuple(label.names), *own, picture=kind)
+    dataset = ImageDataset(name, tuple(label.names), **own, picture=kind)
     decoded.keep(dataset, Path(builder.data_path), state, how)
     return dataset
 

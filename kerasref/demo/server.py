@@ -11,10 +11,12 @@ HEADERS = {  # 'unsafe-inline' and 'unsafe-eval' are what Gradio's own page need
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+TOO_LARGE = f"the request is over {LARGEST_BODY // 2**20} MB\n"
 
 
 class OwnPageOnly:
-    """ASGI middleware: a request that a page of another origin makes is refused with 403; every answer has HEADERS."""
+    """ASGI middleware: 403 for a request of a page of another origin, 413 for a body over LARGEST_BODY, whether or not
+    its length is stated. Every answer has HEADERS."""
 
     def __init__(self, app):
         self.app = app
@@ -22,34 +24,6 @@ class OwnPageOnly:
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        headers = Headers(scope=scope)
-        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-        foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
-        if foreign or (site == "cross-site" and scope["method"] not in ("GET", "HEAD")):
-            refusal = PlainTextResponse("requests from pages of other origins are refused\n", 403)
-            return await refusal(scope, receive, send)
-
-        async def with_headers(message):
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        await self.app(scope, receive, with_headers)
-
-
-class LimitBody:
-    """ASGI middleware: a request's body over LARGEST_BODY is refused with 413, whether or not its length is stated."""
-
-    def __init__(self, app):
-        self.app = app
-
-    async def __call__(self, scope, receive, send):
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        text = f"the request is over {LARGEST_BODY // 2**20} MB\n"
-        length = Headers(scope=scope).get("content-length", "0")
-        if not length.isdigit() or len(length) > 18 or int(length) > LARGEST_BODY:
-            return await PlainTextResponse(text, 413)(scope, receive, send)
         received = 0
 
         async def counted():
@@ -57,7 +31,25 @@ class LimitBody:
             message = await receive()
             received += len(message.get("body", b""))
             if received > LARGEST_BODY:  # nothing more is read
-                raise HTTPException(413, text)
+                raise HTTPException(413, TOO_LARGE)
             return message
 
-        await self.app(scope, counted, send)
+        async def with_headers(message):
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        refusal = refuse(scope["method"], Headers(scope=scope))
+        await (refusal or self.app)(scope, counted, with_headers)
+
+
+def refuse(method: str, headers: Headers) -> PlainTextResponse | None:
+    """The answer to a request that is refused by what its headers say."""
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
+    foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
+    if foreign or (site == "cross-site" and method not in ("GET", "HEAD")):
+        return PlainTextResponse("requests from pages of other origins are refused\n", 403)
+    length = headers.get("content-length", "0")
+    if not length.isdigit() or len(length) > 18 or int(length) > LARGEST_BODY:
+        return PlainTextResponse(TOO_LARGE, 413)
+    return None

@@ -6,10 +6,8 @@ import numpy as np
 def exponential_average(x, beta=0.9, correct_bias=False):
     """vᵢ = β vᵢ₋₁ + (1 − β) xᵢ, v₀ = 0, along the first axis of x [n, …]; all n values.
 
-    correct_bias: vᵢ / (1 − βⁱ), which takes out that v starts at 0. The corrected value is returned only: the
-    recursion uses the uncorrected one, which the notes, with one name for both, leave open.
-    Keras: the running statistics of BatchNormalization(momentum=β), started at 0; corrected: Adam's first moment
-    (within 1e-10 for β that float32 holds; see kerasref/notes/optimizers.py).
+    correct_bias: vᵢ / (1 − βⁱ), which takes out that v starts at 0; the recursion goes on with the uncorrected value.
+    Keras: the running statistics of BatchNormalization(momentum=β), started at 0; corrected: Adam's first moment.
     """
     v, averages = np.zeros_like(x[0]), []
     for i, value in enumerate(x, start=1):

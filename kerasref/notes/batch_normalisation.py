@@ -6,7 +6,7 @@ MOMENTUM, EPSILON = 0.9, 1e-5  # of kerasref's networks; Keras' own are 0.99 and
 
 
 def normalise_batch(z, epsilon=EPSILON):
-    """Z_norm = (z − μ) / √(σ² + ε), and μ, σ² of this batch, 1/m each. The notes' numerator lost its minus sign.
+    """Z_norm = (z − μ) / √(σ² + ε), and μ, σ² of this batch, 1/m each.
 
     Whatever is added to a whole row of Z goes out again with μ: the bias b of the layer before has no effect.
     """

@@ -18,10 +18,7 @@ OUTPUTS = {
 
 
 def forward(layers, x):
-    """Z = W A + B, A = g(Z), layer by layer: lists of all Z and all A, A[0] = X, A[-1] = Ŷ. Keras: model(x).
-
-    The notes write Z = WᵀX + B here and use W, as we do, in the backward pass.
-    """
+    """Z = W A + B, A = g(Z), layer by layer: lists of all Z and all A, A[0] = X, A[-1] = Ŷ. Keras: model(x)."""
     zs, activations = [], [x]
     for i, (w, b, name) in enumerate(layers, start=1):
         g, _ = OUTPUTS[name] if i == len(layers) else ACTIVATIONS[name]
@@ -40,7 +37,7 @@ def backward(layers, x, y):
     """[(dW, dB), …], one a layer. Keras: tape.gradient(loss, model.trainable_weights).
 
     Output layer: dZ = Ŷ − Y. Hidden: dZˡ⁻¹ = (Wˡ)ᵀ dZˡ * g'(Zˡ⁻¹). dWˡ = 1/m dZˡ (Aˡ⁻¹)ᵀ, dBˡ = 1/m Σ dZˡ over the m
-    examples, kept as a column. (The notes write X for Aˡ⁻¹, which is so in the first layer alone.)
+    examples, kept as a column.
     """
     zs, activations = forward(layers, x)
     m = x.shape[1]

@@ -15,8 +15,7 @@ def small(rng, shape):
 def xavier(rng, shape):
     """N(0, 1/n), n = n_l−1 the inputs of a unit; for tanh. z keeps the variance of its inputs.
 
-    Keras: VarianceScaling(1, "fan_in", "untruncated_normal"). The notes write np.random.rand, uniform from 0 to 1 and
-    never negative, where randn is meant.
+    Keras: VarianceScaling(1, "fan_in", "untruncated_normal").
     """
     return rng.standard_normal(shape) * np.sqrt(1 / shape[1])
 

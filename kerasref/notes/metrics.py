@@ -6,9 +6,8 @@ import numpy as np
 def precision_recall_f1(actual, predicted):
     """P = true positives / predicted positives, R = true positives / actual positives, F1 = 2 / (1/R + 1/P).
 
-    Booleans [m]. F1 is computed as 2PR / (P + R), the same where both are above 0; 0/0 counts as 0, as in Keras:
-    keras.metrics.Precision, Recall, F1Score(threshold=0.5), which count in float32: equal within 1e-7.
-    准确率, the notes' word for precision, means accuracy.
+    Booleans [m]. F1 is computed as 2PR / (P + R), the same where both are above 0; 0/0 counts as 0.
+    Keras: keras.metrics.Precision, Recall, F1Score(threshold=0.5).
     """
     actual, predicted = np.asarray(actual, bool), np.asarray(predicted, bool)
     hits = (actual & predicted).sum()

@@ -1,10 +1,7 @@
 """Momentum, RMSprop and Adam (the notes, 梯度下降中的摆动).
 
 Each step takes weights and gradient, arrays of one shape, and returns new weights and the new averages, which start
-at 0. Where Keras' rules differ, the values are those of tests/notes/test_optimizers.py: 100 steps at α = 0.01 of a
-softmax regression on scikit-learn's digits, in float64. There Keras casts SGD's β and Adam's βᵗ through float32: equal
-within 1e-10 for β that float32 holds; 0.9 and 0.999 bring 2e-7 (momentum) and 6e-6 (Adam) of the way that the weights
-went. kerasref/lab/parity/optimizers.py has PyTorch's rules.
+at 0. docs/errata.md has what Keras' differences come to; kerasref/lab/parity/optimizers.py has PyTorch's rules.
 """
 
 import numpy as np
@@ -13,8 +10,7 @@ import numpy as np
 def momentum(w, dw, v, learning_rate, beta=0.9):
     """V = βV + (1 − β) dw; w −= αV. Returns (w, V).
 
-    Keras: SGD(α (1 − β), momentum=β): it has no (1 − β), so its rate must have it; the same weights as long as α is
-    constant. With equal α Keras' steps are 1/(1 − β) = 10 times as long; the weights went 8.2 times as far.
+    Keras: SGD(α (1 − β), momentum=β): it has no (1 − β), so its rate must have it, while α is constant.
     """
     v = beta * v + (1 - beta) * dw
     return w - learning_rate * v, v
@@ -23,8 +19,7 @@ def momentum(w, dw, v, learning_rate, beta=0.9):
 def rmsprop(w, dw, s, learning_rate, beta=0.9, epsilon=0.0):
     """S = βS + (1 − β) dw²; w −= α dw / √(S + ε). Returns (w, S).
 
-    Keras: RMSprop(α, rho=β, epsilon=ε), ε inside the root as here. The notes have no ε: a weight whose gradient was 0
-    from the start, such as that of a pixel at the border of an image, becomes 0/0.
+    Keras: RMSprop(α, rho=β, epsilon=ε). The notes have no ε: a gradient that is always 0 becomes 0/0.
     """
     s = beta * s + (1 - beta) * dw**2
     return w - learning_rate * dw / np.sqrt(s + epsilon), s
@@ -51,9 +46,7 @@ def adam(
     """V = β₁V + (1 − β₁) dw; S = β₂S + (1 − β₂) dw²; w −= α V̂ / √(Ŝ + ε). Returns (w, V, S).
 
     t: the number of the step, from 1. V̂ = V / (1 − β₁ᵗ), Ŝ = S / (1 − β₂ᵗ) are used and not kept.
-    Keras: Adam(α, β₁, β₂, ε), which is this with `keras_denominator`; with ε = 0 all three are one. With 1e-8 the
-    largest difference to Keras' weights was 0.86 of the largest way that one went, with the paper's form 0.012; the
-    losses were less than 0.2 % apart.
+    Keras: Adam(α, β₁, β₂, ε), which is this with `keras_denominator`; with ε = 0 all three are one.
     """
     v = beta_1 * v + (1 - beta_1) * dw
     s = beta_2 * s + (1 - beta_2) * dw**2

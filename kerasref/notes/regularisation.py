@@ -6,8 +6,7 @@ import numpy as np
 def l2_term(weights, lambda_, m):
     """λ/2m · Σ ‖W‖², squares of all entries of all `weights`, arrays of any shape (Frobenius; biases left out).
 
-    Keras: kernel_regularizer=keras.regularizers.L2(λ / 2m), also in float64 with the coefficient rounded to float32,
-    that is to 6e-8 of it. In a recipe: `l2`.
+    Keras: kernel_regularizer=keras.regularizers.L2(λ / 2m). In a recipe: `l2`.
     """
     return lambda_ / (2 * m) * sum(np.sum(w**2) for w in weights)
 
@@ -20,8 +19,7 @@ def l2_gradient(w, lambda_, m):
 def dropout(a, keep_prob, rng):
     """Inverted dropout: d = rand < keep_prob; a·d / keep_prob, so that the expectation of a is kept. Any shape.
 
-    Keras: keras.layers.Dropout(rate=1 − keep_prob), in training alone. In a recipe: `keep_prob`. Which entries are
-    kept differs from Keras, whose random numbers are others; kept entries are equal.
+    Keras: keras.layers.Dropout(rate=1 − keep_prob), in training alone. In a recipe: `keep_prob`.
     """
     d = rng.random(a.shape) < keep_prob
     return a * d / keep_prob

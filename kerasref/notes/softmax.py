@@ -15,7 +15,7 @@ def softmax(z):
 def cross_entropy(z, y):
     """J = −1/m Σ yⱼ log ŷⱼ over the classes 1…C, from logits z: log ŷ = z − max − log Σ e^(z − max), finite for any z.
 
-    Keras: keras.losses.CategoricalCrossentropy(from_logits=True). The notes sum from j = 0 to C, one class too many.
+    Keras: keras.losses.CategoricalCrossentropy(from_logits=True).
     """
     shifted = z - z.max(axis=0)
     return -np.sum(y * (shifted - np.log(np.exp(shifted).sum(axis=0)))) / z.shape[1]

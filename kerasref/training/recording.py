@@ -9,7 +9,7 @@ import tensorflow as tf
 from kerasref.build import describe_dataset
 from kerasref.chain import hash_of, measured, recipe_hash
 from kerasref.data.content import split_sha256
-from kerasref.data.dataset import balanced_rows, order_of
+from kerasref.data.dataset import balanced_rows, epoch_order
 from kerasref.models.description import multiply_adds
 from kerasref.models.weight_files import arrays_sha256
 from kerasref.training.checkpointing import Checkpointer
@@ -83,7 +83,7 @@ class Recording(keras.callbacks.Callback):
         recipe, train, epoch = self.setting.recipe, self.setting.dataset.train, self.progress.epoch - 1
         if train.labels is None:
             return None
-        order = order_of(train.num_examples, recipe.seed, epoch)
+        order = epoch_order(train.num_examples, recipe.seed, epoch)
         return arrays_sha256(
             [balanced_rows(train.labels, recipe.seed, epoch)[order] if recipe.balanced_sampling else order]
         )
@@ -110,8 +110,7 @@ def planned_epochs(links: list[dict]) -> int:
 
 def split_hashes(dataset) -> dict:
     """Of each split, None where there is none."""
-    splits = {name: getattr(dataset, name) for name in ("train", "validation", "test")}
-    return {name: split_sha256(split) if split else None for name, split in splits.items()}
+    return {name: split_sha256(split) if split else None for name, split in dataset.splits.items()}
 
 
 def described(dataset: dict) -> dict:

@@ -1,6 +1,6 @@
 """Momentum, RMSprop and Adam as the notes write them, against Keras' own over 100 steps on real digits.
 
-The figures in kerasref/notes/optimizers.py and docs/errata.md are those that stand here.
+The figures in docs/errata.md are those that stand here.
 """
 
 import keras
