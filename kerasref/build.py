@@ -17,8 +17,7 @@ from kerasref.models.weight_files import load_weights, weights_sha256
 from kerasref.pretrained import find_run
 from kerasref.recipe import Recipe
 from kerasref.recipe_augmentation import AugmentationFields
-from kerasref.recipe_training import ONE_CYCLE
-from kerasref.recipe_updates import average_of
+from kerasref.recipe_training import ONE_CYCLE, average_of
 from kerasref.runs import RunFiles
 from kerasref.training import optimizers, schedules
 

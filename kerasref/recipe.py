@@ -13,8 +13,7 @@ from typing import Literal
 from kerasref.errors import UserError, unknown
 from kerasref.recipe_augmentation import AugmentationFields
 from kerasref.recipe_checks import Checked, above_0, at_least_0, expect, is_of_type, is_seed, no_effect, whole_from_1
-from kerasref.recipe_training import LossFields, ScheduleFields, StoppingFields
-from kerasref.recipe_updates import UpdateFields, average_of
+from kerasref.recipe_training import LossFields, ScheduleFields, StoppingFields, UpdateFields, average_of
 
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam", "adamw", "lion", "muon", "schedule_free_adamw"]
 Normalization = Literal["half", "dataset", "imagenet", "none", "raw"]

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerasref.recipe import Recipe
-from kerasref.recipe_updates import average_of
+from kerasref.recipe_training import average_of
 from kerasref.training.optimizers import batch_counter, unwrapped
 
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 from kerasref.data.dataset import WHOLE
 from kerasref.errors import RunError, UserError
 from kerasref.recipe import Recipe
-from kerasref.recipe_updates import CLIPPING
+from kerasref.recipe_training import CLIPPING
 from kerasref.training.cluster import Cluster
 from kerasref.training.options import Strategy, TrainOptions
 

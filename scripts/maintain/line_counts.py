@@ -11,8 +11,7 @@ from kerasref.markdown import markdown_table
 PATH = {  # chapter: files below kerasref/, in reading order
     "Networks": "models/registry.py models/inputs.py models/lenet5.py models/mnist_cnn.py models/residual.py "
     "models/resnet.py",
-    "Recipes": "recipe.py recipe_augmentation.py recipe_training.py recipe_updates.py recipe_checks.py "
-    "named_recipes.py",
+    "Recipes": "recipe.py recipe_augmentation.py recipe_training.py recipe_checks.py named_recipes.py",
     "Recipe to objects": "build.py",
     "Data": "data/dataset.py data/augmentation.py data/preprocessing.py",
     "Training": "training/fit.py training/callbacks.py training/optimizers.py training/schedules.py training/losses.py",
