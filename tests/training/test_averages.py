@@ -16,6 +16,7 @@ from kerasref.recipe import Recipe
 from kerasref.training import checkpoints, train
 from kerasref.training.averaging import make_average
 from kerasref.training.optimizers import rate_factors
+from tests.training.stops import StopAt, resume
 
 RECIPE = Recipe(
     model="mlp",
@@ -46,29 +47,12 @@ class Killed(BaseException):
     pass
 
 
-class KillAt(keras.callbacks.Callback):
-    """Leaves the training as a kill does: nothing is saved any more."""
-
-    stateless = True
-
-    def __init__(self, epoch=None, step=None):
-        super().__init__()
-        self.at, self.epoch = (epoch, step), 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.epoch == self.at[0] and batch >= self.at[1]:
-            raise Killed
-
-
 @pytest.fixture(scope="module", params=CASES)
 def case(request, tmp_path_factory):
     """A recipe, its whole run, and the arrays of the last checkpoint."""
     recipe = dataclasses.replace(RECIPE, **{"steps_per_execution": 1} | CASES[request.param])
     policy = keras.config.dtype_policy()
-    run = train(recipe, tmp_path_factory.mktemp("whole") / "run", tensorboard=False, callbacks=[KillAt()])
+    run = train(recipe, tmp_path_factory.mktemp("whole") / "run", tensorboard=False, callbacks=[StopAt()])
     yield recipe, run, checkpoints.load_latest(run.checkpoints)[0]
     keras.config.set_dtype_policy(policy)
 
@@ -77,10 +61,10 @@ def test_killed_in_an_accumulation_and_resumed_is_bit_for_bit_the_same(case, tmp
     recipe, _, expected = case
     options = dict(checkpoint_every="3steps", tensorboard=False)
     with pytest.raises(Killed):
-        train(recipe, tmp_path / "run", callbacks=[KillAt(2, 3)], **options)
+        train(recipe, tmp_path / "run", callbacks=[StopAt(2, 3, error=Killed)], **options)
     epoch, step = checkpoints.latest_place(tmp_path / "run" / "checkpoints")
     assert epoch == 2 and (recipe.accumulate_steps == 1 or (7 * epoch + step) % recipe.accumulate_steps)
-    run = train(recipe, tmp_path / "run", resume=True, callbacks=[KillAt()], **options)
+    run = resume(recipe, tmp_path / "run", **options)
     found = checkpoints.load_latest(run.checkpoints)[0]
     assert found.keys() == expected.keys()
     for name, array in expected.items():

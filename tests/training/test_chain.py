@@ -15,7 +15,7 @@ from kerasref.data.content import split_sha256
 from kerasref.data.dataset import MemorySplit, epoch_order
 from kerasref.data.files import FileSplit
 from kerasref.data.tfds_stream import StreamSplit
-from kerasref.errors import Stopped, UserError
+from kerasref.errors import UserError
 from kerasref.evaluation.evaluate import evaluate_run
 from kerasref.lab.studies.run_checks import broken_link
 from kerasref.models.weight_files import arrays_sha256, weights_sha256
@@ -23,7 +23,7 @@ from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 from kerasref.training import checkpoints, train
 from kerasref.training.recording import steps_between_links, trained
-from tests.training.stops import StopAt
+from tests.training.stops import resume, stop, stop_and_resume
 
 RECIPE = Recipe(
     model="softmax_regression", dataset="digits", validation=0.1, batch_size=20, epochs=2, optimizer="momentum",
@@ -66,18 +66,15 @@ def test_another_evaluation_takes_the_place_of_the_one_before(run):
 @pytest.mark.parametrize("every", ["3steps", "1epoch", "2epochs"])
 def test_neither_stops_nor_checkpoints_change_the_chain(run, tmp_path, at, every):
     options = dict(tensorboard=False, checkpoint_every=every)
-    with pytest.raises(Stopped):
-        train(RECIPE, tmp_path / "run", callbacks=[StopAt(*at)], **options)
-    resumed = train(RECIPE, tmp_path / "run", resume=True, callbacks=[StopAt()], **options)
+    resumed = stop_and_resume(RECIPE, tmp_path / "run", *at, **options)
     assert read_links(resumed.chain_file) == read_links(run.chain_file)[:-1]
 
 
 @pytest.mark.parametrize("damage", ["", "no JSON\n", '{"link": "start"}\n', '{"link": "start", "sha256": "0"}\n'])
 def test_a_chain_that_is_damaged_is_not_continued_and_the_training_is(run, tmp_path, damage, capsys):
-    with pytest.raises(Stopped):
-        train(RECIPE, tmp_path / "run", callbacks=[StopAt(1, 30)], tensorboard=False)
+    stop(RECIPE, tmp_path / "run", 1, 30, tensorboard=False)
     (tmp_path / "run" / "chain.jsonl").write_text(damage)
-    resumed = train(RECIPE, tmp_path / "run", resume=True, callbacks=[StopAt()], tensorboard=False)
+    resumed = resume(RECIPE, tmp_path / "run", tensorboard=False)
     assert resumed.chain_file.read_text() == damage and "is not continued" in capsys.readouterr().out
     assert weights_sha256(load_trained_model(resumed)) == weights_sha256(load_trained_model(run))
 

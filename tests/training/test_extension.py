@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import signal
-import time
 
 import keras
 import numpy as np
@@ -17,52 +16,31 @@ from kerasref.evaluation.evaluate import evaluate_run
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 from kerasref.training import network, train
-from tests.training.stops import assert_same_weights
+from tests.training.stops import StopAt, assert_same_run, assert_same_weights, resume, stop
 
 RECIPE = Recipe(
     model="softmax_regression", dataset="digits", validation=0.1, batch_size=100, epochs=2, optimizer="momentum"
 )
 
 
-class StopIn(keras.callbacks.Callback):
-    """Sends the process SIGTERM after the third step of an epoch, or not at all; a step takes `seconds` longer."""
-
-    stateless = True
-
-    def __init__(self, epoch=None, seconds=0.0):
-        super().__init__()
-        self.stop_in, self.seconds = epoch, seconds
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        time.sleep(self.seconds)
-        if self.epoch == self.stop_in and batch >= 2:
-            self.stop_in = None
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 def test_an_extended_run_keeps_its_results_until_the_new_ones_are_there(tmp_path):
     """A stop in between leaves the run as it was, whole: the command before says complete, and it is."""
     longer = dataclasses.replace(RECIPE, epochs=4)
     whole = train(longer, tmp_path / "whole")
-    run = train(RECIPE, tmp_path / "run", callbacks=[StopIn()])
+    run = train(RECIPE, tmp_path / "run", callbacks=[StopAt()])
     evaluate_run(run)
     finished = {file: file.read_bytes() for file in run.path.iterdir() if file.suffix in (".keras", ".json", ".html")}
     assert len(finished) == 6  # model, best, recipe, metrics, validation, report
-    with pytest.raises(Stopped):
-        train(longer, tmp_path / "run", resume=True, callbacks=[StopIn(3)])
+    stop(longer, tmp_path / "run", 3, 2, resume=True)
     assert {file: file.read_bytes() for file in finished} == finished and is_evaluated(run)
-    train(RECIPE, tmp_path / "run", resume=True, callbacks=[StopIn()])  # complete: its model is there
+    resume(RECIPE, tmp_path / "run")  # complete: its model is there
     assert {file: file.read_bytes() for file in finished} == finished
 
-    train(longer, tmp_path / "run", resume=True, callbacks=[StopIn()])
+    resume(longer, tmp_path / "run")
     assert [row["epoch"] for row in run.history()] == [1, 2, 3, 4] and run.recipe().epochs == 4
     assert [record["epochs"] for record in run.settings()["previous"]] == [2]
     assert not any(file.exists() for file in (run.metrics_file, run.validation_file, run.report_file))
-    for found, expected in zip(load_trained_model(run).weights, load_trained_model(whole).weights, strict=True):
-        np.testing.assert_array_equal(found, expected, strict=True)
+    assert_same_weights(whole, run)
     links = [link["link"] for link in read_links(run.chain_file)]
     assert links == ["start", *["epoch"] * 2, "extension", *["epoch"] * 2, "end"]
 
@@ -100,17 +78,16 @@ def test_extending_under_a_cosine_reports_the_jump_of_the_learning_rate(tmp_path
 def test_loss_scaling_goes_on_where_it_was(tmp_path):
     recipe = dataclasses.replace(RECIPE, precision="mixed_float16", steps_per_execution=1)
     whole = train(recipe, tmp_path / "whole")
-    with pytest.raises(Stopped):
-        train(recipe, tmp_path / "run", callbacks=[StopIn(1)])
+    stop(recipe, tmp_path / "run", 1, 2)
     keras.utils.clear_session()
-    assert_same_weights(train(recipe, tmp_path / "run", resume=True, callbacks=[StopIn()]), whole)
+    assert_same_run(resume(recipe, tmp_path / "run"), whole)
 
 
 def test_an_epoch_that_was_stopped_in_its_middle_keeps_its_time(tmp_path):
     recipe = dataclasses.replace(RECIPE, steps_per_execution=1)
     with pytest.raises(Stopped):
-        train(recipe, tmp_path / "run", callbacks=[StopIn(1, seconds=0.5)])
-    run = train(recipe, tmp_path / "run", resume=True, callbacks=[StopIn()])
+        train(recipe, tmp_path / "run", callbacks=[StopAt(1, 2, seconds=0.5)])
+    run = resume(recipe, tmp_path / "run")
     first, second = run.history()
     assert second["epoch_duration"] > 1.5  # three steps of half a second, before the stop
     assert second["run_duration"] == pytest.approx(first["run_duration"] + second["epoch_duration"], abs=0.01)
@@ -134,11 +111,10 @@ def test_a_trained_network_computes_in_float32_whatever_it_was_trained_in(tmp_pa
 
 def test_fewer_epochs_than_were_begun_are_refused_and_leave_the_run_as_it_is(tmp_path):
     """There is no network of so few epochs: to say "complete" would leave the user without one."""
-    with pytest.raises(Stopped):
-        train(dataclasses.replace(RECIPE, epochs=4, steps_per_execution=1), tmp_path / "run", callbacks=[StopIn(2)])
+    stop(dataclasses.replace(RECIPE, epochs=4, steps_per_execution=1), tmp_path / "run", 2, 2)
     shorter = dataclasses.replace(RECIPE, epochs=2, steps_per_execution=1)
     with pytest.raises(UserError, match=r"trained 2 epochs and 3 steps already, more than the 2 .*--epochs 4"):
-        train(shorter, tmp_path / "run", resume=True, callbacks=[StopIn()])
+        resume(shorter, tmp_path / "run")
     run = RunFiles(tmp_path / "run")
     assert not run.model_file.exists() and run.recipe().epochs == 4
 

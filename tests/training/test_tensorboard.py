@@ -1,7 +1,5 @@
 """TensorBoard's files, read back: gradients computed apart, pictures, graph, scalars, HParams; a training's bits."""
 
-import os
-import signal
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from kerasref.build import load_trained_model
-from kerasref.errors import Stopped, UserError
+from kerasref.errors import UserError
 from kerasref.recipe import Recipe
 from kerasref.training import (
     ConfusionMatrixImage,
@@ -24,6 +22,7 @@ from kerasref.training import (
     train,
 )
 from kerasref.training import tensorboard as module
+from tests.training.stops import assert_same_weights, stop_and_resume
 
 CLASSES, FEATURES, BATCH, STEPS, RATE = 3, 5, 8, 7, 0.3
 rng = np.random.default_rng(0)
@@ -226,24 +225,11 @@ def test_what_a_run_shows(shown):
 def test_off_writes_nothing_and_trains_the_same_bits(shown, tmp_path):
     off = train(RECIPE, tmp_path / "off", tensorboard=False)
     assert not (off.path / "tensorboard").exists()
-    for expected, found in zip(load_trained_model(shown).weights, load_trained_model(off).weights, strict=True):
-        np.testing.assert_array_equal(found, expected, strict=True)
+    assert_same_weights(shown, off)
 
 
 def test_a_stop_at_an_epochs_end_loses_nothing(shown, tmp_path):
-    class Stop(keras.callbacks.Callback):
-        stateless = True
-
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch == 0 and self.armed:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-    stop = Stop()
-    stop.armed = True
-    with pytest.raises(Stopped):
-        train(RECIPE, tmp_path / "run", callbacks=[stop])
-    stop.armed = False
-    resumed = train(RECIPE, tmp_path / "run", resume=True, callbacks=[stop])
+    resumed = stop_and_resume(RECIPE, tmp_path / "run", 0, 5)  # after the last of six steps
     tags, _ = read(resumed.path / "tensorboard")
     expected, _ = read(shown.path / "tensorboard")
     for tag in expected:

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from kerasref.build import load_run_data, load_trained_model
-from kerasref.errors import RunError, Stopped, UserError
+from kerasref.errors import RunError, UserError
 from kerasref.recipe import Recipe
 from kerasref.runs import HISTORY_COLUMNS, RunFiles
 from kerasref.training import checkpoints, train
 from kerasref.training.resuming import locked
-from tests.training.stops import StopAt, assert_same_weights, history_but_times
+from tests.training.stops import StopAt, assert_same_run, resume, stop, stop_and_resume
 
 RECIPE = Recipe(
     model="mlp",
@@ -76,12 +76,7 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(whole, tmp_path, where):
     # steps come in fours; the last case stops in the last, smaller call of an epoch, that is at its end
     if where[1] == 1000:
         where = (where[0], len(range(0, whole.settings()["dataset"]["num_train"], 50)) - 1)
-    with pytest.raises(Stopped, match="resume with") as stopped:
-        train(RECIPE, tmp_path / "run", callbacks=[StopAt(*where)])
-    assert stopped.value.exit_code == 143
-    resumed = train(RECIPE, tmp_path / "run", resume=True, callbacks=[StopAt()])
-    assert history_but_times(resumed) == history_but_times(whole)
-    assert_same_weights(whole, resumed)
+    assert_same_run(whole, stop_and_resume(RECIPE, tmp_path / "run", *where))
 
 
 def test_with_everything_random_a_stop_changes_no_bit(tmp_path):
@@ -100,11 +95,7 @@ def test_with_everything_random_a_stop_changes_no_bit(tmp_path):
         label_smoothing=0.1,
     )
     whole = train(recipe, tmp_path / "whole")
-    with pytest.raises(Stopped):
-        train(recipe, tmp_path / "run", callbacks=[StopAt(1, 11)])
-    resumed = train(recipe, tmp_path / "run", resume=True, callbacks=[StopAt()])
-    assert history_but_times(resumed) == history_but_times(whole)
-    assert_same_weights(whole, resumed)
+    assert_same_run(whole, stop_and_resume(recipe, tmp_path / "run", 1, 11))
     assert all(2 < row["loss"] < 3 for row in whole.history())
 
 
@@ -117,17 +108,13 @@ def test_early_stopping_works_across_the_loops_fits(tmp_path):
 def test_what_callbacks_know_survives_a_stop(tmp_path):
     """EarlyStopping's count and best weights; and a training that it ended is not taken up again."""
 
-    def callbacks(*stop_at):
-        stopper = keras.callbacks.EarlyStopping("loss", min_delta=100.0, patience=2, restore_best_weights=True)
-        return [stopper, StopAt(*stop_at)]
+    def callbacks():
+        return [keras.callbacks.EarlyStopping("loss", min_delta=100.0, patience=2, restore_best_weights=True)]
 
-    whole = train(RECIPE, tmp_path / "whole", callbacks=callbacks())
+    whole = train(RECIPE, tmp_path / "whole", callbacks=[*callbacks(), StopAt()])
     for at in ((1, 11), (2, 24)):  # in an epoch; at the end of the one that is the last
-        with pytest.raises(Stopped):
-            train(RECIPE, tmp_path / f"run{at}", callbacks=callbacks(*at))
-        resumed = train(RECIPE, tmp_path / f"run{at}", resume=True, callbacks=callbacks())
-        assert history_but_times(resumed) == history_but_times(whole)
-        assert_same_weights(whole, resumed)
+        stop(RECIPE, tmp_path / f"run{at}", *at, callbacks=callbacks())
+        assert_same_run(whole, resume(RECIPE, tmp_path / f"run{at}", callbacks=callbacks()))
     with pytest.raises(UserError, match=r"callbacks \['EarlyStopping', 'StopAt'\], found \[\]"):
         train(dataclasses.replace(RECIPE, epochs=4), tmp_path / "whole", resume=True)
 
@@ -198,10 +185,10 @@ def test_one_process_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path):
 def test_checkpoints_by_step_the_last_few_and_the_best(tmp_path):
     """A score is in the manifest of an epoch's end; best.keras is the network of the highest."""
     recipe = dataclasses.replace(RECIPE, epochs=4, learning_rate=0.5, schedule="constant", selection_metric="accuracy")
-    with pytest.raises(Stopped):  # in epoch 1, which has 26 steps, in calls of 4
-        train(recipe, tmp_path, checkpoint_every="8steps", keep_checkpoints=3, callbacks=[StopAt(0, 20)])
+    options = dict(checkpoint_every="8steps", keep_checkpoints=3)
+    stop(recipe, tmp_path, 0, 20, **options)  # in epoch 1, which has 26 steps, in calls of 4
     assert [file.stem[-2:] for file in sorted((tmp_path / "checkpoints").glob("*.npz"))] == ["08", "16", "24"]
-    run = train(recipe, tmp_path, resume=True, checkpoint_every="8steps", keep_checkpoints=3, callbacks=[StopAt()])
+    run = resume(recipe, tmp_path, **options)
     scores = {row["epoch"]: row["val_accuracy"] for row in run.history()}
     best = max(scores, key=scores.get)
     assert len(set(scores.values())) > 1
@@ -279,17 +266,15 @@ class Remembering(Counting):
 
 def test_a_callback_that_does_not_say_what_it_remembers_is_refused_at_a_resume(tmp_path):
     recipe = dataclasses.replace(RECIPE, model="softmax_regression", units=None, keep_prob=None)
-    with pytest.raises(Stopped):
-        train(recipe, tmp_path / "run", tensorboard=False, callbacks=[Counting(), StopAt(1, 11)])
+    stop(recipe, tmp_path / "run", 1, 11, tensorboard=False, callbacks=[Counting()])
     before = _files(RunFiles(tmp_path / "run"))
     with pytest.raises(UserError, match="callback Counting does not say what it remembers"):
-        train(recipe, tmp_path / "run", resume=True, callbacks=[Counting(), StopAt()])
+        resume(recipe, tmp_path / "run", callbacks=[Counting()])
     assert _files(RunFiles(tmp_path / "run")) == before
 
-    with pytest.raises(Stopped):
-        train(recipe, tmp_path / "other", tensorboard=False, callbacks=[Remembering(), StopAt(1, 11)])
+    stop(recipe, tmp_path / "other", 1, 11, tensorboard=False, callbacks=[Remembering()])
     callback = Remembering()
-    train(recipe, tmp_path / "other", resume=True, tensorboard=False, callbacks=[callback, StopAt()])
+    resume(recipe, tmp_path / "other", tensorboard=False, callbacks=[callback])
     assert callback.count == 3 and callback.restored[0].shape == (784, 10)
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from kerasref.build import load_trained_model
 from kerasref.data.dataset import balanced_rows
-from kerasref.errors import Stopped, UserError
+from kerasref.errors import UserError
 from kerasref.models.resnet import CIFAR_RESNETS
 from kerasref.recipe import Recipe
 from kerasref.training import TrainOptions, distribution, fit, train
-from tests.training.stops import StopAt, assert_same_weights, history_but_times
+from tests.training.stops import assert_same_run, resume, stop, stop_and_resume
 
 SMALL = Recipe(
     model="mlp", units=(32,), keep_prob=0.9, dataset="digits", validation=0.1, batch_size=100, steps_per_execution=4
@@ -79,22 +79,18 @@ def test_the_history_tells_why_the_rate_fell_and_the_training_stopped(whole):
 @pytest.mark.parametrize("where", [(0, 3), (3, 7)])
 def test_stopped_and_resumed_is_bit_for_bit_the_same(whole, tmp_path, where, capsys):
     recipe = whole.recipe()
-    with pytest.raises(Stopped):
-        train(recipe, tmp_path / "run", callbacks=[StopAt(*where)], tensorboard=False)
-    resumed = train(recipe, tmp_path / "run", callbacks=[StopAt()], resume=True, tensorboard=False)
-    assert history_but_times(resumed) == history_but_times(whole)
+    resumed = stop_and_resume(recipe, tmp_path / "run", *where, tensorboard=False)
     assert "stopped early after epoch" in capsys.readouterr().out
-    assert_same_weights(whole, resumed)
+    assert_same_run(whole, resumed)
 
 
 def test_a_teacher_that_changed_is_found_at_a_resume(teacher, tmp_path):
     copied = train(dataclasses.replace(SMALL, epochs=1), tmp_path / "teacher", tensorboard=False)
     recipe = dataclasses.replace(SMALL, epochs=2, teacher=str(copied.path))
-    with pytest.raises(Stopped):
-        train(recipe, tmp_path / "run", callbacks=[StopAt(0, 3)], tensorboard=False)
+    stop(recipe, tmp_path / "run", 0, 3, tensorboard=False)
     copied.model_file.write_bytes(teacher.model_file.read_bytes())
     with pytest.raises(UserError, match="trained with a teacher of weights"):
-        train(recipe, tmp_path / "run", callbacks=[StopAt()], resume=True, tensorboard=False)
+        resume(recipe, tmp_path / "run", tensorboard=False)
 
 
 def test_a_network_learns_from_its_teacher_alone(teacher, tmp_path):

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from kerasref.build import load_trained_model
-from kerasref.errors import Stopped, UserError
+from kerasref.errors import UserError
 from kerasref.models import build_model
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 from kerasref.training import train
 from kerasref.training.transfer import initialize_from
-from tests.training.stops import StopAt, assert_same_weights
+from tests.training.stops import assert_same_run, resume, stop, stop_and_resume
 
 SOURCE = Recipe(
     model="mlp", units=(32, 16), dataset="digits", classes=("0", "1", "2", "3", "4"), validation=0.1,
@@ -158,10 +158,7 @@ def test_inputs_are_on_the_scale_that_the_weights_know(source, whole):
 
 @pytest.mark.parametrize("where", [(0, 3), (1, 0)])
 def test_stopped_and_resumed_is_bit_for_bit_the_same(source, whole, tmp_path, where):
-    with pytest.raises(Stopped):
-        train(target(source), tmp_path / "run", callbacks=[StopAt(*where)])
-    resumed = train(target(source), tmp_path / "run", resume=True, callbacks=[StopAt()])
-    assert_same_weights(whole[0], resumed)
+    assert_same_run(whole[0], stop_and_resume(target(source), tmp_path / "run", *where))
 
 
 def test_what_is_frozen_must_come_from_the_other_network(source, tmp_path):
@@ -174,13 +171,12 @@ def test_what_is_frozen_must_come_from_the_other_network(source, tmp_path):
 def test_a_resume_needs_no_other_network_and_keeps_its_scale(source, tmp_path):
     shutil.copytree(source.path, tmp_path / "source")
     recipe = target(source, init_from=str(tmp_path / "source"))
-    with pytest.raises(Stopped):
-        train(recipe, tmp_path / "run", callbacks=[StopAt(1, 0)])
+    stop(recipe, tmp_path / "run", 1, 0)
     settings = source.settings()
     settings["preprocessing"]["mean"] = [0.5]  # trained anew meanwhile, on another scale; its weights are gone
     RunFiles(tmp_path / "source").write_settings(settings)
     (tmp_path / "source" / "model.keras").unlink()
-    run = train(recipe, tmp_path / "run", resume=True, callbacks=[StopAt()])
+    run = resume(recipe, tmp_path / "run")
     assert run.preprocessing() == source.preprocessing()
 
 
