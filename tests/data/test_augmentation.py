@@ -267,23 +267,31 @@ def test_one_change_switched_off_leaves_the_draws_of_the_others(off):
     np.testing.assert_array_equal(after["shape"][:, [0, 1, 3, 4, 5, 6]], shape[:, [0, 1, 3, 4, 5, 6]])
 
 
-def _batches(split, batch_size=10, **options):
-    options = dict(shuffle_seed=3, epoch=2, augmentation=EVERYTHING) | options
-    return list(split.batches(batch_size, **options).as_numpy_iterator())
+@pytest.fixture(
+    params=[Augmentation(crop_padding=2, flip=True, cutout=3, rotation=10), EVERYTHING], ids=["some", "all"]
+)
+def batches(request, split):
+    """A function from options to the batches of an epoch."""
+    options = dict(shuffle_seed=3, epoch=2, augmentation=request.param)
+    return lambda **more: list(split.batches(10, **options, **more).as_numpy_iterator())
 
 
 @pytest.mark.parametrize("first_step", [1, 4, 10])
-def test_with_everything_an_epoch_entered_at_a_step_is_the_tail_of_the_whole_one(split, first_step):
-    for whole, tail in zip(_batches(split)[first_step:], _batches(split, first_step=first_step), strict=True):
+def test_an_epoch_entered_at_a_step_is_the_tail_of_the_whole_one(batches, first_step):
+    for whole, tail in zip(batches()[first_step:], batches(first_step=first_step), strict=True):
         np.testing.assert_array_equal(tail[0], whole[0], strict=True)
         np.testing.assert_array_equal(tail[1], whole[1], strict=True)
-        np.testing.assert_allclose(tail[1].sum(-1), 1, atol=1e-6)
+        if tail[1].ndim == 2:
+            np.testing.assert_allclose(tail[1].sum(-1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("workers", [2, 3, 4])
-def test_with_everything_workers_share_the_batches_of_one(split, workers):
-    shares = [_batches(split, share=(worker, workers)) for worker in range(workers)]
-    for step, (images, labels) in enumerate(_batches(split)):
+def test_workers_share_each_batch_and_no_example_is_anybodys_twice(batches, workers):
+    """The last batch has 3 examples: of four workers one has none, but a batch all the same."""
+    whole = batches(first_step=1)
+    shares = [batches(first_step=1, share=(worker, workers)) for worker in range(workers)]
+    assert {len(share) for share in shares} == {len(whole)} == {10}
+    for step, (images, labels) in enumerate(whole):
         for worker in range(workers):
             np.testing.assert_array_equal(shares[worker][step][0], images[worker::workers], strict=True)
             np.testing.assert_array_equal(shares[worker][step][1], labels[worker::workers], strict=True)
@@ -325,8 +333,6 @@ def test_training_images_may_be_smaller_than_those_that_are_evaluated(split):
         box = operations.crop_box(row.tolist(), *stored.shape[:2], (0.2, 0.5), (3 / 4, 4 / 3))
         expected = Image.fromarray(stored).crop(box).resize((7, 7), Image.Resampling.BILINEAR)
         np.testing.assert_array_equal(image, np.asarray(expected))
-    with pytest.raises(UserError, match="train_size is 7, which has no effect without random_resized_crop"):
-        Recipe(train_size=7)
 
 
 def test_erasing_leaves_the_mean_and_comes_after_the_normalization(split):
@@ -335,26 +341,6 @@ def test_erasing_leaves_the_mean_and_comes_after_the_normalization(split):
     images, _ = next(split.batches(103, shuffle_seed=0, **options).as_numpy_iterator())
     assert images.shape[1:] == (14, 12, 3)
     assert 0.02 < (images == 0).all(-1).mean() < 0.33
-
-
-@pytest.mark.parametrize(
-    ("fields", "says"),
-    [
-        ({"flip": True, "alternating_flip": True}, "exclude each other"),
-        ({"rand_augment": (2, 9), "trivial_augment": True}, "exclude each other"),
-        ({"crop_padding_mode": "reflect"}, "no effect without crop_padding"),
-        ({"crop_scale": (0.5, 1.0)}, "no effect without random_resized_crop"),
-        ({"random_resized_crop": True, "crop_scale": (0.5, 0.1)}, "ascending"),
-        ({"random_resized_crop": True, "crop_ratio": (0.5,)}, "two numbers"),
-        ({"color_jitter": (0.4, 0.4)}, "four numbers"),
-        ({"rand_augment": (2, 31)}, "0 to 30"),
-        ({"random_erasing": 1.5}, "probability"),
-        ({"mixup": -1.0}, "at least 0"),
-    ],
-)
-def test_fields_that_make_no_sense_are_refused(fields, says):
-    with pytest.raises(UserError, match=says):
-        Recipe(**fields)
 
 
 def test_show_data_draws_one_image_many_times(tmp_path, capsys):

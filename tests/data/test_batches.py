@@ -34,26 +34,6 @@ def test_without_a_seed_the_order_is_the_stored_one_and_nothing_is_dropped(split
     assert len(split.batches(10)) == 11
 
 
-@pytest.mark.parametrize("first_step", [1, 4, 10])
-def test_an_epoch_entered_at_a_step_is_the_tail_of_the_whole_one(split, first_step):
-    whole, _ = _all(split.batches(10, shuffle_seed=3, epoch=2, augmentation=AUGMENTATION))
-    tail, _ = _all(split.batches(10, shuffle_seed=3, epoch=2, first_step=first_step, augmentation=AUGMENTATION))
-    np.testing.assert_array_equal(tail, whole[10 * first_step :], strict=True)
-
-
-@pytest.mark.parametrize("workers", [2, 3, 4])
-def test_workers_share_each_batch_and_no_example_is_anybodys_twice(split, workers):
-    """The last batch has 3 examples: of four workers one has none, but a batch all the same."""
-    options = dict(shuffle_seed=3, epoch=2, first_step=1, augmentation=AUGMENTATION)
-    whole = list(split.batches(10, **options).as_numpy_iterator())
-    shares = [list(split.batches(10, **options, share=(w, workers)).as_numpy_iterator()) for w in range(workers)]
-    assert {len(share) for share in shares} == {len(whole)} == {10}
-    for step, (images, labels) in enumerate(whole):
-        for worker in range(workers):
-            np.testing.assert_array_equal(shares[worker][step][0], images[worker::workers], strict=True)
-            np.testing.assert_array_equal(shares[worker][step][1], labels[worker::workers], strict=True)
-
-
 def test_augmentation_does_not_depend_on_the_batch_size_but_on_seed_and_epoch(split):
     by_ten, _ = _all(split.batches(10, shuffle_seed=3, epoch=2, augmentation=AUGMENTATION))
     by_seven, _ = _all(split.batches(7, shuffle_seed=3, epoch=2, augmentation=AUGMENTATION))

@@ -24,24 +24,21 @@ def test_the_newest_is_loaded_and_the_last_few_are_kept(folder):
     assert len(list(folder.iterdir())) == 2 * checkpoints.KEEP
 
 
-@pytest.mark.parametrize("harm", ["truncate", "zero", "flip", "remove", "manifest"])
-def test_a_damaged_one_is_named_and_the_one_before_is_used(folder, harm):
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+@pytest.mark.parametrize("harm", ["zero", "remove", "fifo"])
+def test_a_damaged_one_is_named_and_the_one_before_is_used(folder, harm, suffix):
+    """Cuts and flipped bits: test_disk_faults.py."""
     newest = max(folder.glob("*.npz"))
-    content = bytearray(newest.read_bytes())
-    if harm == "truncate":
-        newest.write_bytes(content[: len(content) // 2])
-    elif harm == "zero":
-        newest.write_bytes(bytes(len(content)))
-    elif harm == "flip":
-        content[len(content) // 2] ^= 1
-        newest.write_bytes(content)
-    elif harm == "remove":
-        newest.unlink()
-    else:
-        newest.with_suffix(".json").write_text("{")
+    file = newest.with_suffix(suffix)
+    size = file.stat().st_size
+    file.unlink()
+    if harm == "zero":
+        file.write_bytes(bytes(size))
+    elif harm == "fifo":
+        os.mkfifo(file)  # which would block forever
     _, progress, damaged = checkpoints.load_latest(folder)
     assert progress["epoch"] == 2
-    assert newest.name in damaged[0]
+    assert damaged == [] if (harm, suffix) == ("remove", ".json") else newest.name in damaged[0]
 
 
 def test_none_left_is_an_error_and_none_ever_is_not(folder, tmp_path_factory):
@@ -71,15 +68,6 @@ def test_what_is_saved_after_damaged_ones_stays(folder):
     assert checkpoints.load_latest(folder)[1]["step"] == 5
     assert checkpoints.load_best(folder)[1]["step"] == 5
     assert len(list(folder.iterdir())) == 2  # the damaged ones would be in the way of all that follow
-
-
-@pytest.mark.parametrize("suffix", [".json", ".npz"])
-def test_a_fifo_in_the_place_of_a_file_does_not_hang(folder, suffix):
-    newest = max(folder.glob("*.npz")).with_suffix(suffix)
-    newest.unlink()
-    os.mkfifo(newest)
-    _, progress, damaged = checkpoints.load_latest(folder)
-    assert progress["epoch"] == 2 and newest.stem in damaged[0]
 
 
 def test_the_best_score_is_that_of_the_manifests(tmp_path):

@@ -105,20 +105,6 @@ def test_a_file_that_is_broken_or_missing_is_named(source, tmp_path, content):
             initialize_from(load_trained_model(source), tmp_path / name, tuple("01234"))
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        (dict(freeze="fc1"), "has no effect without init_from"),
-        (dict(init_until="fc1"), "has no effect without init_from"),
-        (dict(init_from="x", frozen_epochs=1), "has no effect without freeze"),
-        (dict(init_from="x", freeze="flatten", frozen_epochs=0), "frozen_epochs is 0"),
-    ],
-)
-def test_fields_that_have_no_effect_alone(changes, says):
-    with pytest.raises(UserError, match=says):
-        Recipe(**changes)
-
-
 def target(source, **changes):
     fields = dict(classes=tuple("56789"), init_from=str(source.path), freeze="fc2", frozen_epochs=1, epochs=3)
     return dataclasses.replace(SOURCE, seed=1, **{**fields, **changes})
