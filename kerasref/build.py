@@ -216,16 +216,21 @@ def load_run_data(
     if content and not Path(place).expanduser().is_dir():
         raise UserError(f"{place}, the image folder of {run.path}, is not there; give its place now with --dataset")
     loaded = loaded or load_data(dataclasses.replace(recipe, dataset=str(place), **resized), data_dir)
-    if content and (difference := content_difference(content, loaded.content or {})):
-        raise UserError(
-            f"{place} is not the folder that {run.path} was trained on: {difference}; "
-            "give its place with --dataset, bring it back to what it was, or train again"
-        )
-    apart = ("name", "path", "content", *(["image_shape"] if resized else []))
-    for field, now in {} if is_part else describe_dataset(loaded).items():
-        if field not in apart and before.get(field, now) != now:
-            raise UserError(
-                f"{run.path} was trained with dataset's {field} {before[field]!r}, found {now!r}; "
-                f"bring {loaded.name} back to what it was, or train again"
-            )
+    apart = tuple(before) if is_part else ("image_shape",) if resized else ()
+    remedy = f"{'give its place with --dataset, ' if content else ''}bring it back to what it was, or train again"
+    check_same_data(run, describe_dataset(loaded), remedy, apart)
     return loaded
+
+
+def check_same_data(run: RunFiles, found: dict, remedy: str, apart: tuple[str, ...] = ()) -> None:
+    """Raise UserError that ends in `remedy` unless `found`, a description by `describe_dataset`, is that of the run's
+    data; an image folder may have moved. `apart`: fields that do not count."""
+    before = run.settings()["dataset"]
+    if before.get("content"):
+        if difference := content_difference(before["content"], found.get("content") or {}):
+            raise UserError(f"{found['name']} is not the folder that {run.path} was trained on: {difference}; {remedy}")
+        apart = (*apart, "name", "path", "content")
+    for field, value in before.items():
+        if field not in apart and found.get(field) != value:
+            trained = f"{run.path} was trained with dataset's {field} {value!r}"
+            raise UserError(f"{trained}, found {found.get(field)!r}; {remedy}")

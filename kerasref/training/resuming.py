@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from kerasref.data.content import content_difference
+from kerasref.build import check_same_data
 from kerasref.errors import RunError, UserError
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 from kerasref.training import checkpoints
 
 _RECORDED = ("execution", "versions", "commit", "hardware", "command")  # of recipe.json, for each part of a training
-_SAME_FOLDER = ("name", "path", "content")  # of an image folder, which may have moved
 
 
 @contextlib.contextmanager
@@ -82,16 +81,7 @@ def continued(run: RunFiles, settings: dict) -> dict:
     began with.
     """
     before = run.settings()
-    old, new = before["dataset"], settings["dataset"]
-    is_folder = bool(old.get("content") and new.get("content"))
-    if is_folder and (difference := content_difference(old["content"], new["content"])):
-        raise UserError(
-            f"{new['name']} is not the folder that {run.path} was trained on: {difference}; "
-            "bring it back to what it was, or choose another --run-dir"
-        )
-    for field, value in old.items():
-        if not (is_folder and field in _SAME_FOLDER):
-            _expect_same(run, f"dataset's {field}", value, new.get(field))
+    check_same_data(run, settings["dataset"], "bring it back to what it was, or choose another --run-dir")
     _expect_same(run, "a teacher of weights", before.get("teacher"), settings.get("teacher"))
     for part in ("execution", "versions"):
         for field, value in before.get(part, {}).items():
@@ -113,7 +103,5 @@ def _record(settings: dict) -> dict:
 
 def _expect_same(run: RunFiles, field: str, old, new) -> None:
     if old != new:
-        raise UserError(
-            f"{run.path} was trained with {field} {old!r}, found {new!r}; resume with the same, "
-            "or choose another --run-dir"
-        )
+        remedy = "resume with the same, or choose another --run-dir"
+        raise UserError(f"{run.path} was trained with {field} {old!r}, found {new!r}; {remedy}")
