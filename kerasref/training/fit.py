@@ -32,9 +32,6 @@ from kerasref.training.recording import Recording
 from kerasref.training.stopping import StopSignals
 from kerasref.training.tensorboard import run_callbacks
 
-CONFUSION_BATCHES = 10  # TensorBoard's confusion matrix is of at most 5,000 examples
-VALIDATION_BATCH_SIZE = 500
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -204,7 +201,9 @@ def fit(
     epoch_logs = EpochLogs(setting, average, progress)
     recording, saving = Recording(setting, checkpointer), Saving(checkpointer, devices.agreed(signals), epoch_logs)
     progress_bar = ProgressBar(recipe.epochs, steps_per_epoch, progress)
-    shown = [progress_bar, *_tensorboard(setting)] if devices.is_chief else []
+    shown = [progress_bar] if devices.is_chief else []
+    if devices.is_chief and setting.options.tensorboard:
+        shown += run_callbacks(setting)
     unfreeze = [transfer.Unfreeze(recipe.frozen_epochs)] if recipe.frozen_epochs else []
     # `saving` is last: what the others write of a step is there before its checkpoint.
     all_callbacks = CallbacksOfATraining(
@@ -249,21 +248,6 @@ def _restore(checkpointer: Checkpointer, setting: Setting) -> None:
     if setting.devices.distributed:
         place = [progress.epoch, progress.step]
         setting.devices.check_agreement(checkpoint=place, initial_weights=weights_sha256(checkpointer.model))
-
-
-def _tensorboard(setting: Setting) -> list[keras.callbacks.Callback]:
-    if not setting.options.tensorboard:
-        return []
-    split = setting.dataset.validation or setting.dataset.train
-    examples = split.batches(VALIDATION_BATCH_SIZE, preprocessing=setting.preprocessing)
-    return run_callbacks(
-        setting.run.path / "tensorboard",
-        setting.recipe,
-        setting.batches(0),
-        examples.take(CONFUSION_BATCHES),
-        setting.dataset.class_names,
-        gradients=not setting.devices.distributed,
-    )
 
 
 def _report_jump(recipe: Recipe, planned_epochs: int, progress: Progress, steps_per_epoch: int) -> None:

@@ -17,7 +17,6 @@ from kerasref.errors import UserError
 from kerasref.evaluation.heat_maps import enlarged, hires_cam
 from kerasref.evaluation.plot_style import heat_pixels
 from kerasref.evaluation.plots import plot_confusion_matrix
-from kerasref.recipe import Recipe
 
 MOST_PICTURES = 64
 
@@ -265,24 +264,24 @@ def _pixels(figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def run_callbacks(
-    log_dir, recipe: Recipe, first_batch, examples, class_names, *, gradients=True
-) -> list[keras.callbacks.Callback]:
+def run_callbacks(setting) -> list[keras.callbacks.Callback]:
     """All that a run shows: scalars in train/ and validation/ by Keras' callback, the rest above them.
 
-    The recipe's fields go to HParams, whose metrics are the scalars of train/ and validation/. The confusion matrix is
-    that of `examples`, every fifth epoch and at the end. Without `gradients` no histograms of them.
+    setting: `kerasref.training.fit.Setting`. The recipe's fields go to HParams, whose metrics are the scalars of train/
+    and validation/. The confusion matrix is that of at most 5,000 examples, every fifth epoch and at the end.
     """
     from tensorboard.plugins.hparams import api as hparams
 
+    log_dir, dataset, gradients = setting.run.path / "tensorboard", setting.dataset, not setting.devices.distributed
     writer = tf.summary.create_file_writer(str(log_dir))
     plain = (bool, int, float, str)  # what HParams knows
-    fields = {k: v if isinstance(v, plain) else str(v) for k, v in dataclasses.asdict(recipe).items()}
+    fields = {k: v if isinstance(v, plain) else str(v) for k, v in dataclasses.asdict(setting.recipe).items()}
+    examples = (dataset.validation or dataset.train).batches(500, preprocessing=setting.preprocessing).take(10)
     return [
         keras.callbacks.TensorBoard(log_dir, histogram_freq=int(not gradients), write_graph=False),
         hparams.KerasCallback(writer, fields),
-        ImageGrid(writer, first_batch, heat_maps=True),
+        ImageGrid(writer, setting.batches(0), heat_maps=True),
         ModelGraph(writer),
         *([GradientHistograms(writer, weights=True)] if gradients else []),
-        ConfusionMatrixImage(writer, examples, class_names, every=5),
+        ConfusionMatrixImage(writer, examples, dataset.class_names, every=5),
     ]
