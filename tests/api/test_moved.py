@@ -9,15 +9,11 @@ from PIL import Image
 import kerasref
 from kerasref.cli import evaluate, export
 from kerasref.errors import UserError
+from tests.data.samples import make_folder
 
 
 def test_a_run_whose_folder_has_moved(tmp_path, monkeypatch, capsys):
-    rng = np.random.default_rng(0)
-    for name, grey in (("dark", 40), ("light", 200)):
-        (tmp_path / "here" / "photos" / name).mkdir(parents=True)
-        for i in range(20):
-            pixels = rng.integers(grey - 30, grey + 30, (9, 9)).astype("uint8")
-            Image.fromarray(pixels).save(tmp_path / "here" / "photos" / name / f"{i}.png")
+    make_folder(tmp_path / "here" / "photos", {"dark": 20, "light": 20})
     monkeypatch.chdir(tmp_path / "here")
     run_dir, options = tmp_path / "run", {"tensorboard": False, "validation": 0.2}
     trained = kerasref.train("softmax_regression", dataset="photos", epochs=1, run_dir=run_dir, **options)

@@ -4,7 +4,6 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from kerasref.api import Run
 from kerasref.build import load_data, load_run_data
@@ -15,6 +14,7 @@ from kerasref.evaluation.metrics import probabilities
 from kerasref.export.predictors import load
 from kerasref.recipe import Recipe
 from kerasref.training import train
+from tests.data.samples import make_folder
 
 
 class Streamed(MemorySplit):
@@ -34,12 +34,7 @@ def test_a_streamed_split_gives_the_labels_and_pictures_of_one_in_memory(monkeyp
 
 def test_a_folder_that_changed_since_is_not_measured(tmp_path):
     """One picture more and the test split is another draw, with pictures in it that were trained on."""
-    rng = np.random.default_rng(0)
-    for name in ("cat", "dog"):
-        (tmp_path / "pets" / name).mkdir(parents=True)
-        for i in range(20):
-            pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{i}.png")
+    make_folder(tmp_path / "pets", {"cat": 20, "dog": 20})
     recipe = Recipe(model="softmax_regression", dataset=str(tmp_path / "pets"), validation=0.1, epochs=1)
     run = train(recipe, tmp_path / "run")
     before = evaluate.evaluate_run(run)["accuracy"]

@@ -37,6 +37,11 @@ def same_numbers_in_any_order():
     RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
+def random_layers(*units, hidden):
+    names = [*[hidden] * (len(units) - 2), "softmax"]
+    return [(RNG.normal(size=(n, m)), np.zeros((n, 1)), g) for m, n, g in zip(units, units[1:], names, strict=False)]
+
+
 # Formulas
 
 
@@ -144,17 +149,12 @@ def test_the_derivative_of_the_cost_lacks_1_over_m():
     of_z = gradient_checking.numeric_gradient(lambda z: logistic_regression.cost_of_logits(z, y), w @ x)
     of_w = gradient_checking.numeric_gradient(lambda w: logistic_regression.cost_of_logits(w @ x, y), w)
     np.testing.assert_allclose(of_z, dz / 5, rtol=1e-7)
-    np.testing.assert_allclose(
-        of_w, of_z @ x.T, rtol=1e-7
-    )  # the 1/m is in it; with another one it would be there twice
+    np.testing.assert_allclose(of_w, of_z @ x.T, rtol=1e-7)  # the 1/m is in it; another one would be there twice
 
 
 def test_n_is_a_number_of_units_and_a_what_they_put_out():
     """n^[l] is "第 l 层神经网络" and a^[l] "第 l 层的激活函数" in the notes, which have σ' = a(1 − a) further down."""
-    layers = [
-        (RNG.normal(size=(5, 3)), np.zeros((5, 1)), "sigmoid"),
-        (RNG.normal(size=(2, 5)), np.zeros((2, 1)), "softmax"),
-    ]
+    layers = random_layers(3, 5, 2, hidden="sigmoid")
     zs, activations = deep_network.forward(layers, RNG.normal(size=(3, 7)))
     assert [len(a) for a in activations] == [3, 5, 2]  # n^[0], n^[1], n^[2]
     slope = (sigmoid(zs[0] + 1e-6) - sigmoid(zs[0] - 1e-6)) / 2e-6
@@ -165,10 +165,7 @@ def test_n_is_a_number_of_units_and_a_what_they_put_out():
 
 def test_the_forward_pass_has_w_where_the_notes_have_its_transpose():
     """With Z = WᵀX the notes' own backward pass, dZ = Wᵀ dZ and dW = 1/m dZ Xᵀ, is wrong; with Z = WX it is right."""
-    layers = [
-        (RNG.normal(size=(4, 4)), np.zeros((4, 1)), "tanh"),
-        (RNG.normal(size=(4, 4)), np.zeros((4, 1)), "softmax"),
-    ]
+    layers = random_layers(4, 4, 4, hidden="tanh")
     x, y = RNG.normal(size=(4, 9)), np.eye(4)[:, RNG.integers(0, 4, 9)]
     (dw, _), _ = deep_network.backward(layers, x, y)
 
@@ -177,13 +174,11 @@ def test_the_forward_pass_has_w_where_the_notes_have_its_transpose():
         w, w2 = (w.T, w2.T) if transposed else (w, w2)
         return cross_entropy(w2 @ ACTIVATIONS[g][0](w @ x + b) + b2, y)
 
-    ratios = [
-        gradient_checking.difference_ratio(
-            gradient_checking.numeric_gradient(lambda w, t=transposed: cost(w, t), layers[0][0]), dw
-        )
-        for transposed in (False, True)
-    ]
-    assert ratios[0] < 1e-7 and ratios[1] > 0.1
+    def ratio(transposed):
+        numeric = gradient_checking.numeric_gradient(lambda w: cost(w, transposed), layers[0][0])
+        return gradient_checking.difference_ratio(numeric, dw)
+
+    assert ratio(transposed=False) < 1e-7 and ratio(transposed=True) > 0.1
 
 
 def test_w_has_a_row_for_each_unit_of_its_own_layer():
@@ -215,10 +210,7 @@ def test_small_weights_leave_the_sigmoid_near_a_half(digits):
 
 
 def test_dw_takes_what_went_into_the_layer():
-    layers = [
-        (RNG.normal(size=(5, 3)), np.zeros((5, 1)), "tanh"),
-        (RNG.normal(size=(2, 5)), np.zeros((2, 1)), "softmax"),
-    ]
+    layers = random_layers(3, 5, 2, hidden="tanh")
     x = RNG.normal(size=(3, 7))
     dz = RNG.normal(size=(2, 7))
     activations = deep_network.forward(layers, x)[1]

@@ -1,5 +1,6 @@
 """A run of an image folder that has moved, or from another working directory."""
 
+import contextlib
 import os
 import shutil
 
@@ -12,26 +13,19 @@ from kerasref.errors import UserError
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 from kerasref.training import train
+from tests.data.samples import make_folder
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run of the folder photos/, by a relative path, with one file that is no image."""
-    home, draws = tmp_path_factory.mktemp("home"), np.random.default_rng(0)
-    for name in ("a", "b"):
-        (home / "photos" / name).mkdir(parents=True)
-        for i in range(20):
-            pixels = draws.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(home / "photos" / name / f"{i}.png")
+    """A run of the folder photos/, by a relative path, with seven files that are no images."""
+    home = tmp_path_factory.mktemp("home")
+    make_folder(home / "photos", {"a": 20, "b": 20})
     for i in range(7):
         (home / "photos" / "a" / f"broken{i}.png").write_bytes(b"no image")
-    before = os.getcwd()
-    try:
-        os.chdir(home)
+    with contextlib.chdir(home):
         recipe = Recipe(model="softmax_regression", dataset="photos", validation=0.2, epochs=1, batch_size=8)
         train(recipe, home / "run", tensorboard=False)
-    finally:
-        os.chdir(before)
     return home
 
 
@@ -52,9 +46,7 @@ def test_a_folder_that_moved_and_one_that_is_another(trained, tmp_path):
     settings = run.settings()
     settings["dataset"]["path"] = str(tmp_path / "gone")
     run.write_settings(settings)
-    with pytest.raises(
-        UserError, match=r"gone, the image folder of .* is not there; give its place now with --dataset"
-    ):
+    with pytest.raises(UserError, match=r"gone, the image folder of .* is not there; give its place now with --data"):
         load_run_data(run)
     moved = home / "photos"
     before = load_run_data(RunFiles(trained / "run"))
