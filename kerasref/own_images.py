@@ -60,18 +60,15 @@ def own_images(folder: str) -> NamedRecipe:
         "epochs": min(100, max(10, round(SEEN / len(files)))),
     }
     if size <= SMALL:
-        recipe = Recipe(model="resnet20", image_size=32, crop_padding=4, warmup_epochs=1, **common)
+        more = {"model": "resnet20", "image_size": 32, "crop_padding": 4, "warmup_epochs": 1}
     else:
-        recipe = Recipe(
-            model="resnet18",
-            initializer="torchvision_resnet",
-            image_size=128,
-            random_resized_crop=True,
-            crop_scale=(0.25, 1.0),
-            warmup_epochs=2,
-            **common,
-        )
-    return NamedRecipe(recipe, f"kerasref's defaults for the {len(files)} images of {folder}", "depends on the images")
+        more = {"model": "resnet18", "initializer": "torchvision_resnet", "image_size": 128, "warmup_epochs": 2}
+        more |= {"random_resized_crop": True, "crop_scale": (0.25, 1.0)}
+    return NamedRecipe(
+        Recipe(**common, **more),
+        f"kerasref's defaults for the {len(files)} images of {folder}",
+        "depends on the images",
+    )
 
 
 def describe_choice(source: str, recipe: Recipe) -> str:

@@ -64,7 +64,7 @@ class Cluster:
             listening = socket.create_server(("", port), family=family, dualstack_ipv6=both)
         except OSError as error:
             raise RunError(f"{self.describe([self.worker])} cannot listen at its port: {error.strerror}") from None
-        missing, begun = [number for number in range(len(self.tasks)) if number != self.worker], time.monotonic()
+        missing, begun = self._others(), time.monotonic()
         with listening:
             while missing := [number for number in missing if not self._answers(number)]:
                 if time.monotonic() - begun > timeout:
@@ -76,7 +76,10 @@ class Cluster:
 
     def unreachable(self) -> list[int]:
         """The other workers at whose address nobody answers."""
-        return [number for number in range(len(self.tasks)) if number != self.worker and not self._answers(number)]
+        return [number for number in self._others() if not self._answers(number)]
+
+    def _others(self) -> list[int]:
+        return [number for number in range(len(self.tasks)) if number != self.worker]
 
     def _answers(self, number: int) -> bool:
         try:
@@ -92,11 +95,7 @@ class Cluster:
     def named_in(self, text: str) -> list[int]:
         """The other workers whom a message of the engine names, such as /job:worker/replica:0/task:2."""
         named = [(job, int(index)) for job, index in re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", text)]
-        return [
-            number
-            for number, (job, index, _) in enumerate(self.tasks)
-            if (job, index) in named and number != self.worker
-        ]
+        return [number for number in self._others() if self.tasks[number][:2] in named]
 
     def describe(self, numbers: list[int]) -> str:
         return ", ".join(f"worker {number} ({self.tasks[number][2]})" for number in numbers)

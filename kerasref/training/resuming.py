@@ -5,6 +5,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from kerasref.build import check_same_data
 from kerasref.errors import RunError, UserError
@@ -22,19 +23,17 @@ def locked(folder: Path) -> Iterator[None]:
     Raises RunError that names the process which trains here; and where the file system has no such lock: a lock file in
     its place would stay behind after a crash.
     """
-    owner, lock = folder / ".lock.owner", os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    owner = folder / ".lock.owner"
+    with open(folder / ".lock", "a") as lock:
         _lock(lock, folder, owner)
         try:
             owner.write_text(str(os.getpid()))
             yield
         finally:
             owner.unlink(missing_ok=True)
-    finally:
-        os.close(lock)
 
 
-def _lock(lock: int, folder: Path, owner: Path) -> None:
+def _lock(lock: TextIO, folder: Path, owner: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
