@@ -8,17 +8,20 @@ import dataclasses
 import math
 import typing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from kerasref import recipe_checks as limits
 from kerasref.errors import UserError, unknown
 from kerasref.recipe_augmentation import AugmentationFields
-from kerasref.recipe_checks import Checked, above_0, at_least_0, expect, is_of_type, is_seed, no_effect, whole_from_1
+from kerasref.recipe_checks import Checked, Limit, is_of_type, no_effect
 from kerasref.recipe_training import LossFields, ScheduleFields, StoppingFields, UpdateFields, average_of
 
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam", "adamw", "lion", "muon", "schedule_free_adamw"]
 Normalization = Literal["half", "dataset", "imagenet", "none", "raw"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+KEPT = Limit("a number above 0, at most 1", lambda x: 0 < x <= 1)
+UNITS = Limit("whole numbers 1 to 65536", lambda x: x and 0 < min(x) <= max(x) <= 2**16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,35 +32,32 @@ class DataFields(Checked):
     """digits, mnist, fashion_mnist, cifar10, any TFDS image-classification dataset, or the path of an image folder."""
     classes: tuple[str, ...] | None = None
     """Names of the classes to keep, in this order; None: all."""
-    image_size: int | None = None
+    image_size: Annotated[int | None, limits.FROM_1] = None
     """Side in pixels that images are resized and cropped to; None: the dataset's own."""
-    resize_size: int | None = None
+    resize_size: Annotated[int | None, limits.FROM_1] = None
     """Short side in pixels that images are scaled to before the centre is cropped (torchvision: 256, image_size 224);
     None: as small as covers image_size."""
     interpolation: Interpolation = "bilinear"
     """Filter of that scaling, by Pillow's and torchvision's name."""
     antialias: bool = True
     """Widen the filter where an image is made smaller, as Pillow does; False: bilinear alone, as tf.image.resize."""
-    pad: int = 0
+    pad: Annotated[int, limits.AT_LEAST_0] = 0
     """Pixels of zeros around every image, in training and prediction (LeNet-5: 28 -> 32)."""
     normalization: Normalization = "half"
     """half: (x-0.5)/0.5 as the notes; dataset: mean and standard deviation of train; imagenet: torchvision's constants;
     none: x/255; raw: 0 to 255."""
     validation: float | str = 0.0
     """Fraction of train kept for validation (stratified), or a ratio as the notes write it, such as 6:2:2."""
-    split_seed: int = 0
+    split_seed: Annotated[int, limits.SEED] = 0
     """Seed of that split; separate from `seed`, so that seeds are compared on the same split."""
-    train_examples: int | None = None
+    train_examples: Annotated[int | None, limits.FROM_1] = None
     """Number of training examples to use, stratified; None: all."""
 
     def check(self):
-        whole_from_1(self, "image_size", "resize_size", "train_examples")
-        at_least_0(self, "pad")
         if self.resize_size and not self.image_size:
             raise UserError(f"resize_size is {self.resize_size}, which needs image_size, the side of the crop")
         if not self.antialias and (not self.resize_size or self.interpolation != "bilinear"):
             raise UserError("antialias False needs resize_size and the interpolation bilinear")
-        is_seed(self, "split_seed")
         parse_ratio(self.validation)
 
 
@@ -67,13 +67,13 @@ class NetworkFields(Checked):
 
     model: str = "mnist_cnn"
     """Network: a name that `kerasref describe` lists."""
-    keep_prob: float | None = None
+    keep_prob: Annotated[float | None, KEPT] = None
     """Dropout: probability that an activation is kept, as the notes define it; None: the network's own."""
     activation: str | None = None
     """Activation, where the network leaves the choice; None: the network's own."""
     pooling: Literal["average", "max"] | None = None
     """Pooling, where the network leaves the choice; None: the network's own."""
-    units: tuple[int, ...] | None = None
+    units: Annotated[tuple[int, ...] | None, UNITS] = None
     """Units of the hidden layers of mlp, or filters of the blocks of airbench; None: the network's own."""
     batch_norm: bool | None = None
     """Batch norm before every activation of mlp; None: the network's own."""
@@ -81,15 +81,10 @@ class NetworkFields(Checked):
     """Shortcut of a CIFAR ResNet: A pads with zeros, B projects; None: the network's own."""
     zero_init_residual: bool = False
     """Start the last batch norm of every residual block at 0, so that a block begins as its shortcut."""
-    stochastic_depth: float = 0.0
+    stochastic_depth: Annotated[float, limits.BELOW_1] = 0.0
     """Rate at which an example skips the last residual block; the rate rises linearly from the first block."""
     initializer: str = "keras"
     """Initial weights by name (keras: as the network's builder sets them); see kerasref/models/initializers.py."""
-
-    def check(self):
-        expect(self, "stochastic_depth", "a number from 0 to below 1", lambda x: 0 <= x < 1)
-        expect(self, "keep_prob", "a number above 0, at most 1", lambda x: x is None or 0 < x <= 1)
-        expect(self, "units", "whole numbers 1 to 65536", lambda x: x is None or (x and 0 < min(x) <= max(x) <= 2**16))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +98,10 @@ class TransferFields(Checked):
     """Name of the last layer to take from init_from; None: all that fit."""
     freeze: str | None = None
     """Name of the layer up to which the weights from init_from are frozen; None: all of them are trained."""
-    frozen_epochs: int | None = None
+    frozen_epochs: Annotated[int | None, limits.FROM_1] = None
     """Epochs that freeze lasts; None: to the end."""
 
     def check(self):
-        whole_from_1(self, "frozen_epochs")
         no_effect(self, self.init_from is not None, "init_from", "init_until", "freeze")
         no_effect(self, self.freeze is not None, "freeze", "frozen_epochs")
 
@@ -116,30 +110,24 @@ class TransferFields(Checked):
 class OptimizerFields(Checked):
     """Optimizer and loss."""
 
-    epochs: int = 10
+    epochs: Annotated[int, limits.FROM_1] = 10
     """Passes over the training set."""
-    batch_size: int = 64
+    batch_size: Annotated[int, limits.FROM_1] = 64
     """Examples per step."""
     optimizer: Optimizer = "adam"
     """Update rule; the notes' defaults (momentum 0.9, RMSprop 0.9, Adam 0.9 and 0.999, epsilon 1e-8); adamw, lion, muon
     and schedule_free_adamw as in their papers (docs/training-options.md)."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, limits.ABOVE_0] = 1e-3
     """Highest learning rate: after the warm-up and before the decay."""
     nesterov: bool = False
     """Nesterov momentum."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, limits.AT_LEAST_0] = 0.0
     """PyTorch's weight_decay: adds weight_decay * w to the gradient of every kernel, or as decay_scope says; for adamw,
     lion, muon and schedule_free_adamw takes learning_rate * weight_decay * w off the weight."""
-    l2: float = 0.0
+    l2: Annotated[float, limits.AT_LEAST_0] = 0.0
     """The notes' lambda: adds l2 / (2 m) * |w|^2 to the loss, m the number of training examples."""
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, limits.BELOW_1] = 0.0
     """Share of the target spread evenly over all classes."""
-
-    def check(self):
-        whole_from_1(self, "epochs", "batch_size")
-        above_0(self, "learning_rate")
-        at_least_0(self, "weight_decay", "l2")
-        expect(self, "label_smoothing", "a number from 0 to below 1", lambda x: 0 <= x < 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,19 +138,15 @@ class ExecutionFields(Checked):
     """Arithmetic; weights stay float32."""
     jit_compile: bool | None = None
     """Compile with XLA; None: chosen by device."""
-    steps_per_execution: int | None = None
+    steps_per_execution: Annotated[int | None, limits.FROM_1] = None
     """Steps per call into TensorFlow; None: chosen by device and size of the network."""
-    seed: int = 0
+    seed: Annotated[int, limits.SEED] = 0
     """Determines initial weights, order of the data, augmentation and dropout."""
     selection_metric: str = "macro_f1"
     """The single number that runs are compared by."""
     temperature_scaling: bool = False
     """After training, divide logits by one number, fitted on the validation split, in metrics, predictions and exports.
     """
-
-    def check(self):
-        whole_from_1(self, "steps_per_execution")
-        is_seed(self, "seed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,39 +1,61 @@
 """Checks of recipe fields: each raises UserError that says what was found, what is expected, and the option to set."""
 
+import functools
 import math
 import typing
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from kerasref.errors import UserError
 
 
+@dataclass(frozen=True)
+class Limit:
+    """Which values a field may have, as a part of its type: `epochs: Annotated[int, FROM_1]`."""
+
+    expected: str
+    holds: Callable[[typing.Any], bool]
+
+
+FROM_1 = Limit("a whole number of at least 1", lambda x: x >= 1)
+AT_LEAST_0 = Limit("a finite number of at least 0", lambda x: 0 <= x < math.inf)
+ABOVE_0 = Limit("a finite number above 0", lambda x: 0 < x < math.inf)
+BELOW_1 = Limit("a number from 0 to below 1", lambda x: 0 <= x < 1)
+ABOVE_0_BELOW_1 = Limit("a number above 0 and below 1", lambda x: 0 < x < 1)
+SHARE = Limit("a number from 0 to 1", lambda x: 0 <= x <= 1)
+SEED = Limit("a whole number from 0 to 2**32 - 1", lambda x: 0 <= x < 2**32)
+
+
 class Checked:
-    """A group of fields, or a recipe of several groups: calls `check` of each group once the fields are set."""
+    """A group of fields, or a recipe of several groups: checks the limit of each field, once the fields are set, and
+    then calls `check` of each group."""
 
     def __post_init__(self):
+        for field, limit in limits_of(type(self)).items():
+            value = getattr(self, field)
+            try:
+                good = limit.holds(value)
+            except TypeError:
+                good = False
+            if not good:
+                option = "--" + field.replace("_", "-")
+                raise UserError(f"{field} is {value!r}, expected {limit.expected}; set it with {option}")
         for group in reversed(type(self).__mro__):
             if "check" in vars(group):
                 group.check(self)
 
 
-def whole_from_1(recipe, *fields):
-    for field in fields:
-        expect(recipe, field, "a whole number of at least 1", lambda x: x is None or x >= 1)
-
-
-def at_least_0(recipe, *fields):
-    for field in fields:
-        expect(recipe, field, "a finite number of at least 0", lambda x: 0 <= x < math.inf)
-
-
-def above_0(recipe, *fields):
-    for field in fields:
-        expect(recipe, field, "a finite number above 0", lambda x: 0 < x < math.inf)
-
-
-def is_seed(recipe, *fields):
-    for field in fields:
-        expect(recipe, field, "a whole number from 0 to 2**32 - 1", lambda x: 0 <= x < 2**32)
+@functools.cache
+def limits_of(group: type) -> dict[str, Limit]:
+    """The limit of each field of a dataclass that has one; None is within it where the type allows None."""
+    found = {}
+    for field, hint in typing.get_type_hints(group, include_extras=True).items():
+        for limit in (part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Limit)):
+            if is_of_type(None, hint.__origin__):
+                limit = Limit(limit.expected, lambda x, holds=limit.holds: x is None or holds(x))
+            found[field] = limit
+    return found
 
 
 def no_effect(recipe, has: bool, needed: str, *fields):
@@ -41,17 +63,6 @@ def no_effect(recipe, has: bool, needed: str, *fields):
     for field in fields:
         if not has and (value := getattr(recipe, field)) != getattr(type(recipe), field):
             raise UserError(f"{field} is {value!r}, which has no effect without {needed}")
-
-
-def expect(recipe, field: str, expected: str, holds) -> None:
-    value = getattr(recipe, field)
-    try:
-        good = holds(value)
-    except TypeError:
-        good = False
-    if not good:
-        option = "--" + field.replace("_", "-")
-        raise UserError(f"{field} is {value!r}, expected {expected}; set it with {option}")
 
 
 def is_of_type(value, hint) -> bool:

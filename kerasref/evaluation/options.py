@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from kerasref.recipe import Interpolation
-from kerasref.recipe_checks import Checked, whole_from_1
+from kerasref.recipe_checks import FROM_1, Checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +25,9 @@ class EvaluateOptions(Checked):
     """Directory of TensorFlow Datasets; by default TFDS_DATA_DIR, or its own."""
     out: Path | None = None
     """Folder to write into; evaluations/NAME for a pretrained network."""
-    resize: int | None = None
+    resize: Annotated[int | None, FROM_1] = None
     """Short side in pixels that photographs are scaled to before the crop; by default as the model has it."""
-    image_size: int | None = None
+    image_size: Annotated[int | None, FROM_1] = None
     """Side of the crop, and of the network's input; by default the model's."""
     interpolation: Interpolation | None = None
     """Filter of the scaling; by default as the model has it."""
@@ -40,6 +40,3 @@ class EvaluateOptions(Checked):
     the weight is on both shifted by a pixel up and left, and down and right (Jordan 2024, section 3.5)."""
     trust: bool = False
     """Open a model file that is neither of a run nor known to a verification.json; its code runs."""
-
-    def check(self):
-        whole_from_1(self, "resize", "image_size")

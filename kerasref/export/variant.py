@@ -1,16 +1,17 @@
 """What can be chosen of an exported file besides its format; the command line and `exporting.export` share it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from kerasref.errors import unknown
-from kerasref.recipe_checks import Checked, expect, whole_from_1
+from kerasref.recipe_checks import FROM_1, Checked, Limit
 
 FORMATS = {
     **{"saved_model": ("saved_model", ""), "onnx": ("model", ".onnx"), "litert": ("model", ".tflite")},
     **{"openvino": ("openvino", ""), "html": ("model", ".html")},
 }
 OPSET = 18  # the highest that tf2onnx 1.17 writes
+OPSETS = Limit(f"a whole number from 13 to {OPSET}", lambda value: value in range(13, OPSET + 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +24,10 @@ class Variant(Checked):
     """Probabilities as the only output and no strings, for OpenCV and other readers that know few operations."""
     input: Literal["uint8", "nhwc", "nchw"] = "uint8"
     """Raw images (uint8); or floats with the channels last or first, which the caller has normalised."""
-    batch: int | None = None
+    batch: Annotated[int | None, FROM_1] = None
     """A fixed number of images a call; by default any number."""
-    opset: int = OPSET
+    opset: Annotated[int, OPSETS] = OPSET
     """Version of ONNX's operators, 13 to 18."""
-
-    def check(self):
-        whole_from_1(self, "batch")
-        expect(self, "opset", f"a whole number from 13 to {OPSET}", lambda value: value in range(13, OPSET + 1))
 
     def file_name(self, format: str) -> str:
         """model.onnx; what differs from the default is in the name, such as model_nchw_plain_int8.onnx."""

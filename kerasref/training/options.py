@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from kerasref.errors import UserError, unknown
-from kerasref.recipe_checks import above_0, whole_from_1
+from kerasref.recipe_checks import ABOVE_0, FROM_1, Checked
 
 Device = Literal["auto", "cpu", "gpu"]
 Strategy = Literal["none", "mirrored", "multi_worker"]
@@ -15,7 +15,7 @@ _UNITS = {"step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epoch
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
+class TrainOptions(Checked):
     """How and where to train."""
 
     run_dir: Path | None = None
@@ -32,22 +32,20 @@ class TrainOptions:
     """Continue the run in run_dir from its newest checkpoint."""
     strategy: Strategy = "none"
     """mirrored: all devices of this machine; multi_worker: the machines that TF_CONFIG names (docs/scale.md)."""
-    peer_timeout: float = 300.0
+    peer_timeout: Annotated[float, ABOVE_0] = 300.0
     """Seconds that a worker waits for the others to start."""
     checkpoint_every: str = "1epoch"
     """How often the state is saved: such as 200steps, 1epoch or 5min."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Annotated[int, FROM_1] = 2
     """Number of recent checkpoints to keep, in addition to the best."""
 
-    def __post_init__(self):
+    def check(self):
         if self.run_dir is not None:
             object.__setattr__(self, "run_dir", Path(self.run_dir))
         for field, choices in (("device", Device), ("strategy", Strategy)):
             if getattr(self, field) not in get_args(choices):
                 raise unknown(field, getattr(self, field), get_args(choices))
         Interval.parse(self.checkpoint_every)
-        whole_from_1(self, "keep_checkpoints")
-        above_0(self, "peer_timeout")
         if self.resume and self.run_dir is None:
             raise UserError("--resume without --run-dir; expected the directory of the run to continue")
 
