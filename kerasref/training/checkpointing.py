@@ -112,7 +112,8 @@ class Checkpointer:
         self._restore_callbacks(fields["callbacks"], lists)
         if "decay" in fields:  # not in checkpoints before version 2
             self.decay.set_state(fields["decay"])
-        vars(self.progress).update({name: value for name, value in fields.items() if name in vars(self.progress)})
+        for name in vars(self.progress).keys() & fields.keys():
+            setattr(self.progress, name, fields[name])
         self.metrics = {k: v for k, v in arrays.items() if k.startswith("metrics:")} if self.progress.step else {}
         self.saved_step = self._step()
         return True
