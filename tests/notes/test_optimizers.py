@@ -35,6 +35,10 @@ class Regression:
             w, *state = step(w, self.gradient(w), *state, t)
         return w
 
+    def adam(self, denominator, *constants):
+        """The weights after 100 steps of the notes' Adam."""
+        return self.notes(lambda *state: optimizers.adam(*state, RATE, *constants, denominator=denominator), 2)
+
     def keras(self, optimizer, steps=100):
         w = keras.Variable(self.start, dtype=self.start.dtype.name)
         for _ in range(steps):
@@ -71,10 +75,8 @@ def test_rmsprop_is_keras(regression, precision):
 
 
 def test_adam_is_keras_but_for_the_place_of_epsilon(regression, precision):
-    def step(w, dw, v, s, t):
-        return optimizers.adam(w, dw, v, s, t, RATE, *BETAS, denominator=optimizers.keras_denominator)
-
-    precision.equal(regression.notes(step, 2), regression.keras(keras.optimizers.Adam(RATE, *BETAS, epsilon=1e-8)))
+    ours = regression.adam(optimizers.keras_denominator, *BETAS)
+    precision.equal(ours, regression.keras(keras.optimizers.Adam(RATE, *BETAS, epsilon=1e-8)))
 
 
 def test_without_epsilon_adam_is_one_rule(exact):
@@ -83,11 +85,7 @@ def test_without_epsilon_adam_is_one_rule(exact):
     exact.x, exact.start = exact.x[inked], exact.start[:, inked]
     theirs = exact.keras(keras.optimizers.Adam(RATE, *BETAS, epsilon=0.0))
     for denominator in DENOMINATORS:
-
-        def step(w, dw, v, s, t, denominator=denominator):
-            return optimizers.adam(w, dw, v, s, t, RATE, *BETAS, 0.0, denominator)
-
-        np.testing.assert_allclose(exact.notes(step, 2), theirs, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(exact.adam(denominator, *BETAS, 0.0), theirs, rtol=1e-10, atol=1e-10)
 
 
 def test_what_1_minus_beta_costs(exact):
@@ -104,11 +102,7 @@ def test_what_the_place_of_epsilon_costs(exact):
     theirs = exact.keras(keras.optimizers.Adam(RATE, epsilon=1e-8))
     apart, losses = {}, {}
     for denominator in DENOMINATORS:
-
-        def step(w, dw, v, s, t, denominator=denominator):
-            return optimizers.adam(w, dw, v, s, t, RATE, denominator=denominator)
-
-        w = exact.notes(step, 2)
+        w = exact.adam(denominator)
         apart[denominator.__name__], losses[denominator.__name__] = exact.apart(w, theirs), exact.loss(w)
     assert apart == pytest.approx(
         {"notes_denominator": 0.86, "paper_denominator": 0.012, "keras_denominator": 5.8e-6}, rel=0.05
