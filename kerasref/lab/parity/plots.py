@@ -105,15 +105,18 @@ def plot_explanations(rows: list[dict], baselines: dict) -> Figure:
 def plot_curves(rows: list[dict], summary: dict) -> Figure:
     """Loss and accuracy of a run and of its PyTorch twin by epoch; the title has the accuracies on the test set."""
     figure = Figure((8.4, 3.6), layout="constrained")
-    epochs = [row["epoch"] for row in rows]
+    epochs, validated = [row["epoch"] for row in rows], "keras_val_accuracy" in rows[0]
     for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for side, label, colour, width in (("torch", "PyTorch", PYTORCH, 3.0), ("keras", "Keras", KERAS, 1.1)):
             alpha = 0.5 if side == "torch" else 1
             axes.plot(epochs, [row[f"{side}_{what}"] for row in rows], color=colour, lw=width, alpha=alpha, label=label)
-            if what == "accuracy" and f"{side}_val_accuracy" in rows[0]:
+            if what == "accuracy" and validated:
                 values = [row[f"{side}_val_accuracy"] for row in rows]
                 axes.plot(epochs, values, color=colour, lw=width, alpha=alpha, linestyle="--")
-        axes.set(xlabel="epoch", title=f"Training {what}" + (", validation dashed" if what == "accuracy" else ""))
+        axes.set(
+            xlabel="epoch",
+            title=f"Training {what}" + (", validation dashed" if what == "accuracy" and validated else ""),
+        )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend()
     found = (f"{name} {100 * summary[f'{side}_test_accuracy']:.2f} %" for side, name in SIDES)
