@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from kerasref.errors import unknown
 from kerasref.imagenet_recipes import IMAGENET_RECIPES
+from kerasref.imagenette_recipes import IMAGENETTE_RECIPES
 from kerasref.recipe import NamedRecipe, Recipe
 
 # Shared by recipes below; each names what it adds and why.
@@ -149,6 +150,7 @@ RECIPES: dict[str, NamedRecipe] = {
         result="94.63 % (1 seed)",
     ),
     **IMAGENET_RECIPES,
+    **IMAGENETTE_RECIPES,
     "resnet20": NamedRecipe(
         _CIFAR_RESNET,
         source="He et al. 2015, section 4.2",

@@ -30,7 +30,7 @@ def initial_network(
     """
     with devices.scope():
         network = build_network(recipe, preprocessing.output_shape(dataset.image_shape), len(dataset.class_names))
-    network = keras.Model(network.inputs, network.outputs, name=network.name)  # one that knows of no strategy
+    network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)  # one that knows of no strategy
     initialize(network, recipe.initializer, recipe.seed)
     if recipe.initializer == "airbench" and transferred:  # otherwise the kernel comes from a checkpoint
         _whiten(network, recipe, dataset, preprocessing)
@@ -63,7 +63,7 @@ def compile_network(
     if recipe.teacher:
         kind, teacher = TaughtModel, load_teacher(recipe.teacher, dataset, preprocessing)
         taught = {"teacher": teacher, "temperature": recipe.temperature, "alpha": recipe.alpha}
-    model = kind(fused.inputs, fused.outputs, name=network.name, **taught)
+    model = kind(fused.inputs[0], fused.outputs[0], name=network.name, **taught)
     if coefficient := l2_coefficient(recipe, dataset.train.num_examples):
         add_l2(model, coefficient)
     with devices.scope():

@@ -19,9 +19,10 @@ from kerasref.recipe import Recipe
 # Training examples, classes and images, so that nothing has to be downloaded; ImageNet's are of the recipe's size.
 DATASETS = {
     "imagenet2012": (1_281_167, 1000, (224, 224, 3)),
+    "imagenette": (9_469, 10, (224, 224, 3)),
+    "cifar10": (50_000, 10, (32, 32, 3)),
     "mnist": (60_000, 10, (28, 28, 1)),
     "fashion_mnist": (60_000, 10, (28, 28, 1)),
-    "cifar10": (50_000, 10, (32, 32, 3)),
 }
 # Optimizer variables per weight.
 SLOTS = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "lion": 1, "muon": 2, "schedule_free_adamw": 2}
