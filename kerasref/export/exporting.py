@@ -58,6 +58,8 @@ def export(
     """
     chosen = Variant(**variant)
     targets = {format: folder / chosen.file_name(format) for format in formats}
+    if chosen.quantize == "bfloat16" and (others := {*formats} - {"openvino", "saved_model", "html"}):
+        raise UserError(f"bfloat16 is OpenVINO's, found {', '.join(sorted(others))}; expected --format openvino")
     if blocked := file_in_the_way(folder):
         raise UserError(f"{blocked} is a file; expected a folder to write into")
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kerasref.command_line import without_warnings
 from kerasref.export.contract import Contract
-from kerasref.export.predictors import IR
+from kerasref.export.predictors import IR, PRECISION
 from kerasref.export.servable import Servable, classify
 from kerasref.export.variant import OPSET
 
@@ -130,7 +130,7 @@ def write_openvino(servable: Servable, contract: Contract, folder: Path, quantiz
     """Convert by way of an ONNX file, which stays next to `folder`: OpenVINO reads its outputs and its metadata."""
     import openvino  # noqa: F401  (before the work)
 
-    write_onnx(servable, contract, _onnx_of(folder), quantize, calibration)
+    write_onnx(servable, contract, _onnx_of(folder), None if quantize == "bfloat16" else quantize, calibration)
     _convert_onnx(folder)
 
 
@@ -141,8 +141,10 @@ def _onnx_of(folder: Path) -> Path:
 def _convert_onnx(folder: Path) -> None:
     import openvino
 
-    # Not openvino.convert_model, which counts its calls at Google Analytics.
-    openvino.save_model(openvino.Core().read_model(_onnx_of(folder)), folder / IR, compress_to_fp16=False)
+    model = openvino.Core().read_model(_onnx_of(folder))  # not convert_model, which counts at Google Analytics
+    if folder.name.endswith("_bfloat16"):  # `Variant.file_name`; the weights stay float32
+        model.set_rt_info("bf16", PRECISION)
+    openvino.save_model(model, folder / IR, compress_to_fp16=False)
 
 
 def _save_onnx(model, contract: Contract, file: Path) -> None:

@@ -22,6 +22,7 @@ from kerasref.text import first_line, printable
 KINDS = "a run directory, a .keras file, a SavedModel, an OpenVINO folder, an .onnx or a .tflite file"
 NAMES = ("probabilities", "class_id", "label")
 IR = "model.xml"  # of OpenVINO, with model.bin next to it
+PRECISION = ["runtime_options", "INFERENCE_PRECISION_HINT"]  # in the IR of bfloat16; by default the processor decides
 BATCH = 32  # images that are predicted at a time
 
 
@@ -141,13 +142,12 @@ def _expect_names(path, contract, inputs, outputs) -> None:
 def _load_openvino(path: Path):
     import openvino
 
-    core = openvino.Core()
-    model = core.read_model(path / IR)
+    model = openvino.Core().read_model(path / IR)
     inputs, outputs = ([value.get_any_name() for value in values] for values in (model.inputs, model.outputs))
     contract = contract_of_openvino(model, path)
     _expect_names(path, contract, inputs, outputs)
-    # By default it computes in bfloat16 where the processor has that: probabilities 0.05 off.
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    precision = model.get_rt_info(PRECISION).astype(str) if model.has_rt_info(PRECISION) else "f32"
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})
     return contract, lambda name, **inputs: dict(zip(outputs, compiled(inputs).values(), strict=True))
 
 
@@ -163,7 +163,7 @@ def _load_litert(path: Path):
     contract = contract_of_litert(path)
     if contract is None:
         raise UserError(f"{path}: no contract.json in it; expected {WRITES}")
-    interpreter = Interpreter(model_path=str(path))
+    interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())  # as the others
     interpreter.allocate_tensors()
     runners = {name: interpreter.get_signature_runner(name) for name in _signatures(contract) - {"predict_image_bytes"}}
     return contract, lambda name, **inputs: runners[name](**inputs)

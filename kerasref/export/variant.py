@@ -18,8 +18,8 @@ OPSETS = Limit(f"a whole number from 13 to {OPSET}", lambda value: value in rang
 class Variant(Checked):
     """Raises UserError for a value that is not possible."""
 
-    quantize: Literal["int8", "float16"] | None = None
-    """Smaller numbers, for onnx, openvino and litert; int8 is calibrated on training images."""
+    quantize: Literal["int8", "float16", "bfloat16"] | None = None
+    """Smaller numbers, for onnx, openvino and litert; int8 is calibrated on training images, bfloat16 is openvino's."""
     plain: bool = False
     """Probabilities as the only output and no strings, for OpenCV and other readers that know few operations."""
     input: Literal["uint8", "nhwc", "nchw"] = "uint8"

@@ -1,16 +1,22 @@
 """`kerasref optimize` chooses an export, and `predict` uses it only while it belongs to the run."""
 
+import contextlib
+import io
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kerasref.cli import predict
 from kerasref.cli.main import call
 from kerasref.errors import UserError
-from kerasref.export import predictors
+from kerasref.export import predictors, trust
 from kerasref.export.fastest import FILE, fastest, state_of
+from kerasref.export.predictors import load
+from kerasref.export.trust import read_entries
+from kerasref.provenance import sha256
 from kerasref.runs import RunFiles
 
 DIGIT = Path(__file__).resolve().parents[2] / "docs" / "images" / "digit.png"
@@ -22,7 +28,11 @@ def optimized(run_dir, exported, tmp_path_factory):
     run = tmp_path_factory.mktemp("optimized") / "run"
     shutil.copytree(run_dir, run, ignore=shutil.ignore_patterns("checkpoints", "tensorboard", "exports"))
     shutil.copytree(exported[0], run / "exports")
-    call(["optimize", str(run), "--batch", "1", "8", "--rounds", "1", "--seconds", "0.02"])
+    numbers = ["--numbers", "float32", "bfloat16"]
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()) as table:
+        call(["optimize", str(run), "--batch", "1", "8", "--rounds", "1", "--seconds", "0.02", *numbers])
+    (run / "said.txt").write_text(said.getvalue())
+    (run / "table.txt").write_text(table.getvalue())
     return run
 
 
@@ -38,6 +48,27 @@ def test_every_engine_is_measured_and_the_fastest_chosen(optimized):
     for batch, name in content["choice"].items():
         assert rates[name][batch] == max(row[batch] for row in rates.values())
     assert content["run"] == state_of(RunFiles(optimized))
+
+
+def test_it_says_what_it_does_and_how_far_each_file_is_from_the_network(optimized):
+    said, table = ((optimized / name).read_text() for name in ("said.txt", "table.txt"))
+    for line in ("Keras: opening", "model.onnx: opening", "openvino_bfloat16: exporting", "with batches of 8: 1 to 4"):
+        assert line in said
+    assert "model.onnx: exporting" not in said  # it was there, verified
+    rows = {cells[1].strip(): cells for cells in (line.split("|") for line in table.splitlines()) if len(cells) > 3}
+    assert rows["model.onnx"][2].strip() == "100.00%" and float(rows["model.onnx"][3]) <= 1e-5
+    assert not rows["Keras"][3].strip()
+
+
+def test_openvino_computes_in_bfloat16_where_it_is_asked_to(optimized):
+    pytest.importorskip("openvino")
+    entry = read_entries(optimized / "exports")["openvino_bfloat16"]
+    assert entry["numbers"] == "bfloat16" and entry["classes_equal"] >= 0.97
+    bfloat16, float32 = (load(optimized / "exports" / name) for name in ("openvino_bfloat16", "model.onnx"))
+    images = np.random.default_rng(0).integers(0, 256, (8, 28, 28, 1), np.uint8)
+    np.testing.assert_allclose(bfloat16(images), float32(images), atol=0.1)
+    with pytest.raises(UserError, match="expected --format openvino"):
+        call(["export", str(optimized), "--format", "onnx", "--quantize", "bfloat16"])
 
 
 def test_the_largest_measured_batch_counts_that_is_not_larger(optimized):
@@ -82,7 +113,8 @@ def test_a_changed_export_is_not_used(optimized, tmp_path):
 
 
 def test_predict_uses_it_with_the_same_answer(optimized, capsys, monkeypatch):
-    opened, load = [], predictors.load
+    opened, hashed, load = [], [], predictors.load
+    monkeypatch.setattr(trust, "sha256", lambda path: hashed.append(path.name) or sha256(path))
 
     def recorded(path, *args, **options):
         opened.append(path.name)
@@ -96,6 +128,7 @@ def test_predict_uses_it_with_the_same_answer(optimized, capsys, monkeypatch):
         predict.predict(str(optimized), (DIGIT,))
         answers.append(capsys.readouterr().out)
     assert opened == ["model.onnx", "run"] and answers[0] == answers[1] != ""
+    assert hashed == ["model.onnx"]  # once: it may have 500 MB
 
 
 @pytest.mark.parametrize(

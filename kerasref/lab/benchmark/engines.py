@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kerasref.atomic import write_atomically
+from kerasref.command_line import quiet_start, say
 from kerasref.errors import RunError, UserError
 from kerasref.export.exporting import ExportFailed, export
 from kerasref.export.fastest import FILE, state_of
@@ -14,13 +15,17 @@ from kerasref.export.predictors import load
 from kerasref.export.sources import Source
 from kerasref.export.trust import read_entries, verified_entry
 from kerasref.export.variant import FORMATS, Variant
-from kerasref.lab.benchmark.turns import alternate, open_workers
+from kerasref.lab.benchmark.turns import PATIENCE, alternate, open_workers
 from kerasref.markdown import markdown_table
 from kerasref.provenance import hardware
 from kerasref.text import first_line
 
 KERAS = "Keras"  # the run itself, as `predict` computes it without an export
 SMALLER = ("onnx", "openvino", "litert")  # the formats that have float16 and int8
+FILES = {  # the formats that are measured, by their numbers
+    **{"float32": [name for name in FORMATS if name != "html"], "float16": SMALLER, "int8": SMALLER},
+    "bfloat16": ("openvino",),  # ONNX Runtime computes in it on ARM only, LiteRT nowhere
+}
 
 
 def optimize(
@@ -28,8 +33,8 @@ def optimize(
 ) -> str:
     """Export in every format, measure each file in turns and write the fastest for each batch size into fastest.json.
 
-    numbers: float32, float16, int8; options: of `export`. Return the table of images a second. A format that cannot be
-    written, or whose file is not the network, is left out, with the reason below the table.
+    numbers: float32, bfloat16, float16, int8; options: of `export`. Return the table of images a second. A format that
+    cannot be written, or whose file is not the network, is left out, with the reason below the table.
     """
     folder = source.run.exports
     files, failures = _files(source, folder, numbers, options)
@@ -37,11 +42,15 @@ def optimize(
     with open_workers() as open_worker:
         workers = {}
         for name, file in contenders.items():
+            say(f"{name}: opening")
             try:
                 workers[name] = open_worker(f"{__name__}:contender", file=str(file), batches=batches)
             except RunError as error:
                 failures.append(f"{name}: {first_line(error)}")
-        rates = {batch: alternate(workers, str(batch), seconds, rounds) for batch in batches}
+        rates = {}
+        for batch in batches:
+            say(f"measuring {len(workers)} in turns with batches of {batch}: {rounds} to {PATIENCE * rounds} rounds")
+            rates[batch] = alternate(workers, str(batch), seconds, rounds)
     medians = {name: {batch: statistics.median(rates[batch][0][name]) for batch in batches} for name in workers}
     chosen = {str(batch): max(medians, key=lambda name: medians[name][batch]) for batch in batches}
     content = {
@@ -76,12 +85,14 @@ def _files(source: Source, folder: Path, numbers, options) -> tuple[list[Path], 
     weights, files, failures = source.contract.origin["sha256"], [], []
     for kind in numbers:
         quantize = None if kind == "float32" else kind
-        for format in SMALLER if quantize else [name for name in FORMATS if name != "html"]:
+        for format in FILES[kind]:
             file = folder / Variant(quantize=quantize).file_name(format)
             entry = verified_entry(file) if file.exists() else None
             if not entry or entry.get("source") != weights:
+                say(f"{file.name}: exporting and comparing with the network")
                 try:
-                    export(source, (format,), folder, force=True, quantize=quantize, **options)
+                    with quiet_start():
+                        export(source, (format,), folder, force=True, quantize=quantize, **options)
                 except (ExportFailed, UserError) as error:
                     failures.append(first_line(error))
                     continue
@@ -94,8 +105,9 @@ def _table(medians: dict[str, dict[int, float]], folder: Path) -> str:
     best = {batch: max(row[batch] for row in medians.values()) for batch in batches}
     rows, entries = [], read_entries(folder)
     for name, row in medians.items():
-        same = f"{entries[name]['classes_equal']:.2%}" if name in entries else ""
+        entry = entries.get(name)
+        same = (f"{entry['classes_equal']:.2%}", f"{entry['max_probability_difference']:.1g}") if entry else ("", "")
         rates = (f"{row[batch]:,.0f}" + (" *" if row[batch] == best[batch] else "") for batch in batches)
-        rows.append([name, same, *rates])
-    columns = ["", "same class as Keras", *(f"batch {batch}, images/s" for batch in batches)]
-    return markdown_table(columns, rows, "lr" + "r" * len(batches)) + "\n* the fastest, which `predict` uses"
+        rows.append([name, *same, *rates])
+    columns = ["", "same class as Keras", "largest difference", *(f"batch {batch}, images/s" for batch in batches)]
+    return markdown_table(columns, rows, "lrr" + "r" * len(batches)) + "\n* the fastest, which `predict` uses"
