@@ -1,18 +1,27 @@
-"""Which images of a large folder do not decode: found out once, before training, and remembered by size and time."""
+"""What is found out once of a large image folder: which images do not decode, their sizes, their pixels.
 
+It is kept outside of the folder, and counts while the size and the modification time of an image are the same.
+"""
+
+import contextlib
 import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import PIL
 
-from kerasref.atomic import write_atomically
+from kerasref.atomic import replacing, write_atomically
 from kerasref.command_line import say
-from kerasref.data.images import why_unreadable
+from kerasref.data.files import decode
+from kerasref.data.images import reason_of, why_unreadable
 from kerasref.data.progress import LARGE, shown
-from kerasref.errors import WriteError
+from kerasref.errors import UserError, WriteError
+from kerasref.provenance import sha256
+
+WORTH_KEEPING = 16 * 2**20  # bytes of pixels; fewer are decoded within a second or two
 
 
 def index_file(root: Path) -> Path:
@@ -31,12 +40,14 @@ class CheckedImages:
     def __init__(self, root: Path):
         self.root, self.file = root, index_file(root)
         self.index = _read(self.file)
+        self.unknown: list[Path] = []  # looked up in vain
 
     def look_up(self, path: Path) -> tuple[tuple[int, int], str | None] | None:
         """((height, width), why it does not decode or None) of an image that was checked; else None."""
         match self.index.get(self._name(path)):
             case [*state, int(height), int(width), (str() | None) as reason] if state == _state(path):
                 return (height, width), reason
+        self.unknown.append(path)
         return None
 
     def failures(self, sizes: dict[Path, tuple[int, int]]) -> dict[Path, str]:
@@ -60,6 +71,44 @@ class CheckedImages:
                 _write(self.file, self.index)
         reasons = {path: self.index[self._name(path)][4] for path in sizes}
         return {path: reason for path, reason in reasons.items() if reason}
+
+    def remember(self, sizes: dict[Path, tuple[int, int]], reasons: dict[Path, str]) -> None:
+        """Adds the images of a folder that were all decoded: the next start opens none for its size.
+
+        reasons: why, of those that do not decode
+        """
+        new = [path for path in self.unknown if path in sizes]
+        if new and len(sizes) >= LARGE:
+            self.index |= {self._name(path): [*_state(path), *sizes[path], reasons.get(path)] for path in new}
+            _write(self.file, self.index)
+
+    def decode(self, split: str, paths, image_shape, resizing) -> tuple[np.ndarray, dict]:
+        """As `files.decode`, for the images of a split; of a large one the next start maps the pixels into memory."""
+        file, key = self.file.with_name(f"{self.file.stem}-{split}.npy"), None
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # also of a file that is not there
+            key = self._key(paths, image_shape, resizing)
+            kept = json.loads(file.with_suffix(".json").read_bytes())
+            if kept["key"] == key and kept["sha256"] == sha256(file):
+                failed = {paths[int(row)]: why for row, why in kept["failed"].items()}
+                failed = {path: UserError(f"{path}: {why}") for path, why in failed.items()}
+                return np.asarray(np.load(file, mmap_mode="r")), failed
+        images, failed = decode(paths, image_shape, resizing)
+        if key and images.nbytes >= WORTH_KEEPING:
+            with contextlib.suppress(OSError, WriteError):  # read-only, a full disk: the next start decodes again
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(file) as temporary:
+                    np.save(temporary, images)
+                reasons = {row: reason_of(failed[path], path) for row, path in enumerate(paths) if path in failed}
+                kept = {"key": key, "sha256": sha256(file), "failed": reasons}
+                write_atomically(file.with_suffix(".json"), json.dumps(kept))
+        return images, failed
+
+    def _key(self, paths, *how) -> str:
+        """What the pixels of these images depend on; another Pillow has another index."""
+        key = hashlib.sha256(repr(how).encode())
+        for path in paths:
+            key.update(f"{self._name(path)}\0{_state(path)}".encode(errors="surrogateescape"))
+        return key.hexdigest()
 
     def _name(self, path) -> str:
         return path.relative_to(self.root).as_posix()

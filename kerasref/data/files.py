@@ -50,9 +50,9 @@ class FileSplit(Split):
         """The same images with other labels, int64 [n]."""
         return replace(self, labels=labels)
 
-    def in_memory(self) -> tuple[MemorySplit, dict[str, UserError]]:
+    def in_memory(self, decoder=None) -> tuple[MemorySplit, dict[str, UserError]]:
         """The split decoded, without the files that could not be, and what was wrong with those."""
-        images, failed = decode(self.paths, self.image_shape, self.resizing)
+        images, failed = (decoder or decode)(self.paths, self.image_shape, self.resizing)
         good = np.array([path not in failed for path in self.paths], bool)
         return replace(MemorySplit.of(images, self.labels), all_files=self.files).select(np.flatnonzero(good)), failed
 

@@ -3,6 +3,7 @@
 import itertools
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def load_folder(root, image_size: int | None, decode: bool, resizing, originals:
     decode: False leaves the images in their files, and does not look for those that do not decode
     originals: True leaves training images that are not of that size in their files, for a random resized crop
     A validation folder without a test folder serves as the test split: validation then comes out of train, as
-    everywhere. Files that do not decode are left out; a folder that is not kept in memory is checked for them once
+    everywhere. Files that do not decode are left out; a large folder is decoded, or checked for them, once
     (`CheckedImages`).
     """
     folder = scan_folder(root)
@@ -132,8 +133,9 @@ def load_folder(root, image_size: int | None, decode: bool, resizing, originals:
     splits = {split: _file_split(files, sizes[0], resizing) for split, files in folder.files.items() if files}
     if decode and small:
         for split, files in [item for item in splits.items() if item[0] not in stays]:
-            splits[split], failed = files.in_memory()
+            splits[split], failed = files.in_memory(partial(folder.checked.decode, split))
             folder.drop({path: reason_of(error, path) for path, error in failed.items()})
+        folder.checked.remember(folder.sizes, folder.left_out)
     splits = {split: images for split, images in splits.items() if images.num_examples}
     left_out = tuple(folder.left_out_lines())
     notes = [*folder.notes, *folder.unused(), *([_left_out_note(left_out)] if left_out else [])]
