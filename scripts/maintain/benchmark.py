@@ -14,7 +14,7 @@ from maintain.pages import DOCS, RESULTS, ROOT, origin, update_page
 
 FILE = RESULTS / "benchmark.json"
 KEY = ("part", "workload", "mode", "precision", "backend")  # a row with the same values replaces the earlier
-Part = Literal["steps", "fused", "profile", "pipelines", "feeding", "mnist", "startup", "memory"]
+Part = Literal["steps", "fused", "profile", "pipelines", "feeding", "mnist", "startup", "memory", "growth", "streaming"]
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ class Options:
     cifar10: str | None = None
     """For the part pipelines: cifar10, or the path of an image folder of it; left out by default."""
     imagenette: str | None = None
-    """For the part feeding: the path of its image folder; left out by default."""
+    """For the parts feeding and streaming: the path of its image folder; left out by default."""
     recipe: str = "mnist_cnn_fast"
     """Of the part mnist."""
     seeds: int = 5
     """Of the part mnist."""
+    most_images: int = 300_000
+    """Of the part growth: larger folders are left out."""
     out: Path | None = None
     """File of the rows; results/benchmark.json by default, and only then the page is generated."""
 
@@ -66,15 +68,19 @@ def main(args: list[str]) -> None:
             add(rows, out)
     print(f"rows in {out}")
     if options.out is None:
+        from maintain import growth_page
         from maintain.benchmark_page import tables
 
         update_page(DOCS / "performance.md", tables(read(out)))
+        growth_page.write([row for row in read(out) if row["part"] == "growth"])
 
 
 def _measure(part: Part, options: Options):
     """Yields lists of rows."""
     from kerasref.lab.benchmark import programs
     from kerasref.lab.benchmark.feeding import measure_feeding
+    from kerasref.lab.benchmark.growth import measure_growth
+    from kerasref.lab.benchmark.streaming import measure_streaming
     from kerasref.lab.benchmark.turns import compare_fused, compare_steps
     from kerasref.lab.benchmark.workloads import TORCH_SETTINGS, WORKLOADS
 
@@ -99,6 +105,10 @@ def _measure(part: Part, options: Options):
 
         verbs = [verb for group in VERBS.values() for verb, (where, _) in group.items() if not where.endswith(".py")]
         yield programs.measure_startup(verbs, options.rounds, options.data_dir)
+    elif part == "growth":
+        yield from measure_growth(options.most_images)
+    elif part == "streaming":
+        yield measure_streaming(options.imagenette, **turns)
     else:
         yield programs.measure_memory(ROOT / "scripts", options.data_dir)
 

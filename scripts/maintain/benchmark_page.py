@@ -41,6 +41,7 @@ def tables(rows: list[dict]) -> dict[str, str]:
         "inference": steps_table(inference, {}),
         "bfloat16": bfloat16_table(steps),
         "pipelines": pipelines_table(part("pipelines"), training),
+        "streaming": streaming_table(part("streaming")),
     }
     cells = {  # of a row
         "trials": map(_trials, _ordered(steps)),
@@ -131,6 +132,11 @@ def pipelines_table(rows: list[dict], steps: list[dict]) -> str:
         body.append([f"{_network(row)} on {row['dataset']}", *map(throughput, row["rates"].values()), feeds])
     head = ["recipe", *(rows[0]["rates"] if rows else ()), "ours feeds the fastest training of that network"]
     return _table(head, body)
+
+
+def streaming_table(rows: list[dict]) -> str:
+    head = ["images", *(rows[0]["rates"] if rows else ())]
+    return _table(head, [[row["workload"], *map(throughput, row["rates"].values())] for row in rows])
 
 
 def feeding_table(rows: list[dict]) -> str:

@@ -72,11 +72,11 @@ def pipeline(recipe_name: str, dataset: str, batch_size: int, unit: int, data_di
 def measure_feeding(imagenette: str | None, data_dir: str | None, seconds: float, rounds: int):
     """Yields a row for each case: images per second of the network by precision, and of each pipeline, in turns."""
     with tempfile.TemporaryDirectory() as folder:
-        few = imagenette and _few_of(Path(imagenette), Path(folder) / "imagenette")
+        few = imagenette and few_of(Path(imagenette), Path(folder) / "imagenette")
         yield from (_measure(case, data_dir, seconds, rounds) for case in cases(few))
 
 
-def _few_of(imagenette: Path, folder: Path) -> str:
+def few_of(imagenette: Path, folder: Path) -> str:
     """A folder of links to the first images of each class."""
     for split, count in (("train", PHOTOS), ("val", 1)):
         for kind in (imagenette / split).iterdir():

@@ -52,12 +52,12 @@ def measure_mnist(recipe_name: str, seeds: int, data_dir: str | None) -> list[di
     with _files_of("mnist", data_dir) as folder:
         for seed in range(seeds):
             if seed % NOTES_EVERY == 0:
-                seconds, events = _follow("kerasref.lab.benchmark.notes_program", folder, str(seed))
+                seconds, events = follow("kerasref.lab.benchmark.notes_program", folder, str(seed))
                 notes.append({"seed": seed, "seconds": seconds, "accuracy": events[-1]["accuracy"]})
                 report(f"the notes' program: {notes[-1]}")
             run_dir = str(Path(folder) / f"run-{seed}")
             program = ("kerasref.lab.benchmark.training_program", recipe_name, str(seed), run_dir, data_dir)
-            seconds, events = _follow(*program, until=lambda event: event.get("accuracy", 0) >= TARGET)
+            seconds, events = follow(*program, until=lambda event: event.get("accuracy", 0) >= TARGET)
             epochs = [event for event in events if event["event"] == "epoch"]
             reached = epochs[-1]["accuracy"] >= TARGET
             ours.append({"seed": seed, "seconds": seconds if reached else None, "epochs": epochs})
@@ -93,7 +93,7 @@ def measure_startup(verbs: list[str], rounds: int, data_dir: str | None) -> list
             }
             programs["first step on MNIST, the notes' program"] = ("kerasref.lab.benchmark.notes_program", folder, "0")
             for name, program in programs.items():
-                wall, events = _follow(*program, until=lambda event: event["event"] == "first_step")
+                wall, events = follow(*program, until=lambda event: event["event"] == "first_step")
                 seconds[name] = wall, events[-1]["cpu"]
             if turn:
                 for name, values in seconds.items():
@@ -164,15 +164,18 @@ def _facts(function: str, **arguments) -> dict:
         return open_worker(function, **arguments).facts
 
 
-def _follow(module: str, *arguments, until=lambda event: False) -> tuple[float, list[dict]]:
-    """Returns seconds from the start of a program to the event that `until` accepts, or to its end, and its events."""
+def follow(
+    module: str, *arguments, until=lambda event: False, environment: dict | None = None
+) -> tuple[float, list[dict]]:
+    """Returns seconds from the start of a program to the event that `until` accepts, or to its end, and its events,
+    each with the seconds until then."""
     command = [sys.executable, "-m", module, *(argument for argument in arguments if argument is not None)]
     begun, events = time.perf_counter(), []
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
         for line in process.stdout:
             if line.startswith('{"event"'):
-                events.append(json.loads(line))
+                events.append({"seconds": time.perf_counter() - begun} | json.loads(line))
                 if until(events[-1]):
                     seconds = time.perf_counter() - begun
                     process.terminate()
