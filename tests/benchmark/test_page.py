@@ -4,6 +4,7 @@ import keras
 import pytest
 from maintain import benchmark as record
 from maintain import benchmark_page as page
+from maintain import growth_page
 
 from kerasref.errors import UserError
 from kerasref.lab.benchmark.estimate import images_per_second, memory_of
@@ -57,6 +58,24 @@ def test_a_seed_that_never_arrives_counts_as_the_slowest():
     assert "**0.24**" in page.tables([row(20.0, 24.0, None)])["mnist"]
     assert "missed" in page.tables([row(20.0, 26.0, None)])["mnist"]
     assert "never" in page.tables([row(20.0, None, None)])["mnist"]
+
+
+def test_growth_is_what_each_further_image_adds():
+    def row(images, cpu, resident):
+        start = {"seconds": cpu / 2, "cpu_seconds": cpu, "resident": resident, "images_per_second": 1000.0}
+        starts = dict.fromkeys(("first", "next", "resumed"), start)
+        return {"images": images, "classes": 10, "pixels": images * 3072, "starts": starts}
+
+    table = growth_page.growth_table([row(1_000, 6.0, 1e9), row(11_000, 8.0, 2e9)]).splitlines()
+    assert "| 3.0 s, CPU 6.0 s | 3.0 s, CPU 6.0 s |" in table[2] and "1.00 GB: met" in table[2]
+    assert "| 4.0 s, CPU 8.0 s, 200 µs an image |" in table[3]  # 2 s of 10,000
+    assert "| 2.00 GB | 1.97 GB: missed |" in table[3]
+
+
+def test_pipelines_of_a_stream_have_a_column_each():
+    rates = {"ours, image folder": [300.0, 500.0, 400.0], "tf.data": [100.0, 100.0, 100.0]}
+    table = page.tables([{"part": "streaming", "workload": "imagenette at 128", "rates": rates}])["streaming"]
+    assert "| images | ours, image folder | tf.data |" in table and "| 400 (300–500) | 100 (100–100) |" in table
 
 
 def test_a_row_replaces_its_predecessor_only(tmp_path):
