@@ -36,6 +36,8 @@ def main(folder: str, run_dir: str) -> None:
     ends: list[float] = []  # of steps
 
     class Steps(keras.callbacks.Callback):
+        stateless = True
+
         def on_train_batch_end(self, batch, logs=None):
             ends.append(time.perf_counter())
             if len(ends) == 1:
