@@ -104,16 +104,11 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def float64():
-    """Keras in float64 for one test, and back afterwards. The policy alone would not do: `Input` and the optimizers'
-    learning rate take their type from floatx."""
-    import keras
+    """Keras in float64 for one test, and back afterwards."""
+    from kerasref.lab.float_type import float_type
 
-    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx(floatx)
-    keras.config.set_dtype_policy(policy)
+    with float_type("float64"):
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

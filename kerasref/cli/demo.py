@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kerasref.command_line import import_tensorflow, invocation, parse
+from kerasref.command_line import import_tensorflow, invocation
 from kerasref.errors import Stopped, UserError
 from kerasref.text import printable
 
@@ -80,7 +80,3 @@ def trained(runs: Path) -> list[str]:
     if not folders:
         raise UserError(f"{runs}: no trained network in it; first: {invocation('train')} mnist_cnn_fast")
     return [path.name for path in sorted(folders, key=lambda path: -(path / "model.keras").stat().st_mtime)]
-
-
-def main(args: list[str]) -> None:
-    parse(demo, args, "demo")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from kerasref.command_line import import_tensorflow, parse, quiet_start
+from kerasref.command_line import import_tensorflow, quiet_start
 from kerasref.errors import UserError
 from kerasref.export.variant import Variant
 from kerasref.pretrained import FOLDER, find
@@ -92,7 +92,3 @@ def _print(folder: Path, written: dict[str, dict]) -> None:
     for entry in list(written.values())[:1]:
         text = "labels.txt, model_card.md, verification.json next to the exports"
         print(printable(f"compared on {entry['compared_on']}; {text}"))
-
-
-def main(args: list[str]) -> None:
-    parse(export, args, "export")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from kerasref.command_line import import_tensorflow, parse, quiet_start, to_json
+from kerasref.command_line import import_tensorflow, quiet_start, to_json
 from kerasref.pretrained import find
 from kerasref.text import printable
 
@@ -56,7 +56,3 @@ def _lines(description: dict) -> Iterator[str]:
         )
     elif not description["format"].startswith("Keras"):
         yield "verified    no: the verification.json next to it does not list this checksum"
-
-
-def main(args: list[str]) -> None:
-    parse(inspect, args, "inspect-model")

@@ -7,39 +7,37 @@ import sys
 from pathlib import Path
 
 import kerasref
-from kerasref.command_line import invocation, run
+from kerasref.command_line import invocation, parse, run
 from kerasref.errors import UserError
 
-# Group: verb: (what holds its `main(args)`, one line of help). A path is a script that only a checkout has.
+# Group: verb: (module:function whose arguments are the options, or a module with `main(args)`; one line of help).
+# A path is a script that only a checkout has.
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "train and use a network": {
         "train": ("kerasref.cli.train", "Train a recipe, evaluate it once on the test set, write a run directory."),
         "find-lr": ("kerasref.lab.studies.find_lr", "Find a learning rate for a recipe: a plot and a number."),
         "evaluate": ("kerasref.cli.evaluate", "Evaluate a run again, or any model on a dataset."),
-        "predict": ("kerasref.cli.predict", "Classify images with a run or an exported model."),
-        "models": ("kerasref.cli.models", "List the trained networks that come with kerasref."),
-        "export": ("kerasref.cli.export", "Export to SavedModel, ONNX, OpenVINO, LiteRT or HTML, compared first."),
+        "predict": ("kerasref.cli.predict:predict", "Classify images with a run or an exported model."),
+        "models": ("kerasref.cli.models:models", "List the trained networks that come with kerasref."),
+        "export": ("kerasref.cli.export:export", "Export to SavedModel, ONNX, OpenVINO, LiteRT or HTML, compared."),
         "optimize": ("kerasref.lab.benchmark.optimize", "Find the engine that predicts a run fastest on this machine."),
-        "inspect-model": ("kerasref.cli.inspect_model", "Show the signatures, origin and checksum of a model file."),
-        "demo": ("kerasref.cli.demo", "Open a local page to draw digits and drop images on."),
+        "inspect-model": (
+            "kerasref.cli.inspect_model:inspect",
+            "Show signatures, origin and checksum of a model file.",
+        ),
+        "demo": ("kerasref.cli.demo:demo", "Open a local page to draw digits and drop images on."),
         "menu": ("kerasref.lab.studies.menu", "Train or test from the menu of the notes, in Chinese or English."),
     },
     "look at networks and data": {
         "describe": ("kerasref.cli.describe", "List the networks, or show one layer by layer."),
         "show-data": ("kerasref.cli.show_data", "Draw samples of a dataset and count its classes."),
         "prepare-data": ("kerasref.cli.prepare_data", "Turn local files into a dataset that needs no download."),
-        "explain": (
-            "kerasref.lab.explain.explain_command",
-            "Draw where a network looks: heat maps, features, filters.",
-        ),
-        "edges": ("kerasref.lab.studies.edges", "Draw the edges of an image with the kernels of the notes."),
+        "explain": ("kerasref.lab.explain.explain_command:explain", "Draw where a network looks, and what it sees."),
+        "edges": ("kerasref.lab.studies.edges:edges", "Draw the edges of an image with the kernels of the notes."),
     },
     "compare with PyTorch": {
         "port-weights": ("kerasref.cli.port_weights", "Convert weights between Keras and PyTorch."),
-        "compare-pytorch": (
-            "kerasref.lab.parity.network_command",
-            "Prove a network equal to its PyTorch twin, layer by layer.",
-        ),
+        "compare-pytorch": ("kerasref.lab.parity.network_command", "Prove a network equal to its PyTorch twin."),
         "train-twin": ("kerasref.lab.parity.twin_command", "Train a run once more in PyTorch, and draw both curves."),
     },
     "many runs": {
@@ -91,7 +89,10 @@ def call(args: list[str]) -> None:
         raise UserError(f"unknown verb {args[0]!r}; {hint}`{invocation('').strip()}` lists the verbs")
     if where.endswith(".py"):
         return _run_script(where, args[1:])
-    importlib.import_module(where).main(args[1:])
+    module, _, function = where.partition(":")
+    if function:
+        return parse(getattr(importlib.import_module(module), function), args[1:], ALIASES.get(name, name))
+    importlib.import_module(module).main(args[1:])
 
 
 def _run_script(where: str, args: list[str]) -> None:

@@ -1,7 +1,7 @@
 """kerasref models [--json]: list the trained networks that come with the package."""
 
 from kerasref.cli.describe import aligned
-from kerasref.command_line import invocation, parse, to_json
+from kerasref.command_line import invocation, to_json
 from kerasref.pretrained import PretrainedFiles, names
 
 COLUMNS = ("name", "test accuracy", "parameters", "size", "licence", "takes")
@@ -33,7 +33,3 @@ def row(summary: dict) -> tuple[str, ...]:
         summary["licence"]["weights"],
         f"{summary['image_kind']}, {'x'.join(map(str, summary['image_shape']))}",
     )
-
-
-def main(args: list[str]) -> None:
-    parse(models, args, "models")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from kerasref.command_line import import_tensorflow, parse, quiet_start, to_json
+from kerasref.command_line import import_tensorflow, quiet_start, to_json
 from kerasref.errors import UserError
 from kerasref.text import printable
 
@@ -110,7 +110,3 @@ def describe(prediction: dict) -> str:
     if prediction["confident"] is False:
         return f"not confident ({'; '.join(of_each)})"
     return f"{prediction['label']} ({'; '.join([of_each[0].rsplit(' ', 1)[1], *of_each[1:]])})"
-
-
-def main(args: list[str]) -> None:
-    parse(predict, args, "predict")

@@ -3,11 +3,6 @@
 from kerasref.errors import unknown
 from kerasref.pytorch.installed import import_torchvision, nn
 
-CIFAR_DEPTHS = {  # 6n + 2 layers; whether the network has shortcuts
-    **{f"resnet{depth}": (depth, True) for depth in (20, 32, 44, 56, 110)},
-    **{f"plain{depth}": (depth, False) for depth in (20, 56)},
-}
-
 
 class NoShortcut(nn.Module):
     """A shortcut that adds nothing, of the plain networks."""
@@ -48,10 +43,8 @@ def _stage(inputs, width, blocks, stride, shortcut):
     )
 
 
-def cifar_resnet(depth, residual, num_classes, shortcut="A"):
-    """6n + 2 layers of 16, 32 and 64 filters; `residual=False` gives the plain network of the same depth."""
-    n = (depth - 2) // 6
-    shortcut = shortcut if residual else None
+def cifar_resnet(n, num_classes, shortcut="A"):
+    """Stages of n blocks with 16, 32 and 64 filters; without a shortcut the plain network of the same depth."""
     network = nn.Sequential()
     network.conv1 = nn.LazyConv2d(16, 3, padding=1, bias=False)  # 16x32x32
     network.bn1 = nn.BatchNorm2d(16)

@@ -69,17 +69,11 @@ def write_state_dict(path: str | Path, state: dict[str, torch.Tensor], *, force:
         raise UserError(f"{path} exists; give another name, or --force to replace it")
     with replacing(path) as temporary:
         if path.suffix == ".safetensors":
-            _safetensors().save_file(state, temporary)
+            from safetensors.torch import save_file
+
+            save_file(state, temporary)
         else:
             torch.save(state, temporary)
-
-
-def _safetensors():
-    try:
-        import safetensors.torch
-    except ImportError:
-        raise UserError("a .safetensors file needs safetensors: pip install safetensors") from None
-    return safetensors.torch
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -90,7 +84,8 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _read_safetensors(path: Path):
-    load_file = _safetensors().load_file
+    from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except Exception as error:  # its own type for a broken header, ValueError or OSError for what follows

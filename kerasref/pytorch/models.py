@@ -11,7 +11,9 @@ from collections import OrderedDict
 from functools import partial
 
 from kerasref.errors import unknown
-from kerasref.pytorch.cifar_resnets import CIFAR_DEPTHS, cifar_resnet
+from kerasref.models.resnet import CIFAR_RESNETS, PLAIN_NETWORKS, RESNETS
+from kerasref.models.vgg import VGGS
+from kerasref.pytorch.cifar_resnets import cifar_resnet
 from kerasref.pytorch.installed import import_torchvision, nn, torch
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "silu": nn.SiLU}
@@ -173,14 +175,10 @@ def _twins() -> dict:
     own = (logistic_regression, softmax_regression, mlp, notes_network, mnist_cnn, fashion_cnn, lenet5)
     twins = {builder.__name__: builder for builder in (*own, airbench, alexnet, resnet18_cifar)}
     twins["alexnet_owt"] = partial(from_torchvision, "alexnet")
-    for depth in (11, 13, 16, 19):
-        for name in (f"vgg{depth}", f"vgg{depth}_bn"):
-            twins[name] = partial(from_torchvision, name, init_weights=False)
-    for depth in (18, 34, 50, 101, 152):
-        twins[f"resnet{depth}"] = partial(from_torchvision, f"resnet{depth}")
-    for name, (depth, residual) in CIFAR_DEPTHS.items():
-        twins[name] = partial(cifar_resnet, depth, residual)
-    return twins
+    twins |= {name: partial(from_torchvision, name, init_weights=False) for name in VGGS}
+    twins |= {name: partial(from_torchvision, name) for name in RESNETS}
+    twins |= {name: partial(cifar_resnet, blocks) for name, (blocks, _) in CIFAR_RESNETS.items()}
+    return twins | {name: partial(cifar_resnet, n, shortcut=None) for name, (n, _) in PLAIN_NETWORKS.items()}
 
 
 TWINS = _twins()

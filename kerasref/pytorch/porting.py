@@ -140,7 +140,7 @@ def _not_shown(name: str, options: dict, ask: bool) -> str:
     """What the file does not show and was assumed. ask: raises UserError for an option that was not given."""
     takes = inspect.signature(TWINS[name]).parameters
     assumed = [text for option, text in INVISIBLE.items() if option in takes and option not in options]
-    if options.get("shortcut", takes["shortcut"].default if "shortcut" in takes else None) == "B":
+    if options.get("shortcut", takes["shortcut"].default if "shortcut" in takes else None) in ("B", None):
         assumed = [text for text in assumed if text != INVISIBLE["shortcut"]]
     if assumed and ask:
         flags = ", ".join(f"--{option.replace('_', '-')}" for option in INVISIBLE if INVISIBLE[option] in assumed)

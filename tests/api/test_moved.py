@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import kerasref
-from kerasref.cli import evaluate, export
+from kerasref.cli import evaluate, main
 from kerasref.errors import UserError
 from tests.data.samples import make_folder
 
@@ -27,7 +27,7 @@ def test_a_run_whose_folder_has_moved(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     evaluate.main([str(run_dir), "--dataset", "moved"])
     assert f"accuracy {accuracy:.4f}" in capsys.readouterr().out
-    export.main([str(run_dir), "--dataset", str(tmp_path / "moved")])
+    main.call(["export", str(run_dir), "--dataset", str(tmp_path / "moved")])
     options |= {"run_dir": run_dir, "resume": True, "lr": trained.recipe.learning_rate}
     longer = kerasref.train("softmax_regression", dataset="moved", epochs=2, **options)
     assert longer.history["epoch"].tolist() == [1, 2]

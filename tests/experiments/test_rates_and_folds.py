@@ -64,19 +64,8 @@ def test_a_range_that_is_none(args, says, tmp_path):
 def test_folds(tmp_path, capsys):
     """Every training example is in one fold, and validation in none; the table is that of the numbers."""
     folder = tmp_path / "folds"
-    args = [
-        "train",
-        "mnist_cnn",
-        *MLP,
-        "--epochs",
-        "1",
-        "--validation",
-        "0.2",
-        "--folds",
-        "3",
-        "--run-dir",
-        str(folder),
-    ]
+    options = "--epochs 1 --validation 0.2 --folds 3"
+    args = ["train", "mnist_cnn", *MLP, *options.split(), "--run-dir", str(folder)]
     main.call(args)
     out, result = capsys.readouterr().out, json.loads((folder / "folds.json").read_text())
     dataset = cross_validation.all_training_data(Recipe(dataset="digits", validation=0.2), None)

@@ -101,11 +101,8 @@ def run(tmp_path):
     settings = {
         "recipe": {"dataset": "/home/me/photos", "init_from": "/home/me/runs/first"},
         "dataset": {
-            "name": "/home/me/photos",
-            "path": "/home/me/photos",
-            "class_names": ["a", "b"],
-            "image_shape": [2, 2, 3],
-            "picture": "photo",
+            **dict.fromkeys(("name", "path"), "/home/me/photos"),
+            **{"class_names": ["a", "b"], "image_shape": [2, 2, 3], "picture": "photo"},
         },
         "preprocessing": {"pad": 0, "mean": [0.5], "std": [0.5]},
         "command": "python /home/me/kerasref/__main__.py train lenet5 --dataset /home/me/photos password=secret",

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import optuna
 import pytest
@@ -15,8 +14,7 @@ from kerasref.lab.sweeps.results_table import read_rows
 from kerasref.lab.sweeps.sweep import Sweep
 from kerasref.lab.sweeps.workers import Execution, train_run
 from kerasref.recipe import Recipe
-
-SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "sweep.py"
+from tests.running import SCRIPTS
 
 
 def test_a_run_of_a_sweep_is_a_run_directory_pruned_or_not(tmp_path):
@@ -43,7 +41,7 @@ def test_a_run_of_a_sweep_is_a_run_directory_pruned_or_not(tmp_path):
 @pytest.mark.timeout(900)  # TensorFlow is loaded four times, which a busy machine takes minutes for
 def test_twelve_runs_killed_three_times_are_twelve_rows(tmp_path):
     fields = "lr=0.1,0.01,0.001 batch_size=100,200 nesterov=true,false model=softmax_regression optimizer=momentum"
-    command = [sys.executable, str(SCRIPT), "mnist_cnn", "--grid", *fields.split(), "--epochs", "1"]
+    command = [sys.executable, SCRIPTS / "sweep.py", "mnist_cnn", "--grid", *fields.split(), "--epochs", "1"]
     command += ["--dataset", "digits", "--out", str(tmp_path)]
     results = tmp_path / "results.csv"
 

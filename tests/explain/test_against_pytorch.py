@@ -60,11 +60,8 @@ def channels_last(tensor):
 
 @pytest.mark.parametrize(("twins", "layer", "place"), LAST_MAPS, indirect=["twins"])
 def test_grad_cam_and_feature_maps(twins, layer, place):
-    from pytorch_grad_cam import (
-        GradCAM,
-        GradCAMPlusPlus,
-        HiResCAM,
-    )  # imports torchvision, which the fixture has made ready
+    # These import torchvision, which the fixture has made ready.
+    from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     model, module, images, tensor = twins

@@ -10,20 +10,12 @@ from matplotlib.image import imread
 from PIL import Image
 
 from kerasref.api import train
+from kerasref.cli.main import call
 from kerasref.errors import UserError
-from kerasref.lab.explain.explain_command import main
+from kerasref.lab.explain.methods import METHODS
 
 DIGIT = "docs/images/digit.png"
-ALL = (
-    "grad-cam",
-    "grad-cam++",
-    "hires-cam",
-    "saliency",
-    "smooth-grad",
-    "integrated-gradients",
-    "occlusion",
-    "feature-maps",
-)
+ALL = (*METHODS, "feature-maps")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +27,7 @@ def runs(tmp_path_factory):
 
 
 def explained(capsys, *args):
-    main(list(map(str, args)))
+    call(["explain", *map(str, args)])
     return capsys.readouterr().out.splitlines()
 
 
@@ -77,13 +69,13 @@ def test_a_pretrained_network(tmp_path, capsys, monkeypatch):
 )
 def test_wrong_arguments(runs, tmp_path, args, message):
     with pytest.raises(UserError, match=message):
-        main([str(runs / args[0]), *args[1:], *(() if "--out" in args else ("--out", str(tmp_path)))])
+        call(["explain", str(runs / args[0]), *args[1:], *(() if "--out" in args else ("--out", str(tmp_path)))])
     assert not list(tmp_path.iterdir())
 
 
 def test_an_image_that_is_none_does_not_stop_the_others(runs, tmp_path):
     with pytest.raises(UserError, match=r"requirements.txt: not a JPEG"):
-        main([str(runs / "notes_network"), "requirements.txt", DIGIT, "--out", str(tmp_path)])
+        call(["explain", str(runs / "notes_network"), "requirements.txt", DIGIT, "--out", str(tmp_path)])
     assert [file.name for file in tmp_path.iterdir()] == ["002-digit.png"]
 
 

@@ -1,18 +1,15 @@
 import json
 import os
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from kerasref.evaluation.evaluate import evaluate_run
 from kerasref.recipe import Recipe
 from kerasref.training import train
+from tests.running import script
 
 FORMATS = ("saved_model", "onnx", "openvino", "litert")
-SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "export.py"
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +30,7 @@ def source(run_dir):
 
 def export_by_script(run_dir, folder, **environment):
     """All formats but html by scripts/export.py; returns its verification.json."""
-    command = [sys.executable, SCRIPT, run_dir, "--format", *FORMATS, "--out", folder]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
-    assert done.returncode == 0, done.stderr
+    script("export", run_dir, "--format", *FORMATS, "--out", folder, env={**os.environ, **environment})
     return json.loads((folder / "verification.json").read_text())
 
 

@@ -80,17 +80,8 @@ def test_the_largest_measured_batch_counts_that_is_not_larger(optimized):
 @pytest.mark.parametrize(
     "content",
     [
-        "",
-        "[]",
-        "[" * 5000,
-        "{}",
-        {"choice": {}},
-        {"choice": {"1": "model.onnx"}},
-        {"choice": {"x": "model.onnx"}},
-        {"choice": {"1": 3}},
-        {"choice": {"1": "../model.keras"}},
-        {"choice": {"1": "labels.txt"}},
-        {"choice": {"1": "gone.onnx"}},
+        *("", "[]", "[" * 5000, "{}", {"choice": {}}, {"choice": {"1": "model.onnx"}}, {"choice": {"x": "model.onnx"}}),
+        *({"choice": {"1": name}} for name in (3, "../model.keras", "labels.txt", "gone.onnx")),
         {"choice": {"1": "model.onnx"}, "run": {"model.keras": "0" * 64}},
     ],
 )

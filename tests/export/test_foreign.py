@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from kerasref.cli import predict as predict_verb
+from kerasref.cli.main import call
 from kerasref.errors import UserError
 from kerasref.export.exporting import export
 from kerasref.export.foreign import scales_pixels
@@ -86,11 +86,11 @@ def test_pixels_reach_such_a_network_once_scaled(suffix, tmp_path, capsys):
     model.save(file)
     np.testing.assert_allclose(load(file, trust=True).logits(IMAGES), model.predict(PIXELS, verbose=0), atol=1e-4)
     Image.fromarray(IMAGES[0]).save(image)
-    predict_verb.main([str(file), str(image), "--trust", "--json"])
+    call(["predict", str(file), str(image), "--trust", "--json"])
     printed = capsys.readouterr()
     assert "it gets pixels from 0 to 255, scaled by the network itself; --mean and --std" in printed.err
     of_scaled = json.loads(printed.out)["probability"]
-    predict_verb.main([str(file), str(image), "--trust", "--json", "--std", "0.5"])
+    call(["predict", str(file), str(image), "--trust", "--json", "--std", "0.5"])
     printed = capsys.readouterr()
     assert "in [0, 1], minus (0.0,), divided by (0.5,), scaled by the network itself" in printed.err
     assert json.loads(printed.out)["probability"] != of_scaled

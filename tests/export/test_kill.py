@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -14,13 +13,12 @@ from kerasref.atomic import restore
 from kerasref.export import exporting
 from kerasref.export.predictors import load
 from kerasref.provenance import sha256
-
-EXPORT = Path(__file__).resolve().parent.parent.parent / "scripts" / "export.py"
+from tests.running import SCRIPTS
 
 
 @pytest.mark.parametrize("made", ["saved_model/saved_model.pb", "model.onnx", "images.npy", "answers.npz"])
 def test_killed_while_it_writes_and_while_it_verifies(made, run_dir, tmp_path):
-    command = [sys.executable, EXPORT, run_dir, "--format", "onnx", "--out", tmp_path, "--force"]
+    command = [sys.executable, SCRIPTS / "export.py", run_dir, "--format", "onnx", "--out", tmp_path, "--force"]
     (tmp_path / "model.onnx").write_text("the old one")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200

@@ -40,17 +40,16 @@ def _dense(activation, units=4):
     return keras.Sequential([keras.Input((8, 8, 3)), keras.Sequential(inner)])
 
 
-@pytest.mark.parametrize(
-    ("build", "expected"),
-    [
-        (_softmax_inside, True),
-        (_softmax_as_an_operation, True),
-        (lambda: _dense(None), False),
-        (lambda: _dense("sigmoid", 1), True),
-        (lambda: _dense(None, 1), False),
-    ],
-    ids=["softmax inside", "softmax as an operation", "logits", "sigmoid", "one logit"],
-)
+ENDS = {  # how a network ends, whether in probabilities
+    "softmax inside": (_softmax_inside, True),
+    "softmax as an operation": (_softmax_as_an_operation, True),
+    "logits": (lambda: _dense(None), False),
+    "sigmoid": (lambda: _dense("sigmoid", 1), True),
+    "one logit": (lambda: _dense(None, 1), False),
+}
+
+
+@pytest.mark.parametrize(("build", "expected"), ENDS.values(), ids=ENDS)
 def test_probabilities_are_told_from_logits(build, expected, tmp_path):
     build().save(tmp_path / "theirs.keras")
     assert open_source(tmp_path / "theirs.keras", trust=True).gives_probabilities is expected

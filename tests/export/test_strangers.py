@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kerasref.cli import predict as predict_verb
+from kerasref.cli.main import call
 from kerasref.errors import UserError
 from kerasref.export.card import model_card
 from kerasref.export.contract import Contract
@@ -108,13 +108,8 @@ def test_names_in_labels_txt_and_in_the_card(hostile_run):
     labels = open_source(hostile_run).contract.labels()
     assert [line[0] for line in labels.splitlines()] == list("0123456789") and labels.isascii()
     assert labels.splitlines()[3].startswith(r"3a\x1b[2J\nb|c<img")
-    entry = {
-        "numbers": "float32",
-        "bytes": 1,
-        "max_probability_difference": 0,
-        "classes_equal": 1,
-        "accuracy_exported": 1,
-    }
+    entry = {"numbers": "float32", "bytes": 1, "max_probability_difference": 0, "classes_equal": 1}
+    entry |= {"accuracy_exported": 1}
     card = model_card(open_source(hostile_run), {"model.onnx": entry | {"compared_on": HOSTILE}}, HOSTILE)
     assert r"at commit a\\x1b\[2J b\|c\<img src=http:<!-- -->//x.example" in card
     assert card.isprintable() or not any(ord(c) < 32 and c != "\n" for c in card)
@@ -126,7 +121,7 @@ def test_names_on_a_terminal(hostile_run, tmp_path, capsys):
     image = tmp_path / "b\x1b[31m.png"
     Image.new("L", (28, 28), 0).save(image)
     Image.fromarray(np.eye(28, dtype=np.uint8) * 255).save(image)
-    predict_verb.main([str(hostile_run), str(image)])
+    call(["predict", str(hostile_run), str(image)])
     printed = capsys.readouterr().out
     assert r"b\x1b[31m.png: " in printed and r"\x1b[2J\nb|c" in printed
     assert "\x1b" not in printed and len(printed.splitlines()) == 1
@@ -139,7 +134,7 @@ def test_predict_walks_folders(exported, tmp_path, capsys):
         digit.save(tmp_path / name)
     (tmp_path / "val" / "notes.txt").write_text("no image")
     with pytest.raises(UserError, match=r"notes\.txt: not a JPEG"):
-        predict_verb.main([str(exported[0] / "model.onnx"), str(tmp_path / "val"), "--json"])
+        call(["predict", str(exported[0] / "model.onnx"), str(tmp_path / "val"), "--json"])
     found = [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
     assert found == [str(tmp_path / "val" / name) for name in ("10/c.png", "7/a.png", "7/deeper/b.png")]
 

@@ -6,16 +6,7 @@ from keras import layers
 import kerasref
 from kerasref.errors import UserError
 from kerasref.models import build_model, initialize
-from kerasref.models.initializers import (
-    SCHEMES,
-    he,
-    he_fan_out,
-    pytorch_bias,
-    pytorch_kernel,
-    small_normal,
-    whitening_kernel,
-    xavier,
-)
+from kerasref.models.initializers import SCHEMES, he, he_fan_out, small_normal, whitening_kernel, xavier
 from kerasref.recipe import Recipe
 
 SHAPES = {"dense": (500, 400), "convolution": (3, 3, 64, 96)}
@@ -39,20 +30,6 @@ def test_normal_ones_by_their_moments(make, variance, kind):
     assert abs(draws.std() - 1) < 5 / np.sqrt(2 * draws.size)
     assert abs((draws**4).mean() - 3) < 0.2  # a normal's; Keras' truncated one has 2.1
     assert np.abs(draws).max() > 3.5
-
-
-@pytest.mark.parametrize("kind", SHAPES)
-def test_pytorch_kernel_is_uniform_within_one_over_root_fan_in(kind):
-    draws = np.array(pytorch_kernel(seed=1)(SHAPES[kind])) * np.sqrt(FAN_IN[kind])
-    assert 0.999 < np.abs(draws).max() <= 1 + 1e-6
-    assert abs(draws.mean()) < 5 / np.sqrt(3 * draws.size)
-    assert abs(draws.var() - 1 / 3) < 0.005
-
-
-def test_pytorch_bias_needs_the_fan_in():
-    draws = np.array(pytorch_bias(25, seed=1)((20_000,)))
-    assert 0.199 < np.abs(draws).max() <= 0.2
-    assert abs(draws.var() - 0.04 / 3) < 2e-4
 
 
 def weights_of(model):

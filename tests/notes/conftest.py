@@ -27,14 +27,10 @@ class Precision:
 @pytest.fixture(params=TOLERANCE)
 def precision(request):
     """Runs the test in float64 and in float32, with Keras' layers in that type too."""
-    import keras
+    from kerasref.lab.float_type import float_type
 
-    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx(request.param)
-    keras.config.set_dtype_policy(request.param)
-    yield Precision(request.param)
-    keras.config.set_floatx(floatx)
-    keras.config.set_dtype_policy(policy)
+    with float_type(request.param):
+        yield Precision(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,8 +16,8 @@ from kerasref.lab.parity.page import render_comparison
 from kerasref.lab.parity.trajectories import RULES
 from kerasref.lab.parity.variations import same_padding, unmoved_flatten
 from kerasref.models import build_model
+from tests.running import SCRIPTS, script
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_pytorch.py"
 IMAGES = np.random.default_rng(0).normal(size=(40, 12, 10, 3)).astype("float32")
 FEW = [rule for rule in RULES if rule.name in ("SGD, momentum", "Adam")]
 
@@ -218,16 +215,12 @@ def test_variations_change_what_they_say():
         (["lenet6"], "unknown model 'lenet6'; choose from"),
         (["lenet5", "--examples", "0"], "examples is 0, expected a whole number of at least 1"),
         (["lenet5", "--dataset", "nowhere/at/all"], "nowhere/at/all"),
-        (["lenet5", "--out", SCRIPT / "page"], "compare_pytorch.py is a file, expected a folder for the page"),
+        (["lenet5", "--out", SCRIPTS / "demo.py" / "page"], "demo.py is a file, expected a folder for the page"),
     ],
 )
 def test_wrong_command_line(arguments, message, tmp_path):
-    done = subprocess.run(
-        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=100
-    )
-    assert done.returncode == 2
-    assert message in done.stderr and "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 3
+    done = script("compare_pytorch", *arguments, code=2, cwd=tmp_path)
+    assert message in done.stderr and len(done.stderr.strip().splitlines()) <= 3
     assert not list(tmp_path.iterdir())
 
 

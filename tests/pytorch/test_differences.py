@@ -28,7 +28,6 @@ from kerasref.models.residual import conv_bn
 from kerasref.training.distillation import teaching_loss
 from kerasref.training.losses import SmoothedCrossEntropy, classification_loss
 from kerasref.training.optimizers import add_l2
-from kerasref.training.schedules import cosine, exponential, inverse_time, step
 
 HERE = Path(__file__).parent
 RNG = np.random.default_rng(0)
@@ -220,26 +219,6 @@ def test_shuffle_buffer_is_no_permutation():
     assert (whole - np.arange(n)).max() > n // 2
     again = np.concatenate([labels for _, labels in split.batches(batch, shuffle_seed=0, epoch=1).as_numpy_iterator()])
     assert (whole != again).mean() > 0.9
-
-
-def test_schedules_give_the_rates_of_torch():
-    schedulers = torch.optim.lr_scheduler
-    cases = [
-        (lambda o: schedulers.StepLR(o, 3, 0.1), step(0.1, (3, 6, 9), 0.1)),
-        (lambda o: schedulers.MultiStepLR(o, [2, 7], 0.5), step(0.1, (2, 7), 0.5)),
-        (lambda o: schedulers.ExponentialLR(o, 0.9), exponential(0.1, 0.9)),
-        (lambda o: schedulers.CosineAnnealingLR(o, 10), cosine(0.1, 10)),
-        (lambda o: schedulers.LambdaLR(o, lambda epoch: 1 / (1 + 0.5 * epoch)), inverse_time(0.1, 0.5)),
-    ]
-    for make, ours in cases:
-        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-        scheduler = make(optimizer)
-        for epoch in range(10):
-            assert optimizer.param_groups[0]["lr"] == pytest.approx(ours(epoch), rel=1e-9), scheduler
-            optimizer.step()
-            scheduler.step()
-    by_step = keras.optimizers.schedules.InverseTimeDecay(0.1, 1, 0.5)  # Keras' own counts steps
-    assert float(by_step(938)) < 0.01 * inverse_time(0.1, 0.5)(1)
 
 
 def test_resize():

@@ -4,8 +4,6 @@ import csv
 import itertools
 import json
 import shutil
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -18,8 +16,7 @@ from kerasref.data.archives import unpack
 from kerasref.data.images import Resizing, prepare_photo, read_image
 from kerasref.data.preprocessing import Preprocessing
 from tests.pytorch.test_porting import official
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+from tests.running import script
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +81,6 @@ def test_a_strip_of_pixels_takes_no_memory():
     assert prepare_photo(Image.new("L", (1, 10_000_000), 7), 224, 3, Resizing(256)).shape == (224, 224, 3)
 
 
-def script(verb, *arguments):
-    """Run scripts/VERB.py; return its exit code, output and errors."""
-    command = [sys.executable, SCRIPTS / f"{verb}.py", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout, done.stderr
-
-
 @pytest.fixture(scope="module")
 def ants_and_bees(photographs, tmp_path_factory):
     """Ten photographs of each, of many sizes, one of them upright."""
@@ -126,8 +115,7 @@ def ported(torchvision, folder, classes):
     module = official(torchvision, "resnet18", num_classes=classes)
     torch.save(module.state_dict(), folder / "resnet18.pth")
     arguments = "--model", "resnet18", "--from", folder / "resnet18.pth", "--to", folder / "resnet18.keras"
-    code, _, errors = script("port_weights", *arguments)
-    assert code == 0, errors
+    script("port_weights", *arguments)
     return module, folder / "resnet18.keras"
 
 
@@ -154,10 +142,8 @@ def rows_of(file):
 
 def test_a_ported_network_is_evaluated_on_photographs_as_by_torchvision(torchvision, ants_and_bees, tmp_path):
     module, model = ported(torchvision, tmp_path, 2)
-    code, output, errors = script(
-        "evaluate", model, "--dataset", ants_and_bees, *AS_TORCHVISION, "--out", tmp_path / "1"
-    )
-    assert code == 0, errors
+    arguments = ("--dataset", ants_and_bees, *AS_TORCHVISION, "--out", tmp_path / "1")
+    output = script("evaluate", model, *arguments).stdout
     assert "names no classes" in output and "has no test split: all its images" in output
     logits, labels = theirs(torchvision, module, ants_and_bees)
     rows = rows_of(tmp_path / "1" / "predictions.csv")
@@ -175,14 +161,13 @@ def test_a_ported_network_is_evaluated_on_photographs_as_by_torchvision(torchvis
 def test_a_network_of_1000_classes_needs_their_names_on_a_part_of_them(torchvision, imagenette, tmp_path):
     module, model = ported(torchvision, tmp_path, 1000)
     command = (model, "--dataset", imagenette, *AS_TORCHVISION, "--out", tmp_path / "out")
-    code, _, errors = script("evaluate", *command)
-    assert code == 2 and "1000 outputs without names" in errors and "--class-index" in errors
+    errors = script("evaluate", *command, code=2).stderr
+    assert "1000 outputs without names" in errors and "--class-index" in errors
     wnids = sorted(folder.name for folder in imagenette.iterdir())
     places = dict(zip(np.random.default_rng(0).permutation(1000)[:10].tolist(), wnids, strict=True))
     index = {str(place): [places.get(place, f"n9{place:07}"), f"word {place}"] for place in range(1000)}
     (tmp_path / "class_index.json").write_text(json.dumps(index))
-    code, _, errors = script("evaluate", *command, "--class-index", tmp_path / "class_index.json")
-    assert code == 0, errors
+    script("evaluate", *command, "--class-index", tmp_path / "class_index.json")
     logits, labels = theirs(torchvision, module, imagenette)
     rows = rows_of(tmp_path / "out" / "predictions.csv")
     assert [row["file"] for row in rows] == list(logits) and [row["label"] for row in rows] == labels

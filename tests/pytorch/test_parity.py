@@ -50,8 +50,8 @@ def narrow_fully_connected(monkeypatch, torchvision):
         monkeypatch.setattr(module, "FC_UNITS", NARROW)
 
 
-def twins(name, shape):
-    model, module, names = pair(name, shape, 2 if name == "logistic_regression" else 7)
+def twins(name, shape, **options):
+    model, module, names = pair(name, shape, 2 if name == "logistic_regression" else 7, **options)
     random = np.random.default_rng(1)
     return model, module, names, random.normal(size=(EXAMPLES, *shape)), random.integers(0, 2, EXAMPLES)
 
@@ -99,21 +99,11 @@ def test_float64(name, float64):
         ("alexnet", {"local_response_normalization": True}),
         ("mnist_cnn", {"dropout": 0.3}),
     ],
-    ids=[
-        "lenet5 relu max",
-        "mlp",
-        "mlp with batch norm",
-        "resnet20 B",
-        "resnet20 A_around",
-        "alexnet normalised",
-        "mnist_cnn with dropout",
-    ],
+    ids=str,
 )
 def test_options(name, options, float64):
     shape = shapes_of(name)[0]
-    model, module, names = pair(name, shape, 7, **options)
-    random = np.random.default_rng(2)
-    inputs, labels = random.normal(size=(EXAMPLES, *shape)), random.integers(0, 7, EXAMPLES)
+    model, module, names, inputs, labels = twins(name, shape, **options)
     assert forward_part(model, module, inputs, names, 1e-10)["equal"]
     assert gradient_part(model, module, inputs, labels, names, 1e-9)["equal"]
 

@@ -1,10 +1,7 @@
 """Files of weights through the port: torchvision's own code writes them, or reads what came back."""
 
 import resource
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,8 +13,8 @@ from kerasref.lab.parity import pair
 from kerasref.models import build_model
 from kerasref.pytorch import build_twin, name_map, read_state_dict, to_state_dict
 from kerasref.pytorch.porting import port
+from tests.running import script
 
-PORT_WEIGHTS = Path(__file__).parents[2] / "scripts" / "port_weights.py"
 TORCHVISION = {  # kerasref's name: torchvision's, and two sizes of its inputs (height, width)
     "alexnet_owt": ("alexnet", (67, 96), (95, 63)),
     "vgg16": ("vgg16", (32, 47), (64, 32)),
@@ -76,10 +73,7 @@ def test_there_and_back_by_the_script(tmp_path):
     source = tmp_path / "checkpoint.pt"
     torch.save({"epoch": 3, "state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, source)
     for start, end in ((source, tmp_path / "m.keras"), (tmp_path / "m.keras", tmp_path / "again.safetensors")):
-        command = [sys.executable, PORT_WEIGHTS, "--model", "resnet20", "--from", start, "--to", end]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stderr
-        assert str(end) in done.stdout
+        assert str(end) in script("port_weights", "--model", "resnet20", "--from", start, "--to", end).stdout
     again = read_state_dict(tmp_path / "again.safetensors")
     assert set(again) == set(state)
     assert all(torch.equal(again[name], state[name]) for name in state)

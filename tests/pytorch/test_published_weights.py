@@ -4,8 +4,6 @@ import gzip
 import io
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,8 +14,8 @@ from PIL import Image
 from kerasref.errors import UserError
 from kerasref.pytorch import build_twin, read_state_dict
 from kerasref.pytorch.porting import port
+from tests.running import script
 
-PORT_WEIGHTS = Path(__file__).parents[2] / "scripts" / "port_weights.py"
 AUTHORS = """
 import torch
 from torch import nn
@@ -119,9 +117,8 @@ def test_resnet20_has_its_authors_accuracy(weights, shared_data, author, tmp_pat
     """By the command line; on the first thousand test images, of which 91.9 % are right (of all ten thousand 91.73)."""
     command = ["--model", "resnet20", "--from", weights / "resnet20-12fca82f.th", "--rename", "linear=fc"]
     command += ["--shortcut", "A_around", "--to", tmp_path / "x.keras", "--check", f"{author}:ResNet20"]
-    done = subprocess.run([sys.executable, PORT_WEIGHTS, *command], capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert "97 tensors" in done.stdout and "checked: on 8 inputs the logits are those of" in done.stdout
+    printed = script("port_weights", *command).stdout
+    assert "97 tensors" in printed and "checked: on 8 inputs the logits are those of" in printed
     if not shutil.which("djxl"):
         pytest.skip("needs djxl (libjxl-tools) for CIFAR-10's images; the logits were compared")
     names = (shared_data / "cifar10" / "names.txt").read_text().split("\n")

@@ -1,5 +1,6 @@
 """The schedules of recipes, step by step, against PyTorch's own schedulers."""
 
+import keras
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ from kerasref.errors import UserError
 from kerasref.lab.parity.schedules import torch_scheduler
 from kerasref.recipe import Recipe
 from kerasref.training import plateau
+from kerasref.training.schedules import inverse_time
 
 STEPS = 13  # an epoch
 WARM = {"warmup_epochs": 3}
@@ -42,6 +44,11 @@ def test_every_step_has_the_rate_of_torch(fields):
         scheduler.step()
     ours = [schedule(step / STEPS) for step in range(len(theirs))]
     np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9 * 0.4)
+
+
+def test_keras_own_schedule_counts_steps():
+    by_step = keras.optimizers.schedules.InverseTimeDecay(0.1, 1, 0.5)
+    assert float(by_step(938)) < 0.01 * inverse_time(0.1, 0.5)(1)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])

@@ -4,30 +4,25 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from kerasref.lab.studies.menu import train_command
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-SCRIPT = ROOT / "scripts" / "menu.py"
+from tests.running import SCRIPTS, script
 
 
-def menu(typed, run_dir, locale="C.UTF-8", *args):
+def menu(typed, run_dir, locale="C.UTF-8", *args, code=0):
     """What it prints when `typed` is typed, line by line."""
     environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "1"}
-    command = [sys.executable, str(SCRIPT), "--run-dir", str(run_dir), *args]
-    return subprocess.run(command, input="\n".join(typed) + "\n", capture_output=True, text=True, env=environment)
+    return script("menu", "--run-dir", run_dir, *args, code=code, input="\n".join(typed) + "\n", env=environment)
 
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "menu"
-    done = menu(["1"], run_dir, "C.UTF-8", "--recipe", "notes_network", "--dataset", "digits")
-    assert done.returncode == 0, done.stderr
+    menu(["1"], run_dir, "C.UTF-8", "--recipe", "notes_network", "--dataset", "digits")
     return run_dir
 
 
@@ -39,7 +34,6 @@ def test_pictures_until_0_in_two_languages(run_dir, tmp_path, locale, said):
     ink[10:50, 28:33] = 255
     Image.fromarray(255 - ink).save(tmp_path / "one.png")
     done = menu(["x", "2", "1", "no-such.png", "1", str(tmp_path / "one.png"), "0"], run_dir, locale)
-    assert done.returncode == 0, done.stderr
     assert "no-such.png" in done.stdout  # and it went on
     assert any(word in done.stdout for word in said)
 
@@ -63,7 +57,7 @@ def test_a_signal_lets_the_training_save(send, number):
     command = f"[sys.executable, '-c', {TRAINING!r}]"
     waiting = f"import sys; from kerasref.lab.studies.menu import wait_for; sys.exit(wait_for({command}))"
     options = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
-    with subprocess.Popen([sys.executable, "-c", waiting], cwd=ROOT, **options) as process:
+    with subprocess.Popen([sys.executable, "-c", waiting], cwd=SCRIPTS.parent, **options) as process:
         try:
             assert process.stdout.readline() == "begun\n"
             send(process.pid, number)
@@ -74,8 +68,8 @@ def test_a_signal_lets_the_training_save(send, number):
 
 
 def test_the_exit_code_is_the_trainings(tmp_path):
-    done = menu(["1"], tmp_path / "run", "C.UTF-8", "--recipe", "nothing")
-    assert done.returncode == 2 and "unknown recipe 'nothing'" in done.stderr
+    done = menu(["1"], tmp_path / "run", "C.UTF-8", "--recipe", "nothing", code=2)
+    assert "unknown recipe 'nothing'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -86,5 +80,4 @@ def test_a_run_that_is_there_is_resumed(tmp_path):
 
 
 def test_testing_before_training_says_what_to_do(tmp_path):
-    done = menu(["2"], tmp_path / "nothing")
-    assert done.returncode == 2 and "train first" in done.stderr
+    assert "train first" in menu(["2"], tmp_path / "nothing", code=2).stderr

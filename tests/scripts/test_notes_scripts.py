@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kerasref.cli.main import call
 from kerasref.errors import UserError
-from kerasref.lab.studies import check_gradients, edges
+from kerasref.lab.studies import check_gradients
 
 
 def test_gradients_of_a_network_by_name(capsys):
@@ -69,7 +70,7 @@ def test_edges_of_a_photograph(tmp_path, monkeypatch, capsys):
     Image.fromarray(load_sample_image("china.jpg")[:150, :200]).save("temple.jpg")
     sizes = set()
     for angle in ("0", "45"):
-        edges.main(["temple.jpg", "--angle", angle])
+        call(["edges", "temple.jpg", "--angle", angle])
         with Image.open("temple-edges.png") as drawn:
             sizes.add(drawn.size)
             picture = np.asarray(drawn.convert("L"))
@@ -86,10 +87,10 @@ def test_edges_of_what_is_no_picture(tmp_path, size, says):
     else:
         path.write_text("text")
     with pytest.raises(UserError, match=says):
-        edges.main([str(path)])
+        call(["edges", str(path)])
 
 
 def test_edges_of_a_strip(tmp_path):
     Image.new("L", (3, 900)).save(tmp_path / "strip.png")
-    edges.main([str(tmp_path / "strip.png"), "--out", str(tmp_path / "out.png")])
+    call(["edges", str(tmp_path / "strip.png"), "--out", str(tmp_path / "out.png")])
     assert (tmp_path / "out.png").exists()

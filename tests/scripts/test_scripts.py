@@ -13,14 +13,9 @@ import numpy as np
 import pytest
 
 from tests.digits import on_paper
+from tests.running import SCRIPTS, script
 
-SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
-SHORT = ("--dataset", "digits", "--validation", "0.1", "--epochs", "6")
-
-
-def script(name, *args, **options):
-    command = [sys.executable, str(SCRIPTS / name), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+LONG = ("--dataset", "digits", "--validation", "0.1", "--epochs", "500")
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +33,15 @@ def test_training_leaves_a_whole_run_directory(run_dir):
 
 
 def test_without_a_test_split_a_training_ends_well(tmp_path):
-    call = ("train.py", "softmax_regression", "--dataset", "digits", "--epochs", "1", "--no-tensorboard")
+    call = ("train", "softmax_regression", "--dataset", "digits", "--epochs", "1", "--no-tensorboard")
     done = script(*call, "--validation", "7:3:0", "--run-dir", tmp_path / "run", "--resume")
-    assert done.returncode == 0, done.stderr
     assert "no run in it to go on with" in done.stdout and "there is no test split" in done.stdout
     assert "model.keras" in done.stdout and not (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_evaluating_again_gives_the_same_figures(run_dir):
     before = (run_dir / "metrics.json").read_text()
-    done = script("evaluate.py", run_dir)
-    assert done.returncode == 0, done.stderr
+    script("evaluate", run_dir)
     assert (run_dir / "metrics.json").read_text() == before
 
 
@@ -75,9 +68,8 @@ def pictures(tmp_path_factory):
 def test_run_and_exported_model_predict_alike_and_right(run_dir, exported, pictures):
     answers = {}
     for model in (run_dir, exported):
-        done = script("predict.py", model, pictures, "--json")
-        assert done.returncode == 0, done.stderr
-        answers[model] = [json.loads(line) for line in done.stdout.splitlines()]
+        printed = script("predict", model, pictures, "--json").stdout
+        answers[model] = [json.loads(line) for line in printed.splitlines()]
     of_run, of_export = answers.values()
     assert set(of_run[0]) == {"image", "class_id", "label", "probability", "confident", "top"}
     assert [a["class_id"] for a in of_run] == [a["class_id"] for a in of_export]
@@ -89,8 +81,7 @@ def test_run_and_exported_model_predict_alike_and_right(run_dir, exported, pictu
 def test_the_other_files_go_on_after_one_that_is_no_picture(exported, pictures, tmp_path):
     os.mkfifo(tmp_path / "fifo.png")  # in a folder, which is read whole
     files = (SCRIPTS / "train.py", tmp_path, pictures / "0-0.png", "nothing.png")
-    done = script("predict.py", exported, *files, "--json")
-    assert done.returncode == 2
+    done = script("predict", exported, *files, "--json", code=2)
     assert len(done.stdout.splitlines()) == 1
     assert all(name in done.stderr for name in ("train.py", "fifo.png: not a regular file", "nothing.png"))
 
@@ -114,14 +105,9 @@ def test_help_loads_no_tensorflow():
 
 def test_control_c_saves_and_says_how_to_go_on(tmp_path):
     run_dir = tmp_path / "run"
-    command = ["train.py", "mnist_cnn", *SHORT[:-1], "500", "--run-dir", run_dir]
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPTS / command[0]), *map(str, command[1:])],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+    command = [sys.executable, SCRIPTS / "train.py", "mnist_cnn", *LONG, "--run-dir", run_dir]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, **options)
     deadline = time.monotonic() + 120
     while not (run_dir / "history.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.2)

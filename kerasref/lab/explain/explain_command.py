@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from kerasref.command_line import import_tensorflow, parse, quiet_start
+from kerasref.command_line import import_tensorflow, quiet_start
 from kerasref.errors import UserError
 from kerasref.pretrained import FOLDER, find
 from kerasref.text import printable
@@ -79,7 +79,3 @@ def explain(
         print(printable(f"{image}: {answer}: {', '.join(map(str, files))}"))
     if failed:
         raise UserError("\n".join(failed))
-
-
-def main(args: list[str]) -> None:
-    parse(explain, args, "explain")

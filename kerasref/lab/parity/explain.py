@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -82,6 +83,13 @@ def _of_probabilities(num_logits: int) -> keras.losses.Loss:
     return keras.losses.BinaryCrossentropy() if num_logits == 1 else keras.losses.SparseCategoricalCrossentropy()
 
 
+def _padded_same(model: keras.Model) -> keras.Model:
+    return with_torch_batch_norm(same_padding(model))
+
+
+OTHER_MOMENTUM = partial(with_torch_batch_norm, momentum=0.99)
+OTHER_EPSILON = partial(with_torch_batch_norm, epsilon=1e-3)
+WITHIN_THE_VELOCITY = dict(optimizer=_velocity_with_rate, l2=SGD.weight_decay / 2)  # the same decay, coupled
 BASELINES = {"Adam": Setup(ADAM), "SGD": Setup(SGD)}
 VARIATIONS = (
     Variation("kernel_initializer", "Glorot kernels", "Adam", dict(start=glorot_kernels)),
@@ -92,38 +100,18 @@ VARIATIONS = (
     Variation("shuffle", "batched before shuffled", "Adam", dict(batches=shuffled_batches)),
     Variation("weight_decay", "decoupled weight decay", "SGD", dict(optimizer=_decoupled)),
     Variation("l2", "L2 with λ = weight_decay", "SGD", dict(optimizer=_without_decay, l2=SGD.weight_decay)),
-    Variation(
-        "momentum_rate",
-        "learning rate inside the velocity",
-        "SGD",
-        dict(optimizer=_velocity_with_rate, l2=SGD.weight_decay / 2),  # the same decay, coupled
-    ),
+    Variation("momentum_rate", "learning rate inside the velocity", "SGD", WITHIN_THE_VELOCITY),
     Variation("schedule", "decay counted in steps, not epochs", "SGD", dict(schedule=by_step)),
-    Variation(
-        "batch_norm_constants",
-        "batch norm's momentum 0.99",
-        "SGD",
-        dict(rebuild=lambda model: with_torch_batch_norm(model, momentum=0.99)),
-    ),
-    Variation(
-        "batch_norm_constants",
-        "batch norm's epsilon 1e-3",
-        "SGD",
-        dict(rebuild=lambda model: with_torch_batch_norm(model, epsilon=1e-3)),
-    ),
+    Variation("batch_norm_constants", "batch norm's momentum 0.99", "SGD", dict(rebuild=OTHER_MOMENTUM)),
+    Variation("batch_norm_constants", "batch norm's epsilon 1e-3", "SGD", dict(rebuild=OTHER_EPSILON)),
     Variation("batch_norm_unbiased", "biased running variance", "SGD", dict(rebuild=lambda model: model)),
-    Variation(
-        "convolution_padding",
-        'strided convolutions padded "same"',
-        "SGD",
-        dict(rebuild=lambda model: with_torch_batch_norm(same_padding(model))),
-    ),
+    Variation("convolution_padding", 'strided convolutions padded "same"', "SGD", dict(rebuild=_padded_same)),
     Variation("flatten_order", "rows after the flatten not moved", "Adam", dict(rebuild=unmoved_flatten), ported=True),
     Variation(
         "batch_norm_constants",
         "epsilon 1e-3 with weights made for 1e-5",
         "SGD",
-        dict(rebuild=lambda model: with_torch_batch_norm(model, epsilon=1e-3)),
+        dict(rebuild=OTHER_EPSILON),
         ported=True,
     ),
     Variation(

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kerasref.errors import UserError
+from kerasref.lab.float_type import float_type
 from kerasref.lab.parity.batch_norm import clone_with_weights
 from kerasref.models.inner_layers import observed_copy
 from kerasref.pytorch.installed import nn, torch
@@ -213,16 +214,10 @@ def preserved(model: keras.Model, module: nn.Module):
 
 @contextlib.contextmanager
 def float64_copies(model: keras.Model, module: nn.Module):
-    """Both in float64, where rounding hides nothing; Keras' float type is float64 inside the block."""
-    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    try:
+    """Both in float64; Keras' float type is float64 inside the block."""
+    with float_type("float64"):
         double = clone_with_weights(model, lambda layer: type(layer).from_config(layer.get_config() | DOUBLE))
         yield double, copy.deepcopy(module).double()
-    finally:
-        keras.config.set_floatx(floatx)
-        keras.config.set_dtype_policy(policy)
 
 
 @contextlib.contextmanager

@@ -35,16 +35,7 @@ def cross_validate(
         raise UserError(f"{run_dir} holds folds already; continue with --resume, or choose another --run-dir")
     dataset = all_training_data(recipe, data_dir)
     rows = []
-    for number, (others, fold) in enumerate(stratified_folds(dataset, folds, recipe.split_seed), start=1):
-        print(f"fold {number} of {folds}: {len(others)} examples to train on, {len(fold)} to measure")
-        part = dataclasses.replace(
-            dataset,
-            name=f"{dataset.name}, fold {number} of {folds}",
-            train=dataset.train.select(others),
-            validation=dataset.train.select(fold),
-            test=None,
-            notes=(),
-        )
+    for number, fold, part in stratified_folds(dataset, folds, recipe.split_seed, "validation"):
         run = train(recipe, run_dir / f"fold-{number}", name=name, dataset=part, resume=True, **options)
         metrics = measure_validation(run, part)
         measured = {metric: metrics[metric] for metric in ("accuracy", "log_loss")}

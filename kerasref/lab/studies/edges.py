@@ -6,7 +6,6 @@ from typing import Annotated
 
 import tyro
 
-from kerasref.command_line import parse
 from kerasref.errors import UserError
 from kerasref.evaluation.png_file import check_png_target, write_png
 from kerasref.text import printable
@@ -48,7 +47,3 @@ def edges(image: Annotated[Path, tyro.conf.Positional], angle: float = 0.0, out:
     figure.suptitle(f"edges at {angle:g}°")
     write_png(figure, out, dpi=100)
     print(printable(out))
-
-
-def main(args: list[str]) -> None:
-    parse(edges, args, "edges")

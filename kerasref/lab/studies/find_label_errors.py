@@ -1,7 +1,6 @@
 """kerasref find-label-errors RUN_DIR: rank the labels of a run's dataset that are probably wrong."""
 
 import dataclasses
-import io
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -91,6 +90,7 @@ def write(folder: Path, suspects, probabilities, split, class_names) -> None:
 
     from kerasref.atomic import write_atomically
     from kerasref.evaluation.plots import image_grid
+    from kerasref.evaluation.png_file import write_png
 
     folder.mkdir(parents=True, exist_ok=True)
     names, rows = np.asarray(class_names), suspects.indices
@@ -104,7 +104,5 @@ def write(folder: Path, suspects, probabilities, split, class_names) -> None:
     if len(rows):
         captions = [f"{a}? rather {b}" for a, b in zip(given[:SHOWN], likely[:SHOWN], strict=True)]
         figure = image_grid(split.examples(rows[:SHOWN]), captions, columns=10)
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=110)
-        write_atomically(folder / "suspects.png", image.getvalue())
+        write_png(figure, folder / "suspects.png", dpi=110)
         print(f"images   {folder / 'suspects.png'}: the label comes first, then the likely class")

@@ -1,6 +1,5 @@
 """Gradient checking of a whole Keras model (the notes, 梯度检测): backpropagation against two-sided differences."""
 
-import contextlib
 from dataclasses import dataclass
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasref.errors import UserError
+from kerasref.lab.float_type import float_type
 from kerasref.notes.gradient_checking import difference_ratio
 from kerasref.training.losses import classification_loss
 
@@ -49,7 +49,7 @@ def check_gradients(
     disables it; and for a layer that does not support float64.
     """
     inputs, labels = np.asarray(inputs), np.asarray(labels)
-    with _float64():
+    with float_type("float64"):
         model = _copy(model, without_dropout)
         if loss is None:
             single = model.output_shape[-1] == 1
@@ -155,15 +155,3 @@ def _refuse_randomness(model, costs):
         "dropout drops other units at every call, so a difference of costs says nothing about the gradient\n"
         "check it with dropout switched off: --without-dropout"
     )
-
-
-@contextlib.contextmanager
-def _float64():
-    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(floatx)
-        keras.config.set_dtype_policy(policy)

@@ -1,7 +1,6 @@
 """kerasref multi-task (the notes, 多任务学习): one network for all labels against one network for each."""
 
 import json
-import math
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,12 +15,13 @@ from kerasref.data import MemorySplit, Preprocessing, check_available, load_data
 from kerasref.errors import UserError
 from kerasref.lab.studies.composed import UNKNOWN, compose_digits, hide_labels
 from kerasref.markdown import markdown_table
+from kerasref.recipe_checks import Checked, above_0, expect, whole_from_1
 
 PREPROCESSING = Preprocessing(pad=0, mean=(0.5,), std=(0.5,))  # as the notes
 
 
 @dataclass(frozen=True)
-class MultiTask:
+class MultiTask(Checked):
     """Which digits are in an image that is composed of up to four?"""
 
     dataset: str = "mnist"
@@ -49,18 +49,12 @@ class MultiTask:
     seed: int = 0
     """Of the images, the initial weights and the order."""
 
-    def __post_init__(self):
-        for name in ("train_pictures", "test_pictures", "epochs", "batch_size"):
-            _expect(self, name, "a whole number of at least 1", lambda x: x >= 1)
-        _expect(self, "hidden", "a share from 0 to below 1", lambda x: 0 <= x < 1)
-        _expect(self, "learning_rate", "a finite number above 0", lambda x: 0 < x < math.inf)
-        _expect(self, "seed", "a whole number from 0 to 2**32 - 2", lambda x: 0 <= x < 2**32 - 1)
-        _expect(self, "trainings", "one at least", bool)
-
-
-def _expect(task: MultiTask, name: str, expected: str, holds) -> None:
-    if not holds(value := getattr(task, name)):
-        raise UserError(f"{name} is {value!r}, expected {expected}")
+    def check(self):
+        whole_from_1(self, "train_pictures", "test_pictures", "epochs", "batch_size")
+        expect(self, "hidden", "a share from 0 to below 1", lambda x: 0 <= x < 1)
+        above_0(self, "learning_rate")
+        expect(self, "seed", "a whole number from 0 to 2**32 - 2", lambda x: 0 <= x < 2**32 - 1)
+        expect(self, "trainings", "one at least", bool)
 
 
 def compare(task: MultiTask, data_dir: str | None = None) -> dict[str, dict]:

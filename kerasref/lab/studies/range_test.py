@@ -1,7 +1,6 @@
 """The learning-rate range test (Smith 2017, Cyclical Learning Rates, section 3.3), `kerasref find-lr`."""
 
 import dataclasses
-import io
 import itertools
 import json
 import math
@@ -16,6 +15,7 @@ from kerasref import provenance
 from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 from kerasref.evaluation.plot_style import MUTED, STYLE, TRAIN, VALIDATION
+from kerasref.evaluation.png_file import write_png
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles, check_folder
 from kerasref.training import TrainOptions, distribution, execution
@@ -47,9 +47,7 @@ def find_lr(
     rates, smoothed = rates[: len(losses)], smooth(losses, steps)
     found = suggestions(rates, smoothed)
     out.mkdir(parents=True, exist_ok=True)
-    image = io.BytesIO()
-    plot(rates, losses, smoothed, found).savefig(image, format="png", dpi=120)
-    write_atomically(out / "find_lr.png", image.getvalue())
+    write_png(plot(rates, losses, smoothed, found), out / "find_lr.png", dpi=120)
     content = {
         "suggested": found["tenth_of_minimum"],
         **found,
