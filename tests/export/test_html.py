@@ -22,12 +22,10 @@ from kerasref.export.sources import Source
 from kerasref.export.verification import expect, verify
 from kerasref.export.verification import in_browser as thinned
 from kerasref.lab.parity.comparison import randomize_weights
-from kerasref.models import build_model
 from kerasref.models.normalization import LocalResponseNormalization
 from kerasref.models.pooling import adaptive_average_pooling
-from tests.networks import small
+from tests.export.conftest import named, noise, source_of
 
-PREPROCESSING = {1: Preprocessing(1, (0.13,), (0.31,)), 3: Preprocessing(0, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))}
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "tanh", "sigmoid", "silu", "softplus")
 
 
@@ -37,20 +35,6 @@ def chromium():
         in_browser.find_browser()
     except RunError as error:
         pytest.skip(str(error))
-
-
-def source_of(model, kind="photo", **contract):
-    height, width, channels = model.inputs[0].shape[1:]
-    pad = PREPROCESSING[channels].pad
-    names = tuple(f"class </script> {i}" for i in range(max(2, model.outputs[0].shape[-1])))
-    contract = Contract(model.name, (height - 2 * pad, width - 2 * pad, channels), names, kind, **contract)
-    return Source(model, PREPROCESSING[channels], contract, None)
-
-
-def named(name, kind="photo", temperature=1.0, **options):
-    model = build_model(name, **(small(name) | options))
-    randomize_weights(model, seed=1)
-    return source_of(model, kind, temperature=temperature)
 
 
 def with_every_other_layer():
@@ -88,16 +72,15 @@ SOURCES = {
 @pytest.mark.parametrize("made", SOURCES.values(), ids=SOURCES)
 def test_a_browser_computes_what_keras_does(made, tmp_path):
     source, file = made(), tmp_path / "model.html"
-    images = np.random.default_rng(2).integers(0, 256, (20, *source.contract.image_shape), dtype=np.uint8)
     write_html(source, source.contract, file)
-    result = verify(file, expect(source, images, None, "noise"), None, tmp_path)
+    result = verify(file, expect(source, noise(source, 20), None, "noise"), None, tmp_path)
     assert result["max_logit_difference"] < 1e-4 * result["logit_standard_deviation"]
     assert result["examples"] == 20
 
 
 def test_at_most_1000_images_are_compared_in_a_browser():
     source, labels = named("logistic_regression"), np.arange(1500) % 2
-    images = np.random.default_rng(0).integers(0, 256, (1500, *source.contract.image_shape), dtype=np.uint8)
+    images = noise(source, 1500)
     asked = thinned(source, expect(source, images, labels, "1500 of 9000 images of a test split"))
     assert asked.what == "1000 of 9000 images of a test split" and len(asked.images) == len(asked.labels) == 1000
     np.testing.assert_array_equal(asked.images[[0, -1]], images[[0, -1]])

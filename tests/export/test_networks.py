@@ -10,19 +10,14 @@ import sys
 import numpy as np
 import pytest
 
-from kerasref.data import Preprocessing
-from kerasref.export.contract import Contract
 from kerasref.export.formats import write_litert, write_onnx, write_saved_model
 from kerasref.export.predictors import load
 from kerasref.export.servable import Servable
-from kerasref.export.sources import Source
-from kerasref.lab.parity.comparison import randomize_weights
-from kerasref.models import build_model
-from tests.networks import NAMES, small
+from tests.export.conftest import named, noise
+from tests.networks import NAMES
 
 # The modules; the package has functions of the same names.
 vgg, resnet, alexnet = (sys.modules[f"kerasref.models.{name}"] for name in ("vgg", "resnet", "alexnet"))
-PREPROCESSING = {1: Preprocessing(1, (0.13,), (0.31,)), 3: Preprocessing(0, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))}
 
 
 @pytest.fixture
@@ -42,15 +37,9 @@ def narrow(monkeypatch):
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_and_classes_are_the_networks_own(name, tmp_path):
-    shape, num_classes = small(name).values()
-    model = build_model(name, **small(name))
-    randomize_weights(model, seed=1)
-    names = tuple(f"class {i}" for i in range(num_classes))
-    preprocessing = PREPROCESSING[shape[-1]]
-    shape = (shape[0] - 2 * preprocessing.pad, shape[1] - 2 * preprocessing.pad, shape[2])  # before padding
-    source = Source(model, preprocessing, Contract(name, shape, names, "photo"), None)
-    images = np.random.default_rng(2).integers(0, 256, (5, *shape), dtype=np.uint8)
-    expected = np.asarray(model(preprocessing(images), training=False))
+    source = named(name)
+    images, names = noise(source, 5), source.contract.class_names
+    expected = np.asarray(source.model(source.preprocessing(images), training=False))
 
     servable, saved_model = Servable(source), tmp_path / "saved_model"
     write_saved_model(servable, source.contract, saved_model)
@@ -61,7 +50,7 @@ def test_logits_and_classes_are_the_networks_own(name, tmp_path):
         assert predictor.contract == source.contract
         answer, logits = predictor.answer(images), predictor.logits(images)
         assert np.abs(logits - expected).max() <= 1e-4 * expected.std(), file.name
-        assert answer["probabilities"].shape == (5, num_classes)
+        assert answer["probabilities"].shape == (5, len(names))
         np.testing.assert_allclose(answer["probabilities"].sum(axis=1), 1, atol=1e-5)
         best = expected.argmax(axis=1) if expected.shape[1] > 1 else (expected[:, 0] > 0).astype(int)
         assert answer["class_id"].tolist() == best.tolist(), file.name

@@ -10,39 +10,27 @@ from ai_edge_litert.schema_py_generated import ModelT
 from onnx.reference import ReferenceEvaluator
 
 from kerasref.build import load_run_data
-from kerasref.data import Preprocessing
 from kerasref.errors import UserError
-from kerasref.export.contract import Contract, Interface
+from kerasref.export.contract import Interface
 from kerasref.export.exporting import export
 from kerasref.export.formats import write_litert, write_onnx, write_saved_model
 from kerasref.export.inspection import inspect_model
 from kerasref.export.predictors import load
 from kerasref.export.servable import Servable
-from kerasref.export.sources import Source
 from kerasref.export.variant import Variant
-from kerasref.lab.parity.comparison import randomize_weights
-from kerasref.models import build_model
-from tests.export.conftest import FORMATS
-from tests.networks import small
+from tests.export.conftest import FORMATS, named, noise
 
-PREPROCESSING = {1: Preprocessing(2, (0.13,), (0.31,)), 3: Preprocessing(0, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))}
 NETWORKS = ("lenet5", "resnet20")  # flattened; with a global average and padding
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request):
     """A source with random weights, seven raw images, the same as floats [n, h, w, c], the probabilities."""
-    shape, num_classes = small(request.param).values()
-    model, preprocessing = build_model(request.param, **small(request.param)), PREPROCESSING[shape[-1]]
-    randomize_weights(model, seed=1)
-    pad = preprocessing.pad
-    image_shape = (shape[0] - 2 * pad, shape[1] - 2 * pad, shape[2])
-    names = tuple(f"class {i}" for i in range(num_classes))
-    source = Source(model, preprocessing, Contract(request.param, image_shape, names, "photo"), None)
-    images = np.random.default_rng(2).integers(0, 256, (7, *image_shape), dtype=np.uint8)
+    source = named(request.param)
+    images, pad = noise(source, 7), source.preprocessing.pad
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0))) / 255
-    floats = ((padded - preprocessing.mean) / preprocessing.std).astype(np.float32)
-    powers = np.exp(model.predict(floats, verbose=0).astype(np.float64))
+    floats = ((padded - source.preprocessing.mean) / source.preprocessing.std).astype(np.float32)
+    powers = np.exp(source.model.predict(floats, verbose=0).astype(np.float64))
     return source, images, floats, powers / powers.sum(axis=1, keepdims=True)
 
 

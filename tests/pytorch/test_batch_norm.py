@@ -57,8 +57,7 @@ def test_copy_of_a_network_has_it_with_the_same_weights():
     assert [type(layer) for layer in norms] == [TorchBatchNormalization] * 3
     assert {layer.epsilon for layer in norms} == {1e-3}
     assert {layer.momentum for layer in norms} == {0.9}
-    for ours, theirs in zip(copy.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    keras.tree.map_structure(np.testing.assert_array_equal, copy.get_weights(), model.get_weights())
 
 
 def test_saved_and_loaded(tmp_path):

@@ -38,7 +38,34 @@ def normed_over(sides):
     return pair(chain, [nn.LayerNorm(sides), lambda x: x.mean(1), nn.Linear(sides[1], 5)], sides)
 
 
+def head_outside():
+    """The flatten at the end of an inner model, the first Dense layer outside."""
+    trunk = keras.Sequential([keras.Input((4, 6, 3)), layers.Conv2D(5, 3, name="c"), layers.Flatten()], name="trunk")
+    inputs = keras.Input((4, 6, 3))
+    module = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(40, 2))
+    return ported(keras.Model(inputs, layers.Dense(2, name="out")(trunk(inputs))), module, {"trunk/c": "0", "out": "2"})
+
+
+def head_inside():
+    """The flatten outside, the first Dense layer inside an inner model; dropout between the two."""
+    head = keras.Sequential([keras.Input((40,)), layers.Dropout(0.5), layers.Dense(2, name="d")], name="head")
+    chain = [layers.Conv2D(5, 3, name="c"), layers.Flatten(), head]
+    return pair(chain, [nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Dropout(0.5), nn.Linear(40, 2)], (4, 6, 3))
+
+
 EQUAL = {
+    "a flatten inside": head_outside,
+    "a head inside": head_inside,
+    "batch norm of a flattened map": lambda: pair(
+        [layers.Conv2D(5, 3), layers.Reshape((-1,)), norm(), layers.LeakyReLU(negative_slope=0.01), layers.Dense(2)],
+        [nn.Conv2d(3, 5, 3), nn.Flatten(), nn.BatchNorm1d(40), nn.LeakyReLU(), nn.Linear(40, 2)],
+        (4, 6, 3),
+    ),
+    "depthwise": lambda: pair(
+        [layers.DepthwiseConv2D(3, depth_multiplier=2), layers.GlobalAveragePooling2D(), layers.Dense(2)],
+        [nn.Conv2d(3, 6, 3, groups=3), lambda x: x.mean((2, 3)), nn.Linear(6, 2)],
+        (5, 7, 3),
+    ),
     "padding on its own": lambda: images(
         [layers.ZeroPadding2D(1), layers.Conv2D(4, 3)], [nn.Conv2d(4, 4, 3, padding=1)]
     ),
@@ -82,6 +109,8 @@ EQUAL = {
     ),
 }
 FLATTENED = {"keras.ops.reshape": [[4, 6, 3]], "sequences": [[5, 4]], "layer norm of a map": [[6, 4, 3]]}
+FLATTENED |= {"a flatten inside": [[2, 4, 5]], "a head inside": [[2, 4, 5]]}
+FLATTENED |= {"batch norm of a flattened map": [[2, 4, 5]] * 2}
 
 
 @pytest.mark.parametrize("name", EQUAL)
@@ -95,8 +124,7 @@ def test_equal_pairs(name):
     before, state = model.get_weights(), to_state_dict(model, names)
     randomize_weights(model, seed=1)
     from_state_dict(model, state, names)
-    for first, again in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(first, again)
+    keras.tree.map_structure(np.testing.assert_array_equal, before, model.get_weights())
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["matched", "named"])

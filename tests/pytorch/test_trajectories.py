@@ -87,8 +87,7 @@ def test_everything_is_put_back():
     model, module, names = pair("fashion_cnn", (28, 28, 1), 10, dropout=0.25)
     weights, state = model.get_weights(), {name: tensor.clone() for name, tensor in module.state_dict().items()}
     trajectory(model, module, digits_batches((28, 28, 1), 8, 3), names, BY_NAME["Adam"])
-    for before, after in zip(weights, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(before, after)
+    keras.tree.map_structure(np.testing.assert_array_equal, weights, model.get_weights())
     assert all((module.state_dict()[name] == tensor).all() for name, tensor in state.items())
     assert model.get_layer("dropout1").rate == module.dropout1.p == 0.25
     assert not module.training

@@ -25,8 +25,7 @@ def test_round_trip_is_bit_for_bit(name):
     state = to_state_dict(model, names)
     randomize_weights(model, seed=1)
     from_state_dict(model, state, names)
-    for first, again in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(first, again)
+    keras.tree.map_structure(np.testing.assert_array_equal, before, model.get_weights())
     again = to_state_dict(model, names)
     assert list(again) == list(state)
     assert all(torch.equal(again[tensor], state[tensor]) for tensor in state)
@@ -63,50 +62,6 @@ def test_a_flattened_map_of_fewer_elements_than_units():
     np.testing.assert_allclose(model(images), theirs, atol=1e-5)
 
 
-def head_outside():
-    """The flatten at the end of an inner model, the first Dense layer outside."""
-    trunk = keras.Sequential([keras.Input((4, 6, 3)), keras.layers.Conv2D(5, 3, name="c"), keras.layers.Flatten()])
-    inputs = keras.Input((4, 6, 3))
-    head = keras.layers.Dense(2, name="head")(trunk(inputs))
-    return keras.Model(inputs, head), {f"{trunk.name}/c": "0", "head": "2"}, ()
-
-
-def head_inside():
-    """The flatten outside, the first Dense layer inside an inner model; dropout between the two."""
-    inputs = keras.Input((4, 6, 3))
-    x = keras.layers.Flatten()(keras.layers.Conv2D(5, 3, name="c")(inputs))
-    head = keras.Sequential([keras.Input((40,)), keras.layers.Dropout(0.5), keras.layers.Dense(2, name="d")])
-    return keras.Model(inputs, head(x)), {"c": "0", f"{head.name}/d": "2"}, ()
-
-
-def batch_norm_between():
-    """Batch norm of the flattened map, whose vectors are in its order too; Reshape in place of Flatten."""
-    inputs = keras.Input((4, 6, 3))
-    x = keras.layers.Reshape((-1,))(keras.layers.Conv2D(5, 3, name="c")(inputs))
-    x = keras.layers.BatchNormalization(epsilon=1e-5, name="bn")(x)
-    x = keras.layers.Dense(2, name="d")(keras.layers.LeakyReLU(negative_slope=0.01)(x))
-    return keras.Model(inputs, x), {"c": "0", "bn": "2", "d": "4"}, (torch.nn.BatchNorm1d(40), torch.nn.LeakyReLU())
-
-
-@pytest.mark.parametrize("build", [head_outside, head_inside, batch_norm_between])
-def test_flatten_is_found_wherever_it_stands(build):
-    model, names, between = build()
-    randomize_weights(model, seed=0)
-    chain = (torch.nn.Conv2d(3, 5, 3), torch.nn.Flatten(), *between, torch.nn.Linear(40, 2))
-    module = torch.nn.Sequential(*chain).eval()
-    state = to_state_dict(model, names)
-    module.load_state_dict(state)
-    images = np.random.default_rng(0).normal(size=(2, 4, 6, 3)).astype("float32")
-    with torch.no_grad():
-        theirs = module(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
-    np.testing.assert_allclose(model(images), theirs, atol=1e-5)
-    before = model.get_weights()
-    randomize_weights(model, seed=1)
-    from_state_dict(model, state, names)
-    for first, again in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(first, again)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -128,8 +83,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(lenet, change, messag
     before = model.get_weights()
     with pytest.raises(UserError, match=message):
         from_state_dict(model, state, names)
-    for first, again in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(first, again)
+    keras.tree.map_structure(np.testing.assert_array_equal, before, model.get_weights())
 
 
 @pytest.mark.parametrize(
@@ -166,21 +120,6 @@ def test_counter_of_batches_is_written_as_zero_and_may_be_absent():
     assert state["bn1.num_batches_tracked"] == 0
     module.load_state_dict(state, strict=True)
     from_state_dict(model, {name: tensor for name, tensor in state.items() if "num_batches" not in name}, names)
-
-
-def test_depthwise_convolution():
-    inputs = keras.Input((5, 7, 3))
-    x = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(inputs)
-    model = keras.Model(inputs, x)
-    module = torch.nn.Conv2d(3, 6, 3, groups=3)
-    state = to_state_dict(model, {"depthwise": "d"})
-    module.load_state_dict({name.removeprefix("d."): tensor for name, tensor in state.items()})
-    images = np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype("float32")
-    with torch.no_grad():
-        theirs = module(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy().transpose(0, 2, 3, 1)
-    np.testing.assert_allclose(model(images), theirs, atol=1e-6)
-    from_state_dict(model, state, {"depthwise": "d"})
-    np.testing.assert_allclose(model(images), theirs, atol=1e-6)
 
 
 def test_another_number_of_classes_is_named():
