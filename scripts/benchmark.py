@@ -1,8 +1,6 @@
 """Compares kerasref with PyTorch on this machine; writes results/benchmark.json and docs/performance.md."""
 
-from maintain.benchmark import main
-
-from kerasref.command_line import run
+from kerasref.cli.main import run_door
 
 if __name__ == "__main__":
-    run(main)
+    run_door(__file__)

@@ -1,8 +1,6 @@
 """Runs an experiment of the notes and updates docs/experiments.md: experiment.py NAME [options]."""
 
-from maintain.experiments import main
-
-from kerasref.command_line import run
+from kerasref.cli.main import run_door
 
 if __name__ == "__main__":
-    run(main)
+    run_door(__file__)

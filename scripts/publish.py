@@ -1,8 +1,6 @@
 """Ships the weights of runs with the package: publish.py RUN_DIR… --name NAME; alone, generates the page again."""
 
-from maintain.publish import main
-
-from kerasref.command_line import run
+from kerasref.cli.main import run_door
 
 if __name__ == "__main__":
-    run(main)
+    run_door(__file__)

@@ -1,8 +1,6 @@
 """Maintains results/runs.csv and the table made from it: results.py add RUN_DIR…, results.py table."""
 
-from maintain.results import main
-
-from kerasref.command_line import run
+from kerasref.cli.main import run_door
 
 if __name__ == "__main__":
-    run(main)
+    run_door(__file__)

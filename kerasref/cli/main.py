@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import runpy
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from kerasref.command_line import invocation, parse, run
 from kerasref.errors import UserError
 
 # Group: verb: (module:function whose arguments are the options, or a module with `main(args)`; one line of help).
-# A path is a script that only a checkout has.
+# The modules of `maintain` are in scripts/ of a checkout.
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "train and use a network": {
         "train": ("kerasref.cli.train", "Train a recipe, evaluate it once on the test set, write a run directory."),
@@ -52,13 +51,19 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "multi-task": ("kerasref.lab.studies.multi_task", "Compare one network for all labels with one for each."),
     },
     "maintain this repository (in a checkout)": {
-        "benchmark": ("scripts/benchmark.py", "Measure kerasref against PyTorch on this machine."),
-        "results": ("scripts/results.py", "Keep results/runs.csv and the table in README."),
-        "publish": ("scripts/publish.py", "Ship the weights of runs as a pretrained network."),
-        "experiment": ("scripts/experiment.py", "Run an experiment of the notes and write its page."),
-        "compare-exports": ("scripts/compare_exports.py", "Measure the exports of all networks for docs/export.md."),
-        "measure-tensorboard": ("scripts/measure_tensorboard.py", "Measure what TensorBoard's files cost a training."),
-        "score-pictures": ("scripts/score_pictures.py", "Score how images of digits are prepared for prediction."),
+        "benchmark": ("maintain.benchmark", "Measure kerasref against PyTorch on this machine."),
+        "results": ("maintain.results", "Keep results/runs.csv and the table in README."),
+        "publish": ("maintain.publish:publish", "Ship the weights of runs as a pretrained network."),
+        "experiment": ("maintain.experiments", "Run an experiment of the notes and write its page."),
+        "compare-exports": ("maintain.exports", "Measure the exports of all networks for docs/export.md."),
+        "measure-tensorboard": (
+            "maintain.tensorboard_cost:measure",
+            "Measure what TensorBoard's files cost.",
+        ),
+        "score-pictures": (
+            "maintain.score_images:score_images",
+            "Score how images of digits are prepared.",
+        ),
     },
 }
 ALIASES = {"inspect": "inspect-model", "show": "show-data", "prepare": "prepare-data", "port": "port-weights"}
@@ -87,21 +92,19 @@ def call(args: list[str]) -> None:
         near = difflib.get_close_matches(name, [*verbs, *ALIASES], n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"unknown verb {args[0]!r}; {hint}`{invocation('').strip()}` lists the verbs")
-    if where.endswith(".py"):
-        return _run_script(where, args[1:])
+    if where.startswith("maintain."):
+        _find_scripts(name)
     module, _, function = where.partition(":")
     if function:
         return parse(getattr(importlib.import_module(module), function), args[1:], ALIASES.get(name, name))
     importlib.import_module(module).main(args[1:])
 
 
-def _run_script(where: str, args: list[str]) -> None:
-    script = Path(kerasref.__file__).resolve().parent.parent / where
-    if not script.is_file():
-        raise UserError(f"{script.stem} maintains the files of the repository; expected a checkout that has {where}")
-    sys.argv = [str(script), *args]
-    sys.path.insert(0, str(script.parent))
-    runpy.run_path(str(script), run_name="__main__")
+def _find_scripts(verb: str) -> None:
+    scripts = Path(kerasref.__file__).resolve().parent.parent / "scripts"
+    if not (scripts / "maintain").is_dir():
+        raise UserError(f"{verb} maintains the files of the repository; expected a checkout, which has {scripts.name}/")
+    sys.path.insert(0, str(scripts))
 
 
 def listing() -> str:

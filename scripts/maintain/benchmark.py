@@ -103,7 +103,7 @@ def _measure(part: Part, options: Options):
     elif part == "startup":
         from kerasref.cli.main import VERBS
 
-        verbs = [verb for group in VERBS.values() for verb, (where, _) in group.items() if not where.endswith(".py")]
+        verbs = [verb for group in VERBS.values() for verb, (where, _) in group.items() if "maintain" not in where]
         yield programs.measure_startup(verbs, options.rounds, options.data_dir)
     elif part == "growth":
         yield from measure_growth(options.most_images)

@@ -243,7 +243,7 @@ class Options:
 
 
 def main(args: list[str]) -> None:
-    options = parse(Options, args, prog="experiment.py")
+    options = parse(Options, args, "experiment")
     folder = Path(options.dataset or "cifar10").expanduser()
     if options.name == READS_FILES and not options.page and not folder.is_dir():
         raise UserError(

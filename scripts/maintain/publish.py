@@ -17,7 +17,7 @@ import tyro
 
 from kerasref.atomic import write_atomically
 from kerasref.cli.models import COLUMNS, row
-from kerasref.command_line import import_tensorflow, parse
+from kerasref.command_line import import_tensorflow
 from kerasref.errors import RunError, UserError, unknown
 from kerasref.markdown import markdown_table
 from kerasref.pretrained import FOLDER, PretrainedFiles, names
@@ -202,7 +202,3 @@ def table() -> str:
 def update_table() -> None:
     """Generates the table of docs/pretrained.md from the files of kerasref/pretrained."""
     update_page(DOCS / "pretrained.md", {"pretrained": table()})
-
-
-def main(args: list[str]) -> None:
-    parse(publish, args, "publish")

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 from kerasref.provenance import mask_secrets
-from maintain.pages import RESULTS
+from maintain.pages import RESULTS, read_csv
 
 RUNS = RESULTS / "runs"
 MAX_BYTES = 200_000  # of predictions.csv.gz: a hundred runs fit into the repository
@@ -57,8 +57,7 @@ def _read(file: Path) -> tuple[list[dict], list[str]]:
     """Returns the rows of a run's predictions.csv and the columns to keep."""
     if not file.is_file():
         raise UserError(f"{file} is not there; evaluate the run again: kerasref evaluate RUN_DIR")
-    with open(file, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_csv(file)
     columns = list(rows[0]) if rows else []
     scores = [] if "top_1" in columns else [column for column in columns if column.startswith("p_")]
     return rows, ["index", "label", "prediction", *scores]  # of many classes there are only the likeliest, left out

@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 
 from kerasref.atomic import file_in_the_way
-from kerasref.command_line import import_tensorflow, parse, quiet_start
+from kerasref.command_line import import_tensorflow, quiet_start
 from kerasref.errors import UserError
 from kerasref.markdown import markdown_table
 
@@ -107,7 +107,3 @@ def _right(predictor, samples, prepare: Callable[[bytes], np.ndarray]) -> np.nda
         labels = np.array(predictor.contract.class_names)[predictor(np.stack(inputs[rows])).argmax(axis=1)]
         right[read[rows]] = labels == [str(samples[i].label) for i in read[rows]]
     return right
-
-
-def main(args: list[str]) -> None:
-    parse(score_images, args, prog="score_pictures.py")

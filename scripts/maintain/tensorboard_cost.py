@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kerasref.command_line import import_tensorflow, parse
+from kerasref.command_line import import_tensorflow
 from kerasref.errors import UserError
 from kerasref.named_recipes import named_recipe
 
@@ -50,7 +50,3 @@ def measure(recipe: str = "mnist_cnn", rounds: int = 3, data_dir: str | None = N
         for kind, with_files, without in zip(("clock", "processor"), on, off, strict=True):
             ratio = with_files / without
             print(f"{what}, {kind}: {with_files:.2f} s with the files, {without:.2f} s without, ratio {ratio:.3f}")
-
-
-def main(args: list[str]) -> None:
-    parse(measure, args, prog="measure_tensorboard.py")

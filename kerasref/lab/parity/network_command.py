@@ -18,7 +18,7 @@ from kerasref.errors import RunError, UserError
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkComparison(NetworkOptions):
-    """Compares a network with its PyTorch twin: weights, forward pass, gradients, training steps, whole trainings."""
+    """Compare a network with its PyTorch twin: weights, forward pass, gradients, training steps, whole trainings."""
 
     model: Annotated[str, tyro.conf.Positional]
     """Network: a name that `kerasref describe` lists."""
@@ -56,18 +56,12 @@ class NetworkComparison(NetworkOptions):
     """Batch size of --train and --explain."""
     threads: int | None = None
     """Threads of each side, the same for both; by default each library's own choice. On a busy machine give 1."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arguments(NetworkComparison):
-    """Compare a network with its PyTorch twin: weights, forward pass, gradients, training steps, whole trainings."""
-
     out: Path | None = None
     """Folder for the page and the JSON file; default: comparisons/MODEL."""
 
 
 def main(args: list[str]) -> None:
-    arguments = parse(Arguments, args, "compare-pytorch")
+    arguments = parse(NetworkComparison, args, "compare-pytorch")
     out = arguments.out or Path("comparisons") / arguments.model
     if blocked := file_in_the_way(out):
         raise UserError(f"{blocked} is a file, expected a folder for the page; give another --out")
