@@ -37,12 +37,6 @@ def test_planted_errors_of_real_digits_are_found_and_a_fold_is_not_trained_twice
     assert capsys.readouterr().out.count("already complete") == 2
 
 
-@pytest.mark.parametrize("folds", [1, 1000])
-def test_folds_that_cannot_be(tmp_path, folds):
-    with pytest.raises(UserError, match=f"folds {folds}: expected 2 to"):
-        out_of_fold_probabilities(RECIPE, load_data(RECIPE), tmp_path, folds=folds)
-
-
 def test_one_network_knows_which_digits_are_in_the_picture():
     task = MultiTask(dataset="digits", model="softmax_regression", train_pictures=800, test_pictures=200, epochs=8)
     task = dataclasses.replace(task, trainings=("one", "each", "hidden"))

@@ -46,18 +46,13 @@ def test_a_run_and_its_exports_have_the_figures_of_the_run(model, run_dir, expor
     assert ('id="recipe"' in report) == ("keras" in model or model == "run") and "evaluated with" in report
 
 
-def test_flip_is_the_mean_of_an_image_and_its_mirror_image(run_dir, tmp_path):
-    metrics = evaluate_model(EvaluateOptions(model=run_dir, out=tmp_path, tta="flip"))
-    assert metrics["evaluation"]["tta"] == "flip"
-    assert "mean of each image and its mirror image" in (tmp_path / "report.html").read_text()
-    images, predictor = load_dataset("digits", validation=0.25).test.examples(np.arange(50)), load(run_dir)
-    expected = (predictor(images) + predictor(images[:, :, ::-1].copy())) / 2
-    np.testing.assert_allclose(probabilities_in(tmp_path)[1][:50], expected, atol=1e-6)
-
-
-def test_flip_shift_is_half_of_flip_and_half_of_the_images_moved_by_a_pixel(run_dir, tmp_path):
-    evaluate_model(EvaluateOptions(model=run_dir, out=tmp_path, tta="flip_shift"))
-    assert "both also shifted by a pixel" in (tmp_path / "report.html").read_text()
+@pytest.mark.parametrize(
+    ("tta", "said"),
+    [("flip", "mean of each image and its mirror image"), ("flip_shift", "both also shifted by a pixel")],
+)
+def test_views_are_mirrored_and_half_of_them_moved_by_a_pixel(tta, said, run_dir, tmp_path):
+    metrics = evaluate_model(EvaluateOptions(model=run_dir, out=tmp_path, tta=tta))
+    assert metrics["evaluation"]["tta"] == tta and said in (tmp_path / "report.html").read_text()
     images, predictor = load_dataset("digits", validation=0.25).test.examples(np.arange(50)), load(run_dir)
     up_left = np.concatenate([images[:, 1:], images[:, -2:-1]], axis=1)  # row i shows row i + 1; the last is reflected
     up_left = np.concatenate([up_left[:, :, 1:], up_left[:, :, -2:-1]], axis=2)
@@ -67,7 +62,8 @@ def test_flip_shift_is_half_of_flip_and_half_of_the_images_moved_by_a_pixel(run_
     def flipped(views):
         return (predictor(views) + predictor(views[:, :, ::-1].copy())) / 2
 
-    expected = flipped(images) / 2 + flipped(up_left) / 4 + flipped(down_right) / 4
+    moved = flipped(up_left) / 2 + flipped(down_right) / 2
+    expected = flipped(images) if tta == "flip" else (flipped(images) + moved) / 2
     np.testing.assert_allclose(probabilities_in(tmp_path)[1][:50], expected, atol=1e-6)
 
 

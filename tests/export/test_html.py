@@ -250,18 +250,15 @@ def test_a_drawn_digit_is_prepared_as_predict_does(page, number, options):
 RESIZINGS = (Resizing(), Resizing(interpolation="bilinear"), Resizing(40, "bicubic"), Resizing(20, "bilinear"))
 
 
-@pytest.mark.parametrize("resizing", RESIZINGS, ids=str)
-def test_a_photograph_is_prepared_as_predict_does(page, resizing):
-    random, shape = np.random.default_rng(0), (24, 32, 3)
-    image = Image.fromarray(random.integers(0, 256, (70, 81, 3), dtype=np.uint8))
-    expected = image_to_input(image, "photo", shape, resizing=resizing)
-    changed = {"image_kind": "photo", "image_shape": shape, "resizing": dataclasses.asdict(resizing)}
+@pytest.mark.parametrize(
+    ("kind", "shape", "resizing"),
+    [*(("photo", (24, 32, 3), resizing) for resizing in RESIZINGS), ("garment", (28, 28, 1), Resizing())],
+    ids=str,
+)
+def test_a_photograph_and_a_garment_are_prepared_as_predict_does(page, kind, shape, resizing):
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 81, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels) if kind == "photo" else drawing(4, width=40)
+    expected = image_to_input(image, kind, shape, resizing=resizing)
+    changed = {"image_kind": kind, "image_shape": shape, "resizing": dataclasses.asdict(resizing)}
     found = prepared(page[0], image, **changed)
     assert np.abs(found - expected).max() <= 1  # Pillow's weights have 22 bits
-
-
-def test_a_garment_is_prepared_as_predict_does(page):
-    image, shape = drawing(4, width=40), (28, 28, 1)
-    expected = image_to_input(image, "garment", shape)
-    found = prepared(page[0], image, image_kind="garment", image_shape=shape)
-    assert np.abs(found - expected).max() <= 1

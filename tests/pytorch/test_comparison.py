@@ -3,10 +3,10 @@
 import json
 import re
 
-import keras
 import numpy as np
 import pytest
 import torch
+from keras import layers
 from markupsafe import escape
 from torch import nn
 
@@ -16,61 +16,29 @@ from kerasref.lab.parity.page import render_comparison
 from kerasref.lab.parity.trajectories import RULES
 from kerasref.lab.parity.variations import same_padding, unmoved_flatten
 from kerasref.models import build_model
+from tests.pytorch.pairs import pair as chains
 from tests.running import SCRIPTS, script
 
 IMAGES = np.random.default_rng(0).normal(size=(40, 12, 10, 3)).astype("float32")
 FEW = [rule for rule in RULES if rule.name in ("SGD, momentum", "Adam")]
 
 
-class Theirs(nn.Module):
-    """Somebody's network: no name in it is kerasref's."""
-
-    def __init__(self, stride_padding=1, eps=1e-5):
-        super().__init__()
-        self.stem = nn.Conv2d(3, 8, 3, 2, stride_padding, bias=False)
-        self.norm = nn.BatchNorm2d(8, eps=eps)
-        self.head = nn.Sequential(nn.Flatten(), nn.LazyLinear(16), nn.Tanh(), nn.Linear(16, 4))
-        self.eval()(torch.zeros(1, 3, 12, 10))
-        with torch.no_grad():
-            generator = torch.Generator().manual_seed(0)
-            for tensor in (self.norm.weight, self.norm.running_var):
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            for tensor in (self.norm.bias, self.norm.running_mean):
-                tensor.normal_(0, 0.1, generator=generator)
-
-    def forward(self, x):
-        return self.head(torch.tanh(self.norm(self.stem(x))))
-
-
-def ours(module, padding="explicit", epsilon=1e-5, moved=True):
-    """The same network in Keras with the module's weights, ported as a user would by hand."""
-    x = inputs = keras.Input((12, 10, 3))
-    if padding == "explicit":
-        x = keras.layers.ZeroPadding2D(1)(x)
-    x = keras.layers.Conv2D(8, 3, 2, "same" if padding == "same" else "valid", use_bias=False, name="conv")(x)
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name="bn")(x)
-    x = keras.layers.Activation("tanh")(x)
-    x = keras.layers.Dense(16, activation="tanh", name="hidden")(keras.layers.Flatten()(x))
-    model = keras.Model(inputs, keras.layers.Dense(4, name="out")(x))
-    state = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
-    model.get_layer("conv").set_weights([state["stem.weight"].transpose(2, 3, 1, 0)])
-    model.get_layer("bn").set_weights(
-        [state[f"norm.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
-    )
-    kernel = state["head.1.weight"].T
-    if moved:
-        kernel = kernel.reshape(8, 6, 5, 16).transpose(1, 2, 0, 3).reshape(kernel.shape)
-    model.get_layer("hidden").set_weights([kernel, state["head.1.bias"]])
-    model.get_layer("out").set_weights([state["head.3.weight"].T, state["head.3.bias"]])
-    return model
+def own_pair(padding="explicit", epsilon=1e-5):
+    """A pair in whose modules no name is kerasref's: Keras model, PyTorch module, name map."""
+    stem = layers.Conv2D(8, 3, 2, "same" if padding == "same" else "valid", use_bias=False, name="conv")
+    front = [stem] if padding == "same" else [layers.ZeroPadding2D(1), stem]
+    norm = [layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name="bn"), layers.Activation("tanh")]
+    behind = [layers.Flatten(), layers.Dense(16, "tanh", name="hidden"), layers.Dense(4, name="out")]
+    parts = [nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), torch.tanh, nn.Flatten()]
+    parts += [nn.Linear(240, 16), torch.tanh, nn.Linear(16, 4)]
+    return chains([*front, *norm, *behind], parts, IMAGES.shape[1:])
 
 
 def test_own_pair_without_a_map(tmp_path):
-    module = Theirs()
-    model = ours(module)
+    model, module, names = own_pair()
     comparison = compare(model, module, IMAGES, steps=5, rules=FEW)
     assert comparison.equal, comparison.summary()
-    assert comparison.about["layer_map"] == {"conv": "stem", "bn": "norm", "hidden": "head.1", "out": "head.3"}
+    assert comparison.about["layer_map"] == names
     assert [part["part"] for part in comparison.parts] == ["weights", "forward", "gradients", "trajectories"]
     assert comparison["forward"]["worst"] < 1e-5
     written = json.loads(comparison.write(tmp_path / "new")[0].read_text())
@@ -78,17 +46,18 @@ def test_own_pair_without_a_map(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("in_keras", "in_torch", "part", "likely"),
+    ("in_keras", "part", "likely"),
     [
-        (dict(padding="same"), {}, "forward", "convolution_padding"),
-        (dict(epsilon=1e-3), {}, "forward", "batch_norm_constants"),
-        (dict(moved=False), {}, "weights", "flatten_order"),
+        (dict(padding="same"), "forward", "convolution_padding"),
+        (dict(epsilon=1e-3), "forward", "batch_norm_constants"),
+        (dict(), "weights", "flatten_order"),
     ],
 )
-def test_what_is_wrong_is_found_and_named(in_keras, in_torch, part, likely):
-    module = Theirs(**in_torch)
-    names = {"conv": "stem", "bn": "norm", "hidden": "head.1", "out": "head.3"}
-    comparison = compare(ours(module, **in_keras), module, IMAGES, names, steps=0)
+def test_what_is_wrong_is_found_and_named(in_keras, part, likely):
+    model, module, names = own_pair(**in_keras)
+    if part == "weights":  # transposed, and not moved
+        model.get_layer("hidden").kernel.assign(module.get_parameter(f"{names['hidden']}.weight").detach().T)
+    comparison = compare(model, module, IMAGES, names, steps=0)
     assert not comparison.equal
     first = next(found for found in comparison.parts if found["equal"] is False)
     assert (first["part"], first["likely"]) == (part, likely)
@@ -123,22 +92,22 @@ def test_a_wrong_rule_in_float32_is_not_taken_for_rounding():
         (dict(layer_examples=0), "layer_examples is 0, expected at least 1"),
         (dict(steps=-1), "steps is -1, expected at least 0"),
         (dict(torch_module=nn.Flatten()), "Flatten is no PyTorch module with parameters"),
-        (dict(keras_model=Theirs()), "Theirs is no Keras model"),
-        (dict(torch_module=nn.Sequential(Theirs(), nn.Softmax(1))), "PyTorch module outputs probabilities"),
-        (dict(layer_map={"conv": "stem"}), "leaves out: bn, hidden, out"),
-        (dict(layer_map={"conv": "trunk", "bn": "norm", "hidden": "head.1", "out": "head.3"}), "trunk.weight"),
+        (dict(keras_model=nn.Flatten()), "Flatten is no Keras model"),
+        (dict(torch_module=nn.Sequential(own_pair()[1], nn.Softmax(1))), "PyTorch module outputs probabilities"),
+        (dict(layer_map={"conv": "parts.0"}), "leaves out: bn, hidden, out"),
+        (dict(layer_map={"conv": "trunk", "bn": "parts.1", "hidden": "parts.3", "out": "parts.4"}), "trunk.weight"),
     ],
 )
 def test_wrong_arguments(arguments, message):
-    module = Theirs()
-    default = dict(keras_model=ours(module), torch_module=module, inputs=IMAGES, steps=0)
+    model, module, _ = own_pair()
+    default = dict(keras_model=model, torch_module=module, inputs=IMAGES, steps=0)
     with pytest.raises(UserError, match=message):
         compare(**default | arguments)
 
 
 def test_layers_that_cannot_be_matched_are_named():
-    with pytest.raises(UserError, match=r"left over in Keras: fc1, fc2, logits; in PyTorch: stem, norm"):
-        compare(build_model("mlp", (12, 10, 3), 4, units=(7, 5)), Theirs(), IMAGES)
+    with pytest.raises(UserError, match=r"left over in Keras: fc1, fc2, logits; in PyTorch: parts.0, parts.1"):
+        compare(build_model("mlp", (12, 10, 3), 4, units=(7, 5)), own_pair()[1], IMAGES)
 
 
 @pytest.fixture(scope="module")

@@ -40,12 +40,8 @@ def assert_same_distribution(ours, theirs, bound=None):
 
 
 @pytest.mark.parametrize(("layer", "fan_in"), [("conv", 450), ("dense", 300)])
-def test_pytorch_default_kernel(layer, fan_in):
+def test_pytorch_defaults(layer, fan_in):
     assert_same_distribution(two_layers("pytorch")[layer][0], torch_layers()[layer][0], 1 / math.sqrt(fan_in))
-
-
-@pytest.mark.parametrize(("layer", "fan_in"), [("conv", 450), ("dense", 300)])
-def test_pytorch_default_bias(layer, fan_in):
     biases = np.concatenate([two_layers("pytorch", seed)[layer][1] for seed in range(5)])
     torch.manual_seed(0)
     make = {"conv": lambda: torch.nn.Conv2d(50, 120, 3), "dense": lambda: torch.nn.Linear(300, 200)}[layer]
