@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kerasref.errors import UserError
 from kerasref.lab.float_type import float_type
+from kerasref.lab.parity.batch_norm import clone_with_weights
 from kerasref.notes.gradient_checking import difference_ratio
 from kerasref.training.losses import classification_loss
 
@@ -134,8 +135,7 @@ def _copy(model, without_dropout):
             config["rate"] = 0.0
         return layer.from_config(config)
 
-    copied = keras.models.clone_model(model, clone_function=copy, recursive=True)
-    copied.set_weights(model.get_weights())
+    copied = clone_with_weights(model, copy)
     for weight in copied.trainable_weights:
         if weight.dtype != "float64":
             raise UserError(
