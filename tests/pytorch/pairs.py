@@ -75,5 +75,26 @@ def vectors(keras_layers=(), torch_parts=(), units=3, **options):
     return pair(chain, [nn.Linear(6, 7), torch.relu, *torch_parts, nn.Linear(7, units)], VECTORS.shape[1:])
 
 
+def conv(**options):
+    return layers.Conv2D(4, 3, **options)
+
+
+def torch_conv(**options):
+    """The counterpart of `conv` within `images`."""
+    return nn.Conv2d(4, 4, 3, **options)
+
+
 def norm(**options):
     return TorchBatchNormalization(**NORM | options)
+
+
+def group_norm(epsilon):
+    return layers.GroupNormalization(2, epsilon=epsilon)
+
+
+def fixed(layer):
+    """A layer, or a module, that is not trained."""
+    if isinstance(layer, nn.Module):
+        return layer.requires_grad_(False)
+    layer.trainable = False
+    return layer

@@ -4,38 +4,31 @@ import keras
 import numpy as np
 import pytest
 import torch
+from torch.optim import SGD, Adam, AdamW, RMSprop
 
 from kerasref.lab.parity import TorchAdam, TorchAdamW, TorchRMSprop, TorchSGD
 from kerasref.training.schedules import inverse_time
 
 STEPS = 100
+
+
+def rule(ours, theirs, rate=0.1, **settings):
+    """Makes the two optimizers, whose settings have the same names."""
+    return lambda: ours(rate, **settings), lambda weights: theirs(weights, rate, **settings)
+
+
 RULES = {
-    "sgd": (lambda: TorchSGD(0.1), lambda p: torch.optim.SGD(p, 0.1)),
-    "momentum": (lambda: TorchSGD(0.1, 0.9), lambda p: torch.optim.SGD(p, 0.1, 0.9)),
-    "nesterov": (
-        lambda: TorchSGD(0.1, 0.9, nesterov=True, weight_decay=0.01),
-        lambda p: torch.optim.SGD(p, 0.1, 0.9, nesterov=True, weight_decay=0.01),
-    ),
-    "weight decay": (
-        lambda: TorchSGD(0.1, 0.9, weight_decay=0.01),
-        lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=0.01),
-    ),
-    "adam": (lambda: TorchAdam(0.1), lambda p: torch.optim.Adam(p, 0.1)),
-    "adam weight decay": (
-        lambda: TorchAdam(0.1, weight_decay=0.01),
-        lambda p: torch.optim.Adam(p, 0.1, weight_decay=0.01),
-    ),
-    "adam without momentum": (lambda: TorchAdam(0.1, 0.0), lambda p: torch.optim.Adam(p, 0.1, (0.0, 0.999))),
-    "adam, large epsilon": (lambda: TorchAdam(0.1, epsilon=0.1), lambda p: torch.optim.Adam(p, 0.1, eps=0.1)),
-    "adamw": (
-        lambda: TorchAdamW(0.1, weight_decay=0.01),
-        lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.01),
-    ),
-    "rmsprop": (lambda: TorchRMSprop(0.01), lambda p: torch.optim.RMSprop(p, 0.01)),
-    "rmsprop weight decay": (
-        lambda: TorchRMSprop(0.01, weight_decay=0.01),
-        lambda p: torch.optim.RMSprop(p, 0.01, weight_decay=0.01),
-    ),
+    "sgd": rule(TorchSGD, SGD),
+    "momentum": rule(TorchSGD, SGD, momentum=0.9),
+    "nesterov": rule(TorchSGD, SGD, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "weight decay": rule(TorchSGD, SGD, momentum=0.9, weight_decay=0.01),
+    "adam": rule(TorchAdam, Adam),
+    "adam weight decay": rule(TorchAdam, Adam, weight_decay=0.01),
+    "adam without momentum": (lambda: TorchAdam(0.1, 0.0), lambda weights: Adam(weights, 0.1, (0.0, 0.999))),
+    "adam, large epsilon": (lambda: TorchAdam(0.1, epsilon=0.1), lambda weights: Adam(weights, 0.1, eps=0.1)),
+    "adamw": rule(TorchAdamW, AdamW, weight_decay=0.01),
+    "rmsprop": rule(TorchRMSprop, RMSprop, 0.01),
+    "rmsprop weight decay": rule(TorchRMSprop, RMSprop, 0.01, weight_decay=0.01),
 }
 STOCK = {  # Keras' own rule with the same settings, and how far off it must be at least, or the test could not fail
     "momentum": (lambda: keras.optimizers.SGD(0.1, 0.9), 1e-2),

@@ -10,22 +10,24 @@ from torch import nn
 from kerasref.lab.parity import compare
 from kerasref.lab.parity.page import render_comparison
 from kerasref.pytorch import to_state_dict
-from tests.pytorch.pairs import IMAGES, NORM, QUICK, VECTORS, Chain, Net, images, norm, ported, vectors
+from tests.pytorch.pairs import (
+    IMAGES,
+    NORM,
+    QUICK,
+    VECTORS,
+    Chain,
+    Net,
+    conv,
+    fixed,
+    group_norm,
+    images,
+    norm,
+    ported,
+    torch_conv,
+    vectors,
+)
 
 F = nn.functional
-
-
-def conv(**options):
-    return layers.Conv2D(4, 3, **options)
-
-
-def frozen(part):
-    return part.requires_grad_(False)
-
-
-def fixed(layer):
-    layer.trainable = False
-    return layer
 
 
 class DropPath(layers.Layer):
@@ -39,63 +41,43 @@ class StochasticDepth(nn.Module):
         return x * (torch.rand(len(x), 1, 1, 1) > 0.5) if self.training else x
 
 
-FORWARD = {  # Keras' layers, PyTorch's parts, what the reason says, the row of the table of differences
-    "dilation": (
-        [conv(padding="same")],
-        [nn.Conv2d(4, 4, 3, padding=2, dilation=2)],
-        "dilation is (1, 1) in Keras, (2, 2)",
-    ),
-    "padding_mode": (
-        [conv(padding="same")],
-        [nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")],
-        "padding mode is zeros in Keras, circular",
-    ),
-    "convolution padding": (
-        [conv(padding="same", strides=2)],
-        [lambda x: F.pad(x, (1, 1, 1, 1)), nn.Conv2d(4, 4, 3, stride=2)],
-        None,  # 9x7: "same" pads an odd map by 1 on every side
-    ),
-    "strides": ([conv()], [nn.Conv2d(4, 4, 3, stride=2)], "stride is (1, 1) in Keras, (2, 2) in PyTorch"),
-    "groups of a GroupNorm": (
-        [layers.GroupNormalization(2, epsilon=1e-5)],
-        [nn.GroupNorm(4, 4)],
-        "groups is 2 in Keras, 4 in PyTorch",
-    ),
-    "epsilon of a GroupNorm": (
-        [layers.GroupNormalization(2, epsilon=0.1)],
-        [nn.GroupNorm(2, 4)],
-        "epsilon is 0.1 in Keras, 1e-05 in PyTorch",
-    ),
+def tanh():
+    return layers.Activation("tanh")
+
+
+def ceiled(x):
+    return F.avg_pool2d(x, 2, ceil_mode=True)
+
+
+MAX_POOL = nn.MaxPool2d(3, 2, padding=1)
+CIRCULAR = torch_conv(padding=1, padding_mode="circular")
+WITHOUT_PADDING = nn.AvgPool2d(3, 2, padding=1, count_include_pad=False)
+LINEAR = layers.ReLU(negative_slope=1.0)
+GELU = layers.Activation("gelu")
+FORWARD = {  # Keras' layers, PyTorch's parts, what the reason says; None: equal
+    "dilation": ([conv(padding="same")], [torch_conv(padding=2, dilation=2)], "dilation is (1, 1) in Keras, (2, 2)"),
+    "padding_mode": ([conv(padding="same")], [CIRCULAR], "padding mode is zeros in Keras, circular"),
+    # 9x7: "same" pads an odd map by 1 on every side
+    "padding": ([conv(padding="same", strides=2)], [lambda x: F.pad(x, (1, 1, 1, 1)), torch_conv(stride=2)], None),
+    "strides": ([conv()], [torch_conv(stride=2)], "stride is (1, 1) in Keras, (2, 2) in PyTorch"),
+    "groups of a GroupNorm": ([group_norm(1e-5)], [nn.GroupNorm(4, 4)], "groups is 2 in Keras, 4 in PyTorch"),
+    "epsilon of a GroupNorm": ([group_norm(0.1)], [nn.GroupNorm(2, 4)], "epsilon is 0.1 in Keras, 1e-05 in PyTorch"),
     "ceil_mode": ([layers.MaxPooling2D(2)], [nn.MaxPool2d(2, ceil_mode=True)], "ceil_mode is False in Keras, True"),
-    "ceil_mode of a function": (
-        [layers.AveragePooling2D(2)],
-        [lambda x: F.avg_pool2d(x, 2, ceil_mode=True)],
-        "ceil_mode is False in Keras, True",
-    ),
-    "padding of a pool": (
-        [layers.MaxPooling2D(3, 2)],
-        [nn.MaxPool2d(3, 2, padding=1)],
-        "padding is (0, 0) in Keras, (1, 1) in PyTorch",
-    ),
+    "ceil_mode of a function": ([layers.AveragePooling2D(2)], [ceiled], "ceil_mode is False in Keras, True"),
+    "padding of a pool": ([layers.MaxPooling2D(3, 2)], [MAX_POOL], "padding is (0, 0) in Keras, (1, 1) in PyTorch"),
     "zeros or −∞": (
-        [layers.ReLU(negative_slope=1.0), layers.ZeroPadding2D(1), layers.MaxPooling2D(3, 2)],
-        [nn.LeakyReLU(1.0), nn.MaxPool2d(3, 2, padding=1)],
+        *([LINEAR, layers.ZeroPadding2D(1), layers.MaxPooling2D(3, 2)], [nn.LeakyReLU(1.0), MAX_POOL]),
         "padded with is 0 in Keras, −∞ in PyTorch",
     ),
     "count_include_pad": (
-        [layers.ZeroPadding2D(1), layers.AveragePooling2D(3, 2)],
-        [nn.AvgPool2d(3, 2, padding=1, count_include_pad=False)],
+        *([layers.ZeroPadding2D(1), layers.AveragePooling2D(3, 2)], [WITHOUT_PADDING]),
         "count_include_pad is True in Keras, False in PyTorch",
     ),
     "kind of a pool": ([layers.MaxPooling2D(2)], [nn.AvgPool2d(2)], "pooling is max in Keras, average in PyTorch"),
-    "activation": ([layers.Activation("tanh")], [nn.Sigmoid()], "activation is tanh in Keras, sigmoid in PyTorch"),
-    "activation of a function": (
-        [conv(activation="relu")],
-        [nn.Conv2d(4, 4, 3), torch.tanh],
-        "is relu in Keras, tanh in",
-    ),
+    "activation": ([tanh()], [nn.Sigmoid()], "activation is tanh in Keras, sigmoid in PyTorch"),
+    "activation of a function": ([conv(activation="relu")], [torch_conv(), torch.tanh], "is relu in Keras, tanh in"),
     "slope": ([layers.LeakyReLU()], [nn.LeakyReLU()], "negative_slope is 0.3 in Keras, 0.01 in PyTorch"),
-    "approximate": ([layers.Activation("gelu")], [nn.GELU("tanh")], "approximate is False in Keras, True in PyTorch"),
+    "approximate": ([GELU], [nn.GELU("tanh")], "approximate is False in Keras, True in PyTorch"),
     "one more": ([layers.ReLU()], [nn.Identity()], "Keras has one activation more: ReLU"),
 }
 
@@ -123,88 +105,59 @@ class Dropped(nn.Module):
 
 
 LIKELY = {"momentum": "batch_norm_constants", "running variance": "batch_norm_unbiased", "penalty": "l2"}
-TRAINING = {  # the pair, what differs first (None: as the draws have it), what the reason says
-    "frozen in PyTorch": (
-        *(images, [conv()], [frozen(nn.Conv2d(4, 4, 3))]),
-        *("loss", "kernel is frozen in PyTorch and trained in Keras"),
-    ),
-    "frozen in Keras": (
-        *(images, [fixed(conv())], [nn.Conv2d(4, 4, 3)]),
-        *("loss", "kernel is frozen in Keras and trained in PyTorch"),
-    ),
-    "frozen batch norm": (
-        *(images, [fixed(norm())], [nn.BatchNorm2d(4)]),
-        *("loss", "gamma is frozen in Keras and trained in PyTorch"),
-    ),
-    "kernel_constraint": (
-        *(images, [conv(kernel_constraint=keras.constraints.MaxNorm(1e3))], [nn.Conv2d(4, 4, 3)]),
-        *("constraint", "Keras constrains weights"),
-    ),
+RRELU = layers.LeakyReLU(negative_slope=(1 / 8 + 1 / 3) / 2)
+MAX_NORM = keras.constraints.MaxNorm(1e3)
+OF_IMAGES = {  # Keras' layers, PyTorch's parts, what differs first (None: as the draws have it), what the reason says
+    "frozen in PyTorch": ([conv()], [fixed(torch_conv())], "loss", "kernel is frozen in PyTorch and trained in Keras"),
+    "frozen in Keras": ([fixed(conv())], [torch_conv()], "loss", "kernel is frozen in Keras and trained in PyTorch"),
+    "frozen norm": ([fixed(norm())], [nn.BatchNorm2d(4)], "loss", "gamma is frozen in Keras and trained in PyTorch"),
+    "constraint": ([conv(kernel_constraint=MAX_NORM)], [torch_conv()], "constraint", "Keras constrains weights"),
     "epsilon of a GroupNorm that is hidden": (
-        *(images, [layers.Rescaling(1e4), layers.GroupNormalization(2, epsilon=1e-3)]),
-        *([lambda x: x * 1e4, nn.GroupNorm(2, 4)], "epsilon", "epsilon is 0.001 in Keras, 1e-05 in PyTorch"),
+        *([layers.Rescaling(1e4), group_norm(1e-3)], [lambda x: x * 1e4, nn.GroupNorm(2, 4)]),
+        *("epsilon", "epsilon is 0.001 in Keras, 1e-05 in PyTorch"),
     ),
     "momentum": (
-        *(images, [norm(momentum=0.99)], [nn.BatchNorm2d(4)]),
-        *("momentum", "0.99 in Keras, which is 0.01 in PyTorch, not 0.1"),
+        *([norm(momentum=0.99)], [nn.BatchNorm2d(4)], "momentum"),
+        "0.99 in Keras, which is 0.01 in PyTorch, not 0.1",
     ),
-    "momentum None": (images, [norm()], [nn.BatchNorm2d(4, momentum=None)], "momentum", "is None in PyTorch"),
-    "biased variance of few values": (
-        *(vectors, [layers.BatchNormalization(**NORM)], [nn.BatchNorm1d(7)]),
-        *("running variance", "16 values per channel"),
-    ),
-    "penalty of activities": (
-        *(vectors, [layers.ActivityRegularization(l2=0.1)], []),
-        *("penalty", "Keras adds a penalty to the loss"),
-    ),
-    "only Keras drops out": (
-        *(vectors, [layers.Dropout(0.5)], [nn.Dropout(0.0)]),
-        *("dropout", "Dropout 0.5, PyTorch none"),
-    ),
-    "dropout of another kind": (
-        *(vectors, [layers.Dropout(0.1)], [nn.AlphaDropout(0.1)]),
-        *("dropout", "PyTorch AlphaDropout 0.1"),
-    ),
-    "noise": (vectors, [layers.GaussianNoise(0.1)], [], "dropout", "Keras has GaussianNoise 0.1"),
-    "dropout by a function": (
-        *(vectors, [layers.Dropout(0.5)], [Dropped()]),
-        *("loss", "what a function of PyTorch's drops is neither seen nor switched off"),
-    ),
+    "momentum None": ([norm()], [nn.BatchNorm2d(4, momentum=None)], "momentum", "is None in PyTorch"),
     "rates swapped": (
-        *(images, [layers.Dropout(0.5), layers.Activation("tanh"), layers.Dropout(0.1)]),
-        *([nn.Dropout(0.1), nn.Tanh(), nn.Dropout(0.5)], "dropout", "gets an input that in PyTorch none of the same"),
+        *([layers.Dropout(0.5), tanh(), layers.Dropout(0.1)], [nn.Dropout(0.1), nn.Tanh(), nn.Dropout(0.5)]),
+        *("dropout", "gets an input that in PyTorch none of the same"),
     ),
-    "dropout elsewhere": (
-        *(images, [layers.Dropout(0.5), layers.Activation("tanh")], [nn.Tanh(), nn.Dropout(0.5)]),
-        *("dropout", "Dropout 0.5 (dropout"),
-    ),
+    "elsewhere": ([layers.Dropout(0.5), tanh()], [nn.Tanh(), nn.Dropout(0.5)], "dropout", "Dropout 0.5 (dropout"),
     "noise_shape": (
-        *(images, [layers.Dropout(0.5, noise_shape=(None, 9, 1, 4))], [nn.Dropout(0.5)]),
-        *("dropout", "Dropout of noise_shape (None, 9, 1, 4) 0.5, PyTorch Dropout 0.5"),
+        *([layers.Dropout(0.5, noise_shape=(None, 9, 1, 4))], [nn.Dropout(0.5)], "dropout"),
+        "Dropout of noise_shape (None, 9, 1, 4) 0.5, PyTorch Dropout 0.5",
     ),
-    "whole channels": (
-        *(images, [layers.Dropout(0.5)], [nn.Dropout2d(0.5)]),
-        *("dropout", "Keras has Dropout 0.5, PyTorch Dropout2d 0.5"),
-    ),
-    "RReLU": (
-        *(images, [layers.LeakyReLU(negative_slope=(1 / 8 + 1 / 3) / 2)], [nn.RReLU()]),
-        *(None, "PyTorch RReLU(lower=0.125"),
-    ),
+    "channels": ([layers.Dropout(0.5)], [nn.Dropout2d(0.5)], "dropout", "Keras has Dropout 0.5, PyTorch Dropout2d 0.5"),
+    "RReLU": ([RRELU], [nn.RReLU()], None, "PyTorch RReLU(lower=0.125"),
     "RReLU that hardly moves": (
-        *(images, [layers.LeakyReLU(negative_slope=0.2)], [nn.RReLU(0.2 - 1e-6, 0.2 + 1e-6)]),
+        *([layers.LeakyReLU(negative_slope=0.2)], [nn.RReLU(0.2 - 1e-6, 0.2 + 1e-6)]),
         *("random", "draws at random: PyTorch RReLU"),
     ),
-    "stochastic depth": (images, [], [StochasticDepth()], None, "draws at random: PyTorch StochasticDepth()"),
-    "stochastic depth in Keras": (images, [DropPath()], [], None, "draws at random: Keras DropPath"),
-    "random flips": (images, [layers.RandomFlip()], [], "random", "draws at random: Keras RandomFlip"),
-    "random on both sides": (images, [DropPath()], [StochasticDepth()], None, "the steps cannot switch it off"),
+    "stochastic depth": ([], [StochasticDepth()], None, "draws at random: PyTorch StochasticDepth()"),
+    "stochastic depth in Keras": ([DropPath()], [], None, "draws at random: Keras DropPath"),
+    "random flips": ([layers.RandomFlip()], [], "random", "draws at random: Keras RandomFlip"),
+    "random on both sides": ([DropPath()], [StochasticDepth()], None, "the steps cannot switch it off"),
+}
+UNSEEN = "what a function of PyTorch's drops is neither seen nor switched off"
+BIASED = layers.BatchNormalization(**NORM)
+OF_VECTORS = {  # the same of vectors
+    "few values": ([BIASED], [nn.BatchNorm1d(7)], "running variance", "16 values per channel"),
+    "penalty": ([layers.ActivityRegularization(l2=0.1)], [], "penalty", "Keras adds a penalty to the loss"),
+    "only Keras drops out": ([layers.Dropout(0.5)], [nn.Dropout(0.0)], "dropout", "Dropout 0.5, PyTorch none"),
+    "another kind": ([layers.Dropout(0.1)], [nn.AlphaDropout(0.1)], "dropout", "PyTorch AlphaDropout 0.1"),
+    "noise": ([layers.GaussianNoise(0.1)], [], "dropout", "Keras has GaussianNoise 0.1"),
+    "dropout by a function": ([layers.Dropout(0.5)], [Dropped()], "loss", UNSEEN),
 }
 
 
-@pytest.mark.parametrize("name", TRAINING)
+@pytest.mark.parametrize("name", [*OF_IMAGES, *OF_VECTORS])
 def test_the_steps_name_the_setting_that_only_training_shows(name):
-    build, keras_layers, torch_parts, quantity, reason = TRAINING[name]
-    comparison = compare(*build(keras_layers, torch_parts)[:2], IMAGES if build is images else VECTORS, **QUICK)
+    build, inputs = (images, IMAGES) if name in OF_IMAGES else (vectors, VECTORS)
+    keras_layers, torch_parts, quantity, reason = (OF_IMAGES | OF_VECTORS)[name]
+    comparison = compare(*build(keras_layers, torch_parts)[:2], inputs, **QUICK)
     part = comparison["trajectories"]
     assert [part["part"] for part in comparison.parts if not part["equal"]] == ["trajectories"]
     assert quantity in (None, part["first"]["quantity"])

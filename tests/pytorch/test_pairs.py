@@ -17,14 +17,24 @@ from kerasref.lab.parity.trajectories import _beyond, _largest
 from kerasref.pytorch import from_state_dict, to_state_dict
 from kerasref.pytorch.models import build_twin
 from kerasref.pytorch.weights import slots
-from tests.pytorch.pairs import IMAGES, NORM, QUICK, VECTORS, Chain, Net, images, norm, pair, ported, vectors
+from tests.pytorch.pairs import (
+    IMAGES,
+    NORM,
+    QUICK,
+    VECTORS,
+    Chain,
+    Net,
+    conv,
+    fixed,
+    images,
+    norm,
+    pair,
+    ported,
+    torch_conv,
+    vectors,
+)
 
 SHAPE = (6, 8, 2)
-
-
-def frozen(layer):
-    layer.trainable = False
-    return layer
 
 
 def flattened(flatten, torch_flatten):
@@ -66,12 +76,8 @@ EQUAL = {
         [nn.Conv2d(3, 6, 3, groups=3), lambda x: x.mean((2, 3)), nn.Linear(6, 2)],
         (5, 7, 3),
     ),
-    "padding on its own": lambda: images(
-        [layers.ZeroPadding2D(1), layers.Conv2D(4, 3)], [nn.Conv2d(4, 4, 3, padding=1)]
-    ),
-    "noise_shape of whole channels": lambda: images(
-        [layers.Dropout(0.5, noise_shape=(None, 1, 1, 4))], [nn.Dropout2d(0.5)]
-    ),
+    "padding on its own": lambda: images([layers.ZeroPadding2D(1), conv()], [torch_conv(padding=1)]),
+    "noise_shape": lambda: images([layers.Dropout(0.5, noise_shape=(None, 1, 1, 4))], [nn.Dropout2d(0.5)]),
     "spatial dropout": lambda: images([layers.SpatialDropout2D(0.5)], [nn.Dropout2d(0.5)]),
     "alpha dropout": lambda: vectors([layers.AlphaDropout(0.1)], [nn.AlphaDropout(0.1)]),
     "dropout": lambda: vectors([layers.Dropout(0.5)], [nn.Dropout(0.5)]),
@@ -81,7 +87,7 @@ EQUAL = {
     "PReLU": lambda: images([layers.PReLU(shared_axes=[1, 2])], [nn.PReLU(4)]),
     "one slope": lambda: images([layers.PReLU(shared_axes=[1, 2, 3])], [nn.PReLU()]),
     "transposed": lambda: images([layers.Conv2DTranspose(4, 3, strides=2)], [nn.ConvTranspose2d(4, 4, 3, stride=2)]),
-    "frozen on both sides": lambda: images([frozen(layers.Conv2D(4, 3))], [nn.Conv2d(4, 4, 3).requires_grad_(False)]),
+    "frozen on both sides": lambda: images([fixed(conv())], [fixed(torch_conv())]),
     "keras.ops.reshape": lambda: flattened(lambda x: keras.ops.reshape(x, (-1, 72)), nn.Flatten()),
     "C-H-W in Keras": lambda: flattened(lambda x: layers.Flatten()(keras.ops.transpose(x, (0, 3, 1, 2))), nn.Flatten()),
     "sequences": lambda: pair(
@@ -165,7 +171,7 @@ def test_what_cannot_be_compared_is_said(change, message):
 
 @pytest.mark.parametrize("whole", [True, False], ids=["module trains", "module in evaluation mode"])
 def test_batch_norm_that_is_frozen_on_both_sides_stays_so(whole):
-    model, module, names = vectors([frozen(layers.BatchNormalization(**NORM))], [nn.BatchNorm1d(7)])
+    model, module, names = vectors([fixed(layers.BatchNormalization(**NORM))], [nn.BatchNorm1d(7)])
     module.train(whole).parts[1].eval().requires_grad_(False)
     before = [part.training for part in module.modules()]
     for layer_map in (names, None):
