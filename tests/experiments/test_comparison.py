@@ -12,7 +12,7 @@ from scipy import stats
 
 from kerasref.errors import UserError
 from kerasref.evaluation.plot_style import COLOURS, MUTED
-from kerasref.lab.sweeps import compare_command as compare_script
+from kerasref.lab import compare as compare_script
 from kerasref.lab.sweeps.comparison import compare, read_entries
 from kerasref.lab.sweeps.comparison_plots import _scale, colour_of, plot_curves_together, plot_parallel_coordinates
 from kerasref.lab.sweeps.results_table import add_rows, make_row

@@ -198,7 +198,7 @@ def test_wrong_command_line(arguments, message, tmp_path):
     [
         (dict(dataset="digits", num_classes=4), "shape and classes are those of digits: leave out"),
         (dict(dataset="digits", input_shape=(12, 12, 1)), "shape and classes are those of digits: leave out"),
-        (dict(explain=True, explain_epochs=0), "explain_epochs is 0, expected a whole number of at least 1"),
+        (dict(explain=True, explain_epochs=0), "explain epochs is 0, expected a whole number of at least 1"),
         (dict(dataset="digits", image_size=0), "image_size is 0, expected a whole number of at least 1"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from kerasref.atomic import file_in_the_way
-from kerasref.command_line import import_tensorflow, parse
+from kerasref.command_line import import_tensorflow
 from kerasref.errors import RunError, UserError
 
 
@@ -101,7 +101,3 @@ def _load_inputs(path: Path):
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: {error}; expected a .npy file of inputs [n, height, width, channels]") from None
-
-
-def main(args: list[str]) -> None:
-    parse(compare, args, "compare")

@@ -14,11 +14,10 @@ import tyro
 from kerasref.atomic import file_in_the_way
 from kerasref.command_line import NetworkOptions, import_tensorflow, parse
 from kerasref.errors import RunError, UserError
-from kerasref.recipe_checks import Checked, whole_from_1
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkComparison(NetworkOptions, Checked):
+class NetworkComparison(NetworkOptions):
     """Compare a network with its PyTorch twin: weights, forward pass, gradients, training steps, whole trainings."""
 
     model: Annotated[str, tyro.conf.Positional]
@@ -59,9 +58,6 @@ class NetworkComparison(NetworkOptions, Checked):
     """Threads of each side, the same for both; by default each library's own choice. On a busy machine give 1."""
     out: Path | None = None
     """Folder for the page and the JSON file; default: comparisons/MODEL."""
-
-    def check(self):
-        whole_from_1(self, "examples", "step_batch", "seeds", "train", "threads", "explain_epochs")
 
 
 def main(args: list[str]) -> None:

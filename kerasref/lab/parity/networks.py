@@ -37,6 +37,7 @@ def compare_network(model: str, *, options: dict | None = None, say=print, **fie
 
 def run_comparison(arguments: NetworkComparison, say=print) -> Comparison:
     """Weights, forward pass, gradients, training steps; on request whole trainings and what each difference costs."""
+    _check_counts(arguments)
     model, dataset, seed, train = arguments.model, arguments.dataset, arguments.seed, arguments.train
     if dataset and (arguments.input_shape or arguments.num_classes):
         raise UserError(
@@ -98,6 +99,13 @@ def run_comparison(arguments: NetworkComparison, say=print) -> Comparison:
         "load": round(os.getloadavg()[0], 1),
     }
     return Comparison(comparison.title, about, parts)
+
+
+def _check_counts(arguments: NetworkComparison) -> None:
+    for field in ("examples", "step_batch", "seeds", "train", "threads", "explain_epochs"):
+        value = getattr(arguments, field)
+        if value is not None and value < 1:
+            raise UserError(f"{field.replace('_', ' ')} is {value}, expected a whole number of at least 1")
 
 
 def _set_threads(threads: int) -> None:

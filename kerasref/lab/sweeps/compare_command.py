@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from kerasref.command_line import import_tensorflow, parse
+from kerasref.command_line import import_tensorflow
 from kerasref.errors import UserError
 
 SHOWN = 10  # settings in the terminal
@@ -55,7 +55,3 @@ def compare_runs(
         datasets = ", ".join(comparison.differing["dataset"])
         print(f"warning: the runs' datasets differ ({datasets}): their metrics are not comparable")
     print(f"page {out}")
-
-
-def main(args: list[str]) -> None:
-    parse(compare_runs, args, "compare")
