@@ -15,8 +15,12 @@ from kerasref.data import MemorySplit, Preprocessing, check_available, load_data
 from kerasref.errors import UserError
 from kerasref.lab.studies.composed import UNKNOWN, compose_digits, hide_labels
 from kerasref.markdown import markdown_table
-from kerasref.recipe_checks import Checked, above_0, expect, whole_from_1
+from kerasref.recipe_checks import ABOVE_0, FROM_1, Checked, Limit
 
+HIDDEN = Limit("a share from 0 to below 1", lambda x: 0 <= x < 1)
+SEED = Limit("a whole number from 0 to 2**32 - 2", lambda x: 0 <= x < 2**32 - 1)  # the test images have the next one
+SOME = Limit("one at least", bool)
+Training = Literal["one", "each", "hidden", "larger"]
 PREPROCESSING = Preprocessing(pad=0, mean=(0.5,), std=(0.5,))  # as the notes
 
 
@@ -28,33 +32,26 @@ class MultiTask(Checked):
     """Source of the digits: mnist, or digits, which needs no download."""
     model: str = "lenet5"
     """Name of a network."""
-    train_pictures: int = 10_000
+    train_pictures: Annotated[int, FROM_1] = 10_000
     """Images composed of training digits."""
-    test_pictures: int = 2_000
+    test_pictures: Annotated[int, FROM_1] = 2_000
     """Images composed of test digits."""
-    trainings: tuple[Literal["one", "each", "hidden", "larger"], ...] = ("one", "each", "hidden", "larger")
+    trainings: Annotated[tuple[Training, ...], SOME] = ("one", "each", "hidden", "larger")
     """One network for all labels; one for each; one trained with a part of the labels hidden; a larger one for all."""
-    hidden: float = 0.5
+    hidden: Annotated[float, HIDDEN] = 0.5
     """Share of the labels that are hidden from it."""
     larger: str = "mnist_cnn"
     """The larger network."""
-    epochs: int = 6
+    epochs: Annotated[int, FROM_1] = 6
     """Epochs of every network."""
-    batch_size: int = 64
+    batch_size: Annotated[int, FROM_1] = 64
     """Images per step."""
-    learning_rate: float = 2e-3
+    learning_rate: Annotated[float, ABOVE_0] = 2e-3
     """Of Adam, constant."""
     image_size: int | None = None
     """Side in pixels that the digits are scaled to; the dataset's own by default."""
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
     """Of the images, the initial weights and the order."""
-
-    def check(self):
-        whole_from_1(self, "train_pictures", "test_pictures", "epochs", "batch_size")
-        expect(self, "hidden", "a share from 0 to below 1", lambda x: 0 <= x < 1)
-        above_0(self, "learning_rate")
-        expect(self, "seed", "a whole number from 0 to 2**32 - 2", lambda x: 0 <= x < 2**32 - 1)
-        expect(self, "trainings", "one at least", bool)
 
 
 def compare(task: MultiTask, data_dir: str | None = None) -> dict[str, dict]:
