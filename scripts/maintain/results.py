@@ -45,8 +45,8 @@ def row_of(run, evaluation=None) -> dict:
     if evaluation:
         changes["tta"] = tta_of(evaluation, run)
     hardware, dataset = settings["hardware"], settings["dataset"]["name"]
-    if Path(dataset).expanduser().is_dir():
-        dataset = Path(dataset).name  # its path has no meaning on another machine
+    if "content" in settings["dataset"]:  # an image folder, whose path has no meaning on another machine
+        dataset = Path(dataset).name
     row = {
         "recipe": name,
         "dataset": dataset,
@@ -62,7 +62,8 @@ def row_of(run, evaluation=None) -> dict:
         "hardware": f"{hardware['cores']} cores of {hardware['cpu']}, {settings['execution']['device']}",
         "keras": settings["versions"]["keras"],
         "tensorflow": settings["versions"].get("tensorflow", ""),
-        "command": settings["command"],
+        "command": settings["command"]
+        + (f"; python -m kerasref evaluate {run.path} --tta {changes['tta']}" if evaluation else ""),
     }
     return without_paths(row)  # they have no meaning on another machine, either
 
