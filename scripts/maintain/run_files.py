@@ -49,6 +49,7 @@ def store(run, row: dict, runs: Path = RUNS, predictions: Path | None = None) ->
     write_atomically(folder / "history.csv", run.history_file.read_bytes())
     settings = without_paths(run.settings())
     settings["dataset"].pop("path", None)
+    settings["dataset"]["name"] = row["dataset"]
     write_atomically(folder / "recipe.json", json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
     return folder
 
