@@ -6,7 +6,7 @@ import numpy as np
 def exponential_average(x, beta=0.9, correct_bias=False):
     """vᵢ = β vᵢ₋₁ + (1 − β) xᵢ, v₀ = 0, along the first axis of x [n, …]; all n values.
 
-    correct_bias: vᵢ / (1 − βⁱ), which takes out that v starts at 0; the recursion goes on with the uncorrected value.
+    correct_bias: vᵢ / (1 − βⁱ), which takes out that v starts at 0; the recursion continues with the uncorrected value.
     Keras: the running statistics of BatchNormalization(momentum=β), started at 0; corrected: Adam's first moment.
     """
     v, averages = np.zeros_like(x[0]), []

@@ -58,14 +58,6 @@ def test_recipe_schedules_peak_at_the_recipes_rate_after_warm_up(name):
     assert schedule(2) == pytest.approx(0.3)
 
 
-def test_the_callback_stands_alone_in_anyones_fit():
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    x, y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
-    history = model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=[LearningRateDecay(inverse_time(0.01, 1.0))])
-    np.testing.assert_allclose(history.history["learning_rate"], [0.01, 0.005, 0.01 / 3], rtol=1e-6)
-
-
 def moved(fit_options, schedule, steps_per_execution=1, optimizer=None, callbacks=(), fits=1, **compile_options):
     """How far each `fit` of 20 steps an epoch moves a weight whose gradient is always -1: the sum of the rates."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
