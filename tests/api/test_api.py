@@ -68,10 +68,7 @@ def test_the_page_names_what_is_there():
         (lambda: kerasref.train("lenet5", epoch=3), r"unknown recipe field 'epoch'[\s\S]*did you mean epochs\?"),
         (lambda: kerasref.train("lenet5", epochs="3"), "recipe field epochs is '3', expected int"),
         (lambda: kerasref.train("lenet5", bs=0), "batch_size is 0, expected a whole number of at least 1"),
-        (
-            lambda: kerasref.train("lenet5", dataset="digits", device="tpu"),
-            "unknown device 'tpu'; choose from auto",
-        ),
+        (lambda: kerasref.train("lenet5", dataset="digits", device="tpu"), "unknown device 'tpu'; choose from auto"),
         (lambda: kerasref.train("lenet5", resume=True, dataset="digits"), "--resume without --run-dir"),
         (lambda: kerasref.Run("no/such/run"), "no/such/run is not a folder"),
         (lambda: kerasref.build_model("lenet6"), r"did you mean lenet5\?"),

@@ -90,11 +90,7 @@ def test_what_is_no_picture_is_refused(content, says, tmp_path):
 
 @pytest.mark.parametrize(
     ("mode", "size", "seen"),
-    [
-        ("RGB", (6000, 4166), (6000, 4166)),
-        ("CMYK", (6001, 4167), (3001, 2084)),
-        ("L", (8000, 6000), (4000, 3000)),
-    ],
+    [("RGB", (6000, 4166), (6000, 4166)), ("CMYK", (6001, 4167), (3001, 2084)), ("L", (8000, 6000), (4000, 3000))],
 )
 def test_a_large_photograph_is_decoded_at_half_its_size(mode, size, seen):
     ramp = Image.linear_gradient("L").convert(mode).resize(size, Image.Resampling.BILINEAR)

@@ -83,10 +83,7 @@ def test_steps_are_keras_own_to_rounding(recipe):
 def test_weight_decay_is_pytorchs(fused):
     """Half of it as an L2 term in the loss has the same gradient."""
     recipe = Recipe(optimizer="momentum", learning_rate=0.01)
-    by_rule, by_loss = (
-        _trained(recipe, fused, weight_decay=WEIGHT_DECAY),
-        _trained(recipe, False, l2=WEIGHT_DECAY / 2),
-    )
+    by_rule, by_loss = _trained(recipe, fused, weight_decay=WEIGHT_DECAY), _trained(recipe, False, l2=WEIGHT_DECAY / 2)
     assert _difference(by_rule, by_loss) < TOLERANCE
     assert _difference(by_rule, _trained(recipe, False)) > 10 * TOLERANCE  # and it does something
 

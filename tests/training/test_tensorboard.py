@@ -13,14 +13,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from kerasref.build import load_trained_model
 from kerasref.errors import UserError
 from kerasref.recipe import Recipe
-from kerasref.training import (
-    ConfusionMatrixImage,
-    GradientHistograms,
-    ImageGrid,
-    ModelGraph,
-    image_grid,
-    train,
-)
+from kerasref.training import ConfusionMatrixImage, GradientHistograms, ImageGrid, ModelGraph, image_grid, train
 from kerasref.training import tensorboard as module
 from tests.training.stops import assert_same_weights, stop_and_resume
 
