@@ -37,7 +37,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "compare with PyTorch": {
         "port-weights": ("kerasref.cli.port_weights", "Convert weights between Keras and PyTorch."),
         "compare-pytorch": ("kerasref.lab.parity.network_command", "Prove a network equal to its PyTorch twin."),
-        "train-twin": ("kerasref.lab.parity.twin_command", "Train a run once more in PyTorch, and draw both curves."),
+        "train-twin": ("kerasref.lab.parity.twin_command:train_twin", "Train a run once more in PyTorch."),
     },
     "many runs": {
         "sweep": ("kerasref.lab.sweeps.sweep_command", "Train a recipe many times: grid, random or TPE search."),

@@ -1,6 +1,5 @@
 """Evaluation of every kind of model on any dataset: the same figures, and no silent guess of what is which."""
 
-import csv
 import json
 import shutil
 import zipfile
@@ -8,6 +7,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from maintain.pages import read_csv
 from PIL import Image
 
 from kerasref.cli.evaluate import main as evaluate
@@ -22,11 +22,11 @@ from kerasref.models.named_files import MEMBER, load_named, save_named
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 from kerasref.training import train
+from tests.data.samples import make_folder
 
 
 def probabilities_in(folder):
-    with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(folder / "predictions.csv")
     return [row["label"] for row in rows], np.array([[float(row[f"p_{digit}"]) for digit in range(10)] for row in rows])
 
 
@@ -101,8 +101,7 @@ def test_the_images_of_a_folder_may_have_another_size_than_the_training(tmp_path
     options = EvaluateOptions(model=run.path, out=tmp_path / "out", image_size=24, resize=28)
     found = evaluate_model(options)["evaluation"]
     assert (found["image_size"], found["resize_size"], found["interpolation"]) == (24, 28, "bilinear")
-    with open(tmp_path / "out" / "predictions.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(tmp_path / "out" / "predictions.csv")
     test = load_dataset(tmp_path / "pets", image_size=16, validation=0.0).test
     assert [row["file"] for row in rows] == [str(path.relative_to(tmp_path / "pets")) for path in test.files]
     recipe = Recipe(model="softmax_regression", dataset=str(tmp_path / "pets"), image_size=16, epochs=1)
@@ -134,9 +133,7 @@ REFUSED = {  # options, what the message says
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_known_is_refused_with_what_to_do(case, run_dir, exported, tmp_path):
     arguments, says = REFUSED[case]
-    for name in ("cat", "dog"):
-        (tmp_path / "pets" / name).mkdir(parents=True)
-        Image.new("RGB", (28, 28)).save(tmp_path / "pets" / name / "1.png")
+    make_folder(tmp_path / "pets", {"cat": 1, "dog": 1}, (28, 28))
     (tmp_path / "nine.txt").write_text("\n".join("012345678"))
     (tmp_path / "twice.txt").write_text("\n".join("0123456788"))
     network = build_model("mnist_cnn")

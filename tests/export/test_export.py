@@ -1,7 +1,6 @@
 """What export leaves behind, in which bytes, and that it leaves nothing where the file is not the network."""
 
 import dataclasses
-import io
 import json
 import pkgutil
 import struct
@@ -27,6 +26,7 @@ from kerasref.provenance import sha256
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 from kerasref.training import train
+from tests.data.samples import image_bytes
 
 FILES = ("model.onnx", "model.tflite", "openvino", "saved_model")
 INT8 = onnx.TensorProto.INT8
@@ -91,10 +91,8 @@ def test_the_saved_model_takes_encoded_images_of_several_sizes(exported, picture
     first, second = (Image.fromarray(picture[..., 0]) for picture in pictures[:2])
     wide = Image.new("L", (84, 56))
     wide.paste(first.resize((56, 56)), (14, 0))  # scaled until it covers, the centre cut out
-    files = [io.BytesIO(), io.BytesIO()]
-    wide.convert("RGB").save(files[0], "JPEG")
-    second.save(files[1], "PNG")
-    found = signatures["predict_image_bytes"](image_bytes=tf.constant([file.getvalue() for file in files]))
+    files = [image_bytes(wide.convert("RGB"), "JPEG"), image_bytes(second)]
+    found = signatures["predict_image_bytes"](image_bytes=tf.constant(files))
     assert set(found) == {"probabilities", "class_id", "label"}
     expected = signatures["serving_default"](images=tf.constant(pictures[:2]))
     assert found["class_id"].numpy().tolist() == expected["class_id"].numpy().tolist()

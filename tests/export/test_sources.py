@@ -1,7 +1,6 @@
 """What an export is of: logits or probabilities, the weights that were measured, figures that are of these weights."""
 
 import contextlib
-import io
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from kerasref.export.inspection import inspect_model
 from kerasref.export.servable import _decode
 from kerasref.export.sources import open_source
 from kerasref.runs import RunFiles
+from tests.data.samples import image_bytes
 
 
 def _softmax_inside():
@@ -155,19 +155,13 @@ def test_equal_accuracy_is_not_enough(numbers, labels, changed, difference, says
         assert entry["classes_equal"] == 1 - changed / 1000
 
 
-def _bytes(picture, format="PNG"):
-    file = io.BytesIO()
-    picture.save(file, format)
-    return file.getvalue()
-
-
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
 @pytest.mark.parametrize("shape", [(28, 28, 1), (24, 32, 3)])
 @pytest.mark.parametrize("resizing", [Resizing(), Resizing(40, "bicubic"), Resizing(36, antialias=False), Resizing(18)])
 def test_encoded_pictures_are_prepared_as_predict_prepares_them(mode, shape, resizing):
     ramp = np.add.outer(np.arange(90), np.arange(150)).astype(np.uint8)
     bands = [Image.fromarray(band) for band in (ramp, 255 - ramp, ramp // 2, ramp)]
-    content = _bytes(Image.merge("RGBA", bands).convert(mode))
+    content = image_bytes(Image.merge("RGBA", bands).convert(mode))
     expected = prepare_photo(read_image(content), shape[:2], shape[2], resizing).astype(int)
     difference = np.abs(_decode(tf.constant(content), shape, resizing).numpy().astype(int) - expected)
     assert difference.max() <= 12 and difference.mean() < 2  # cut at whole pixels
@@ -175,7 +169,7 @@ def test_encoded_pictures_are_prepared_as_predict_prepares_them(mode, shape, res
 
 def test_a_strip_of_pixels_takes_no_memory():
     begun = time.monotonic()
-    strip = tf.constant(_bytes(Image.new("L", (1, 100_000), 7)))
+    strip = tf.constant(image_bytes(Image.new("L", (1, 100_000), 7)))
     for resizing in (Resizing(), Resizing(256)):
         assert _decode(strip, (224, 224, 3), resizing).shape == (224, 224, 3)
     assert time.monotonic() - begun < 60  # it would have been scaled to 60 GB

@@ -28,6 +28,7 @@ from kerasref.models.residual import conv_bn
 from kerasref.training.distillation import teaching_loss
 from kerasref.training.losses import SmoothedCrossEntropy, classification_loss
 from kerasref.training.optimizers import add_l2
+from tests.data.samples import image_bytes
 
 HERE = Path(__file__).parent
 RNG = np.random.default_rng(0)
@@ -237,11 +238,10 @@ def test_resize():
 def test_decoding_jpeg():
     """Pillow's decoder is exact to a rounding; TensorFlow's fast one, which some readers take, is not the same."""
     photo = (RNG.random((64, 96, 3)) * 255).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(photo).save(file, "JPEG", quality=60)
-    expected = np.asarray(Image.open(io.BytesIO(file.getvalue())).convert("RGB"))
-    np.testing.assert_array_equal(np.asarray(read_image(file.getvalue())), expected)
-    fast = tf.image.decode_jpeg(file.getvalue(), dct_method="INTEGER_FAST").numpy().astype(int)
+    content = image_bytes(Image.fromarray(photo), "JPEG", quality=60)
+    expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    np.testing.assert_array_equal(np.asarray(read_image(content)), expected)
+    fast = tf.image.decode_jpeg(content, dct_method="INTEGER_FAST").numpy().astype(int)
     assert np.abs(fast - expected).max() >= 1
 
 

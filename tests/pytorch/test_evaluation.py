@@ -1,6 +1,5 @@
 """Evaluation against torchvision's own code: its transforms, its ImageFolder, its networks."""
 
-import csv
 import itertools
 import json
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from maintain.pages import read_csv
 from PIL import Image
 
 from kerasref.data.archives import unpack
@@ -135,18 +135,13 @@ def theirs(torchvision, module, folder):
 AS_TORCHVISION = ("--resize", 256, "--image-size", 224, "--normalization", "imagenet")
 
 
-def rows_of(file):
-    with open(file, newline="", encoding="utf-8") as opened:
-        return list(csv.DictReader(opened))
-
-
 def test_a_ported_network_is_evaluated_on_photographs_as_by_torchvision(torchvision, ants_and_bees, tmp_path):
     module, model = ported(torchvision, tmp_path, 2)
     arguments = ("--dataset", ants_and_bees, *AS_TORCHVISION, "--out", tmp_path / "1")
     output = script("evaluate", model, *arguments).stdout
     assert "names no classes" in output and "has no test split: all its images" in output
     logits, labels = theirs(torchvision, module, ants_and_bees)
-    rows = rows_of(tmp_path / "1" / "predictions.csv")
+    rows = read_csv(tmp_path / "1" / "predictions.csv")
     assert list(rows[0]) == ["index", "file", "label", "prediction", "p_ants", "p_bees"]
     assert [row["file"] for row in rows] == list(logits) and [row["label"] for row in rows] == labels
     expected = np.array([row.tolist() for row in logits.values()])
@@ -169,7 +164,7 @@ def test_a_network_of_1000_classes_needs_their_names_on_a_part_of_them(torchvisi
     (tmp_path / "class_index.json").write_text(json.dumps(index))
     script("evaluate", *command, "--class-index", tmp_path / "class_index.json")
     logits, labels = theirs(torchvision, module, imagenette)
-    rows = rows_of(tmp_path / "out" / "predictions.csv")
+    rows = read_csv(tmp_path / "out" / "predictions.csv")
     assert [row["file"] for row in rows] == list(logits) and [row["label"] for row in rows] == labels
     for row, expected in zip(rows, logits.values(), strict=True):
         best = expected.argsort(descending=True)[:5].tolist()

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from kerasref.atomic import file_in_the_way
-from kerasref.command_line import import_tensorflow, parse
+from kerasref.command_line import import_tensorflow
 from kerasref.errors import UserError
 
 
@@ -33,7 +33,3 @@ def train_twin(
     found = twin_training.train_twin(run_dir, out, data_dir)
     print(f"test accuracy  Keras {found['keras_test_accuracy']:.4f}  PyTorch {found['torch_test_accuracy']:.4f}")
     print(out / "twin.png")
-
-
-def main(args: list[str]) -> None:
-    parse(train_twin, args, "train-twin")
