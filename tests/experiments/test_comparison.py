@@ -31,11 +31,9 @@ def write_run(
     dataset = {"name": "digits", "class_names": ["0", "1"], "image_shape": [28, 28, 1], "picture": "digit"}
     run.write_settings({"recipe": recipe, "dataset": dataset, "preprocessing": {}})
     last = value if value is not None else 0.5
+    alike = {"accuracy": last, "val_accuracy": last}
     run.write_history(
-        [
-            {"epoch": e, "loss": 1 / e, "accuracy": last, "val_loss": 2 / e, "val_accuracy": last, "run_duration": e}
-            for e in range(1, epochs + 1)
-        ]
+        [alike | {"epoch": e, "loss": 1 / e, "val_loss": 2 / e, "run_duration": e} for e in range(1, epochs + 1)]
     )
     if value is not None:
         write_metrics(path, split, value, metric, **({} if accuracy is None else {"accuracy": accuracy}))
@@ -123,6 +121,9 @@ def test_what_is_asked_for_is_measured_on_one_split(tmp_path, capsys):
     assert "on test" in compare(read_entries(runs, "accuracy")).metric
 
 
+ON_TEST = dict(split="test", accuracy=0.6)
+
+
 @pytest.mark.parametrize(
     ("figures", "metric"),
     [
@@ -132,13 +133,7 @@ def test_what_is_asked_for_is_measured_on_one_split(tmp_path, capsys):
         ([dict(value=0.5), dict(value=0.6, metric="accuracy")], "val_accuracy of the last epoch"),
         ([dict(value=0.5), dict()], "val_accuracy of the last epoch"),
         ([dict(value=0.5, accuracy=0.1), dict(value=0.6, metric="accuracy", accuracy=0.6)], "accuracy on validation"),
-        (
-            [
-                dict(value=0.5, split="test", accuracy=0.1),
-                dict(value=0.6, split="test", metric="log_loss", accuracy=0.6),
-            ],
-            "accuracy on test",
-        ),
+        ([dict(value=0.5, **ON_TEST), dict(value=0.6, metric="log_loss", **ON_TEST)], "accuracy on test"),
     ],
 )
 def test_runs_are_compared_by_a_figure_that_all_have(tmp_path, figures, metric):
@@ -163,9 +158,7 @@ def test_runs_of_other_data_sets_are_warned_of(tmp_path, capsys):
 def test_importance_finds_the_field_that_matters(tmp_path):
     runs = [
         write_run(
-            tmp_path / f"{rate}-{size}-{flip}",
-            0.9 - rate + size / 1e5,
-            **dict(learning_rate=rate, batch_size=size, flip=flip),
+            tmp_path / f"{rate}{size}{flip}", 0.9 - rate + size / 1e5, learning_rate=rate, batch_size=size, flip=flip
         )
         for rate in (0.5, 0.1, 0.01)
         for size in (10, 100)

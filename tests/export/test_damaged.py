@@ -56,6 +56,7 @@ def without(name):
     return lambda text: json.dumps({key: value for key, value in json.loads(text).items() if key != name})
 
 
+RESIZING = {"resize_size": 9, "interpolation": "bilinear", "antialias": True}
 CONTRACTS = {  # what the contract becomes, what the message says
     "text": (lambda text: "no JSON", "contract is no JSON"),
     "empty": (lambda text: "", "contract is no JSON"),
@@ -74,11 +75,8 @@ CONTRACTS = {  # what the contract becomes, what the message says
     "a list for a kind": (fields(image_kind=[]), "image_kind is .., expected one of digit"),
     "no origin": (fields(origin=[]), "origin is"),
     "a threshold of NaN": (fields(confidence_threshold=float("nan")), "confidence_threshold is nan, expected a number"),
-    "a huge scale": (
-        fields(resizing={"resize_size": 9999, "interpolation": "bilinear", "antialias": True}),
-        "resizing is",
-    ),
-    "an unknown filter": (fields(resizing={"resize_size": 9, "interpolation": "x", "antialias": True}), "resizing is"),
+    "a huge scale": (fields(resizing=RESIZING | {"resize_size": 9999}), "resizing is"),
+    "an unknown filter": (fields(resizing=RESIZING | {"interpolation": "x"}), "resizing is"),
     "a text for a scale": (fields(resizing="256"), "resizing is '256', expected"),
     "a list for an interface": (fields(interface=[]), "interface is .., expected layout, normalised"),
     "an unknown interface": (fields(interface={"speed": 9}), "interface is .'speed': 9., expected layout, normalised"),
@@ -197,6 +195,11 @@ def _text(text):
     return lambda file: file.write_text(text)
 
 
+def _renamed_key(old, new):
+    return lambda file: file.write_text(file.read_text().replace(f'"{old}"', f'"{new}"'))
+
+
+OF_7 = {"probability": 7, "needed": 1}
 NO_METRICS = "not what `evaluate` writes"
 RUNS = {  # file, what becomes of it, what the message says
     "infinite pad": ("recipe.json", _set("preprocessing", "pad", to=float("inf")), "pad"),
@@ -204,28 +207,16 @@ RUNS = {  # file, what becomes of it, what the message says
     "text for a mean": ("recipe.json", _set("preprocessing", "mean", to="x"), "mean"),
     "a surrogate": ("recipe.json", _set("dataset", "class_names", 3, to="\ud800"), "Unicode|names"),
     "number for a model": ("recipe.json", _set("recipe", "model", to=7), "model"),
-    "recipe.json in UTF-16": (
-        "recipe.json",
-        lambda file: file.write_text(file.read_text(), encoding="utf-16"),
-        "not readable",
-    ),
+    "recipe.json in UTF-16": ("recipe.json", lambda file: file.write_text("{}", encoding="utf-16"), "not readable"),
     "recipe.json is a FIFO": ("recipe.json", _fifo, "not there|regular"),
     "model.keras is a FIFO": ("model.keras", _fifo, "no model.keras|regular"),
     "model.keras cut": ("model.keras", _cut(0.5), "no weights can be read"),
     "a list for metrics": ("metrics.json", _text("[]"), "no JSON object"),
     "a text for a threshold": ("metrics.json", _set("confidence_threshold", to="high"), "confidence_threshold or"),
-    "a threshold of 7": (
-        "metrics.json",
-        _set("confidence_threshold", to={"probability": 7, "needed": 1}),
-        "a probability of 7",
-    ),
+    "a threshold of 7": ("metrics.json", _set("confidence_threshold", to=OF_7), "a probability of 7"),
     "a temperature below 0": ("metrics.json", _set("temperature", to=-1), "a temperature of -1"),
     "a text for a temperature": ("metrics.json", _set("temperature", to="warm"), "temperature is not"),
-    "no accuracy": (
-        "metrics.json",
-        lambda file: file.write_text(file.read_text().replace('"accuracy"', '"x"')),
-        "KeyError",
-    ),
+    "no accuracy": ("metrics.json", _renamed_key("accuracy", "x"), "KeyError"),
     "text for a recall": ("metrics.json", _set("per_class", 0, "recall", to="x"), NO_METRICS),
     "a text for the matrix": ("metrics.json", _set("confusion_matrix", to="none"), NO_METRICS),
     "text in history.csv": ("history.csv", _text("epoch\nx\n"), "not the table"),
