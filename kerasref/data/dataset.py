@@ -1,6 +1,7 @@
 """A dataset: three splits, each a source of batches for (seed, epoch, first step)."""
 
 import math
+import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -192,7 +193,7 @@ class MemorySplit(Split):
         order, side = self.indices[epoch_order(self.num_examples, shuffle_seed, epoch)], self.view_side
         shape = (None, side, side, self.image_shape[-1]) if side else None
         with tf.device("cpu:0"):
-            order, images, labels = tf.constant(order), tf.constant(self.all_images), tf.constant(self.all_labels)
+            order, images, labels = tf.constant(order), _as_constant(self.all_images), tf.constant(self.all_labels)
 
         def fetch(step):
             rows = order[step * batch_size : (step + 1) * batch_size][share[0] :: share[1]]
@@ -206,6 +207,21 @@ class MemorySplit(Split):
         steps = tf.data.Dataset.range(first_step, math.ceil(self.num_examples / batch_size))
         fetch = tf.autograph.experimental.do_not_convert(fetch)
         return steps.map(fetch, num_parallel_calls=2 if view else None)
+
+
+_CONSTANTS: dict[int, object] = {}  # tensors by the id of the array
+
+
+def _as_constant(array: np.ndarray):
+    """The array as a tensor, the same one for all splits and epochs: TensorFlow copies what becomes a constant, so that
+    training, validation and TensorBoard's images had the pixels eight times in memory. It goes with the array."""
+    import tensorflow as tf
+
+    if id(array) not in _CONSTANTS:
+        with tf.init_scope(), tf.device("cpu:0"):
+            _CONSTANTS[id(array)] = tf.constant(array)
+        weakref.finalize(array, _CONSTANTS.pop, id(array))
+    return _CONSTANTS[id(array)]
 
 
 @dataclass(frozen=True, repr=False)
