@@ -61,7 +61,8 @@ def plain(folder: str) -> dict:
     labels = [classes.index(Path(file).parent.name) for file in files]
 
     def load(file, label):
-        image = tf.io.decode_jpeg(tf.io.read_file(file), channels=3)
+        image = tf.io.decode_image(tf.io.read_file(file), channels=3, expand_animations=False)
+        image.set_shape((None, None, 3))  # not known of an image of any format
         sides = tf.cast(tf.shape(image)[:2], tf.float32)
         sides = tf.cast(tf.round(sides * SIDE / tf.reduce_min(sides)), tf.int32)
         image = tf.image.resize_with_crop_or_pad(tf.image.resize(image, sides, antialias=True), SIDE, SIDE)
