@@ -32,7 +32,7 @@ def measure_growth(most: int):
 
 
 def _start(folder: Path, name: str) -> dict:
-    """Starts as named in STARTS; the process is asked to stop, and so saves what `resumed` goes on with."""
+    """Starts as named in STARTS; the process is asked to stop, and so saves what `resumed` continues with."""
     run, last = ("second", "rate") if name == "next" else ("run", "first_step" if name == "resumed" else "rate")
     program = ("kerasref.lab.benchmark.growth_program", str(folder / "images"), str(folder / run))
     cache = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
