@@ -114,6 +114,7 @@ def test_integrated_gradients_add_up_to_the_difference_of_the_scores(float64, na
 
     Tolerances are shares of the largest difference.
     """
+    keras.utils.set_random_seed(0)
     model, classes, random = build_model(name), np.array([4, 0, 2]), np.random.default_rng(1)
     for weight in model.weights:  # without biases a network of ReLUs is linear on the line from 0
         if weight.name == "bias":

@@ -77,7 +77,7 @@ def test_keras_and_onnx_runtime_agree_on_raw_images(published):
     logits, predictor = model.predict(images, verbose=0), load(find(published), trust=True)
     run = PretrainedFiles(published)
     direct = load_trained_model(run).predict(run.preprocessing()(images), verbose=0)
-    assert logits.std() > 1e-3
+    assert logits.std() > 1e-4  # random weights, of which SiLU passes little on
     for other in (direct, predictor.logits(images)):
         np.testing.assert_allclose(other, logits, atol=1e-5 * logits.std())
     assert predictor.contract.class_names == run.class_names() and predictor.contract.image_kind == "digit"
