@@ -136,6 +136,9 @@ class Split(ABC):
         return without_autotune(dataset.prefetch(tf.data.AUTOTUNE))
 
 
+LARGE = 2**29  # bytes of images; fewer become a tensor, for which TensorFlow has them three times in memory for a while
+
+
 @dataclass(frozen=True, repr=False)
 class MemorySplit(Split):
     """Rows `indices` of uint8 images [n, H, W, C] and int64 labels [n]; the arrays are shared, not copied."""
@@ -193,11 +196,12 @@ class MemorySplit(Split):
         order, side = self.indices[epoch_order(self.num_examples, shuffle_seed, epoch)], self.view_side
         shape = (None, side, side, self.image_shape[-1]) if side else None
         with tf.device("cpu:0"):
-            order, images, labels = tf.constant(order), _as_constant(self.all_images), tf.constant(self.all_labels)
+            order, labels = tf.constant(order), tf.constant(self.all_labels)
+            images = _as_constant(self.all_images) if self.all_images.nbytes < LARGE else None
 
         def fetch(step):
             rows = order[step * batch_size : (step + 1) * batch_size][share[0] :: share[1]]
-            chosen = tf.gather(images, rows)
+            chosen = self._rows(rows) if images is None else tf.gather(images, rows)
             if view:
                 chosen = in_numpy(
                     lambda images, step: changed(images, partial(view, step), side), chosen, step, shape=shape
@@ -207,6 +211,13 @@ class MemorySplit(Split):
         steps = tf.data.Dataset.range(first_step, math.ceil(self.num_examples / batch_size))
         fetch = tf.autograph.experimental.do_not_convert(fetch)
         return steps.map(fetch, num_parallel_calls=2 if view else None)
+
+    def _rows(self, rows):
+        """Images [len(rows), H, W, C] within a graph, from the array as it lies, which may be a mapped file."""
+        import tensorflow as tf
+
+        images = tf.numpy_function(lambda rows: self.all_images[rows], [rows], tf.uint8, stateful=False)
+        return tf.ensure_shape(images, (None, *self.image_shape))
 
 
 _CONSTANTS: dict[int, object] = {}  # tensors by the id of the array

@@ -5,6 +5,7 @@ import io
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from kerasref.atomic import write_atomically
 from kerasref.evaluation.plot_style import COLOURS, STYLE
@@ -63,6 +64,7 @@ def plot(rows: list[dict]) -> Figure:
             axes.plot([row["images"] for row in rows], values, color=colour, label=f"{name} start", marker="o")
         axes.set_title(title, loc="left")
         axes.set_xlabel("images")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_ylim(bottom=0)
         axes.legend()

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from kerasref.data import Augmentation, MemorySplit, Preprocessing, load_dataset
+from kerasref.data import Augmentation, MemorySplit, Preprocessing, dataset, load_dataset
 from kerasref.data.dataset import _CONSTANTS
 from kerasref.errors import UserError
 
@@ -28,6 +28,17 @@ def test_the_order_is_philox_of_seed_and_epoch(split):
         _, labels = _all(split.batches(10, shuffle_seed=seed, epoch=epoch))
         expected = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(103)
         np.testing.assert_array_equal(labels, expected)
+
+
+def test_many_images_are_read_where_they_lie_in_the_same_order(split, monkeypatch):
+    how = dict(shuffle_seed=1, epoch=2, first_step=3, augmentation=AUGMENTATION)
+    images, labels = _all(split.batches(10, **how))
+    kept = len(_CONSTANTS)
+    monkeypatch.setattr(dataset, "LARGE", 1)
+    other = MemorySplit.of(split.all_images.copy(), split.all_labels)
+    for mine, expected in zip(_all(other.batches(10, **how)), (images, labels), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+    assert len(_CONSTANTS) == kept  # no tensor of all of them
 
 
 def test_without_a_seed_the_order_is_the_stored_one_and_nothing_is_dropped(split):
