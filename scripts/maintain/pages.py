@@ -1,8 +1,9 @@
 """The repository's pages: tables are replaced between `<!-- marker -->` and `<!-- /marker -->`."""
 
 import csv
+import re
 import time
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from kerasref import provenance
 from kerasref.atomic import write_atomically
@@ -33,12 +34,21 @@ def replace_between(text: str, marker: str, content: str) -> str:
 def origin(command: str) -> dict:
     """Returns how and where a result was measured."""
     return {
-        "command": command,
+        "command": shorten_paths(command),
         "commit": provenance.commit(),
         "date": time.strftime("%Y-%m-%d"),
         "versions": provenance.versions("torch", "jax"),
         "hardware": provenance.hardware(),
     }
+
+
+def shorten_paths(text: str) -> str:
+    """Replaces the absolute paths in a command; that of this program becomes the command that anybody calls."""
+    text = re.sub(r"^python \S*/kerasref/__main__\.py\b", "python -m kerasref", text)
+    text = re.sub(r"^python \S*/bin/kerasref\b", "kerasref", text)
+    text = re.sub(r"^python \S*/(scripts/\w+\.py)\b", r"python \1", text)
+    path = r"(?<![\w./:~*-])(?:~?/|[A-Za-z]:[\\/])(?:[^\s'\"=,]*[^\s'\"=,/\\])?[/\\]?"  # not those after a host
+    return re.sub(path, lambda match: PurePath(match[0].replace("\\", "/")).name or ".", text)
 
 
 def read_csv(file: Path) -> list[dict]:

@@ -9,12 +9,12 @@ import hashlib
 import io
 import json
 import re
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from kerasref.atomic import write_atomically
 from kerasref.errors import UserError
 from kerasref.provenance import mask_secrets
-from maintain.pages import RESULTS, read_csv
+from maintain.pages import RESULTS, read_csv, shorten_paths
 
 RUNS = RESULTS / "runs"
 MAX_BYTES = 200_000  # of predictions.csv.gz: a hundred runs fit into the repository
@@ -85,12 +85,3 @@ def without_paths(value):
     if isinstance(value, list | tuple):
         return type(value)(without_paths(item) for item in value)
     return shorten_paths(mask_secrets(value)) if isinstance(value, str) else value
-
-
-def shorten_paths(text: str) -> str:
-    """Replaces the absolute paths in a command; that of this program becomes the command that anybody calls."""
-    text = re.sub(r"^python \S*/kerasref/__main__\.py\b", "python -m kerasref", text)
-    text = re.sub(r"^python \S*/bin/kerasref\b", "kerasref", text)
-    text = re.sub(r"^python \S*/(scripts/\w+\.py)\b", r"python \1", text)
-    path = r"(?<![\w./:~*-])(?:~?/|[A-Za-z]:[\\/])(?:[^\s'\"=,]*[^\s'\"=,/\\])?[/\\]?"  # not those after a host
-    return re.sub(path, lambda match: PurePath(match[0].replace("\\", "/")).name or ".", text)
