@@ -69,15 +69,20 @@ def make_augmentation(recipe: Recipe, dataset: ImageDataset) -> Augmentation | N
 
 
 def build_network(recipe: Recipe, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
-    """The recipe's network with its options; the one place where keep_prob becomes Keras' dropout rate."""
-    chosen = network_options(recipe)
-    if recipe.keep_prob is not None:
-        if "dropout" not in options_of(recipe.model):
-            raise UserError(f"{recipe.model} has no dropout, found keep_prob {recipe.keep_prob}; leave it out")
-        chosen["dropout"] = 1.0 - recipe.keep_prob
+    """The recipe's network with its options."""
+    chosen = network_options(recipe) | dropout_option(recipe)
     of_training = {name: getattr(recipe, name) for name in ("zero_init_residual", "stochastic_depth")}
     chosen |= {name: value for name, value in of_training.items() if value}
     return build_model(recipe.model, input_shape, num_classes, **chosen)
+
+
+def dropout_option(recipe: Recipe) -> dict:
+    """The network's dropout rate, if the recipe sets it: the one place where keep_prob becomes one."""
+    if recipe.keep_prob is None:
+        return {}
+    if "dropout" not in options_of(recipe.model):
+        raise UserError(f"{recipe.model} has no dropout, found keep_prob {recipe.keep_prob}; leave it out")
+    return {"dropout": 1.0 - recipe.keep_prob}
 
 
 def network_options(recipe: Recipe) -> dict:

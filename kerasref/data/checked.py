@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from kerasref.atomic import replacing, write_atomically
+from kerasref.atomic import write_atomically
 from kerasref.command_line import say
+from kerasref.data.decoded import map_pixels, write_pixels
 from kerasref.data.files import decode
 from kerasref.data.images import reason_of, why_unreadable
 from kerasref.data.progress import LARGE, shown
 from kerasref.errors import UserError, WriteError
-from kerasref.provenance import sha256
 
 WORTH_KEEPING = 16 * 2**20  # bytes of pixels; fewer are decoded within a second or two
 
@@ -88,18 +88,18 @@ class CheckedImages:
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # also of a file that is not there
             key = self._key(paths, image_shape, resizing)
             kept = json.loads(file.with_suffix(".json").read_bytes())
-            if kept["key"] == key and kept["sha256"] == sha256(file):
+            if kept["key"] == key:
+                images = map_pixels(file, kept["sha256"])
                 failed = {paths[int(row)]: why for row, why in kept["failed"].items()}
                 failed = {path: UserError(f"{path}: {why}") for path, why in failed.items()}
-                return np.asarray(np.load(file, mmap_mode="r")), failed
+                return images, failed
         images, failed = decode(paths, image_shape, resizing)
         if key and images.nbytes >= WORTH_KEEPING:
             with contextlib.suppress(OSError, WriteError):  # read-only, a full disk: the next start decodes again
                 file.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(file) as temporary:
-                    np.save(temporary, images)
+                checksum = write_pixels(file, images)
                 reasons = {row: reason_of(failed[path], path) for row, path in enumerate(paths) if path in failed}
-                kept = {"key": key, "sha256": sha256(file), "failed": reasons}
+                kept = {"key": key, "sha256": checksum, "failed": reasons}
                 write_atomically(file.with_suffix(".json"), json.dumps(kept))
         return images, failed
 

@@ -136,7 +136,9 @@ class Split(ABC):
         return without_autotune(dataset.prefetch(tf.data.AUTOTUNE))
 
 
-LARGE = 2**29  # bytes of images; fewer become a tensor, for which TensorFlow has them three times in memory for a while
+# Bytes of images from which batches are read from the array as it lies, which may be a mapped file. Fewer become a
+# tensor, for which TensorFlow has them three times in memory for a while.
+LARGE = 2**29
 
 
 @dataclass(frozen=True, repr=False)
@@ -201,7 +203,11 @@ class MemorySplit(Split):
 
         def fetch(step):
             rows = order[step * batch_size : (step + 1) * batch_size][share[0] :: share[1]]
-            chosen = self._rows(rows) if images is None else tf.gather(images, rows)
+            if images is None:
+                whole = (None, *self.image_shape)
+                chosen = in_numpy(self.all_images.__getitem__, rows, shape=whole, dtype=tf.uint8)
+            else:
+                chosen = tf.gather(images, rows)
             if view:
                 chosen = in_numpy(
                     lambda images, step: changed(images, partial(view, step), side), chosen, step, shape=shape
@@ -211,13 +217,6 @@ class MemorySplit(Split):
         steps = tf.data.Dataset.range(first_step, math.ceil(self.num_examples / batch_size))
         fetch = tf.autograph.experimental.do_not_convert(fetch)
         return steps.map(fetch, num_parallel_calls=2 if view else None)
-
-    def _rows(self, rows):
-        """Images [len(rows), H, W, C] within a graph, from the array as it lies, which may be a mapped file."""
-        import tensorflow as tf
-
-        images = tf.numpy_function(lambda rows: self.all_images[rows], [rows], tf.uint8, stateful=False)
-        return tf.ensure_shape(images, (None, *self.image_shape))
 
 
 _CONSTANTS: dict[int, object] = {}  # tensors by the id of the array

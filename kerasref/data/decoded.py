@@ -50,10 +50,22 @@ def load(root: Path, name: str, how: list) -> ImageDataset | None:
 
 
 def _read(index: Path, split: str, kept: dict) -> MemorySplit:
-    file = index.with_name(f"{PREFIX}-{split}.npy")
-    if sha256(file) != kept["sha256"]:
+    images = map_pixels(index.with_name(f"{PREFIX}-{split}.npy"), kept["sha256"])
+    return MemorySplit.of(images, kept["labels"])
+
+
+def write_pixels(file: Path, images: np.ndarray) -> str:
+    """Write images for `map_pixels`; return the checksum of the file."""
+    with replacing(file) as temporary:
+        np.save(temporary, images)
+    return sha256(file)
+
+
+def map_pixels(file: Path, checksum: str) -> np.ndarray:
+    """Return the images of a file of `write_pixels`, mapped into memory; raises ValueError where they have changed."""
+    if sha256(file) != checksum:
         raise ValueError(f"{file}: damaged, or of another preparation")
-    return MemorySplit.of(np.asarray(np.load(file, mmap_mode="r")), kept["labels"])
+    return np.asarray(np.load(file, mmap_mode="r"))
 
 
 def keep(dataset: ImageDataset, folder: Path, state: dict, how: list) -> None:
@@ -68,8 +80,6 @@ def keep(dataset: ImageDataset, folder: Path, state: dict, how: list) -> None:
     index |= {"class_names": dataset.class_names, "picture": dataset.picture}
     with contextlib.suppress(OSError):  # a folder that is read-only, a full disk: the next start decodes again
         for name, split in splits.items():
-            file = folder / f"{PREFIX}-{name}.npy"
-            with replacing(file) as temporary:
-                np.save(temporary, split.all_images)
-            index["splits"][name] = {"labels": split.all_labels.tolist(), "sha256": sha256(file)}
+            checksum = write_pixels(folder / f"{PREFIX}-{name}.npy", split.all_images)
+            index["splits"][name] = {"labels": split.all_labels.tolist(), "sha256": checksum}
         write_atomically(folder / INDEX, json.dumps(index))

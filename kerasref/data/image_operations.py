@@ -148,12 +148,12 @@ def _sides(draws, whole, scale, ratio):
         yield round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
 
 
-def in_numpy(function, images, *more, shape=None):
+def in_numpy(function, images, *more, shape=None, dtype=None):
     """function(images, *more) within a graph; not stateful, so that batches are made in parallel all the same.
 
-    shape: of the result, where it is not that of `images`.
+    shape, dtype: of the result, where they are not those of `images`.
     """
     import tensorflow as tf
 
-    result = tf.numpy_function(function, [images, *more], images.dtype, stateful=False)
+    result = tf.numpy_function(function, [images, *more], dtype or images.dtype, stateful=False)
     return tf.ensure_shape(result, shape or images.shape)

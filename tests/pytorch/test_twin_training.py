@@ -70,3 +70,10 @@ def test_what_a_plain_loop_does_not_train_is_refused(runs, tmp_path):
     (run.path / "recipe.json").write_text(json.dumps(changed))
     with pytest.raises(UserError, match=r"optimizer 'lion'.*expected .* one of the optimizers sgd, momentum"):
         TwinTraining(run.path)
+
+
+def test_a_single_logit_is_refused(tmp_path):
+    fields = dict(model="logistic_regression", classes=("0", "1"), epochs=1, dataset="digits", ema=None, pad=0)
+    run = kerasref.train("softmax_regression", run_dir=tmp_path / "run", **fields)
+    with pytest.raises(UserError, match="logistic_regression has a single logit, expected one for each class"):
+        TwinTraining(run.path)

@@ -131,15 +131,20 @@ class TorchTraining:
         return total / examples
 
     def accuracy(self, batches) -> float:
-        self.module.eval()
-        right = examples = 0
-        with torch.no_grad():
-            for images, labels in batches.as_numpy_iterator():
-                logits = self.module(as_torch(self.module, images)).numpy()
-                predicted = logits[:, 0] > 0 if logits.shape[-1] == 1 else logits.argmax(-1)
-                right += int((predicted == labels).sum())
-                examples += len(labels)
-        return right / examples
+        return torch_accuracy(self.module, batches)
+
+
+def torch_accuracy(module: nn.Module, batches) -> float:
+    """The share of a dataset's images whose class the module predicts."""
+    module.eval()
+    right = examples = 0
+    with torch.no_grad():
+        for images, labels in batches.as_numpy_iterator():
+            logits = module(as_torch(module, images))
+            predicted = logits[:, 0] > 0 if logits.shape[-1] == 1 else logits.argmax(-1)
+            right += int((predicted.numpy() == labels).sum())
+            examples += len(labels)
+    return right / examples
 
 
 def summarize(rows: list[dict], recipe: Recipe, rule: Rule, dataset: ImageDataset) -> dict:

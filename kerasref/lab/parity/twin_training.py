@@ -9,10 +9,11 @@ from pathlib import Path
 import keras
 
 from kerasref.atomic import replacing, write_atomically
-from kerasref.build import load_run_data, make_augmentation, make_schedule, network_options
+from kerasref.build import dropout_option, load_run_data, make_augmentation, make_schedule, network_options
 from kerasref.errors import UserError
 from kerasref.lab.parity.plots import plot_curves
 from kerasref.lab.parity.recording import as_torch
+from kerasref.lab.parity.side_by_side import EVALUATION_BATCH, torch_accuracy
 from kerasref.pytorch.installed import nn, torch
 from kerasref.pytorch.models import build_twin
 from kerasref.pytorch.names import name_map
@@ -23,7 +24,6 @@ from kerasref.training.distribution import OneDevice
 from kerasref.training.network import initial_network
 from kerasref.training.optimizers import ADAM, MOMENTUM
 
-BATCH = 500  # images that are evaluated at a time
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
 # What is trained otherwise than by a plain torch.optim loop: the field's value has to be the default.
 REFUSED = (
@@ -87,12 +87,8 @@ class TwinTraining:
 
     def accuracy(self, split) -> float:
         """The accuracy of the module as it is now on a split of the dataset."""
-        self.module.eval()
-        right = 0
-        for images, labels in split.batches(BATCH, preprocessing=self.preprocessing).as_numpy_iterator():
-            with torch.no_grad(), self._arithmetic():
-                right += int((self.module(as_torch(self.module, images)).argmax(-1).numpy() == labels).sum())
-        return right / split.num_examples
+        with self._arithmetic():
+            return torch_accuracy(self.module, split.batches(EVALUATION_BATCH, preprocessing=self.preprocessing))
 
     def save(self, file: Path) -> None:
         state = {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(), "rows": self.rows}
@@ -172,9 +168,11 @@ def _initial_module(recipe: Recipe, dataset, preprocessing) -> nn.Module:
     """The twin with the weights that the run began with."""
     keras.utils.set_random_seed(recipe.seed)  # as the training did, for Keras' own initializers
     network = initial_network(recipe, dataset, preprocessing, OneDevice(), transferred=True)
-    options = network_options(recipe)
-    if recipe.keep_prob is not None:
-        options["dropout"] = 1.0 - recipe.keep_prob
+    if network.output_shape[-1] == 1:
+        raise UserError(
+            f"{recipe.model} has a single logit, expected one for each class; there is no twin training for it"
+        )
+    options = network_options(recipe) | dropout_option(recipe)
     module = build_twin(recipe.model, network.input_shape[1:], network.output_shape[-1], **options)
     module.load_state_dict(to_state_dict(network, name_map(recipe.model, network)))
     return module.to(memory_format=torch.channels_last)
