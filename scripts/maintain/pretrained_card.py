@@ -32,7 +32,8 @@ def card(source, settings: dict, entry: dict, data) -> str:
     if len(accuracy["seeds"]) > 1:
         results[f"mean accuracy of {len(accuracy['seeds'])} seeds"] = accuracy["mean"]
         more = ": " + ", ".join(f"{value:.2%} (seed {number})" for number, value in accuracy["seeds"].items())
-        more += f". These are the weights of seed {seed}, the lowest, not the best"
+        lowest = "the lowest" if seed == min(map(int, accuracy["seeds"])) else "the lowest whose weights were kept"
+        more += f". These are the weights of seed {seed}, {lowest}, not the best"
     front = ModelCardData(
         license="apache-2.0",
         library_name="keras",

@@ -1,6 +1,6 @@
 """kerasref/pretrained/: the weights of a run of results/runs.csv, with its metrics, its ONNX graph and its card.
 
-Of several seeds the lowest one is shipped, never the best on the test set; the accuracy is that of all seeds.
+Of the seeds that are given the lowest one is shipped, not the best on the test set; the accuracy is that of all seeds.
 """
 
 import dataclasses
@@ -55,10 +55,10 @@ def publish(
     data_dir: str | None = None,
     dataset: str | None = None,
 ) -> None:
-    """Ships the weights of the lowest seed, and states the accuracy of all seeds; alone, generates the page again.
+    """Ships the weights of the lowest seed given, and states the accuracy of all; alone, generates the page again.
 
     Args:
-        run_dirs: run directories of one recipe, all seeds of it that results/runs.csv has
+        run_dirs: run directories of one recipe, all seeds of results/runs.csv whose weights were kept
         name: of the pretrained network, NETWORK-DATASET
         float16: store kernels in half precision; the metrics are measured with what is stored
         data_dir: directory of TensorFlow Datasets
@@ -69,11 +69,11 @@ def publish(
     if not re.fullmatch(r"[a-z0-9_]+-[a-z0-9_]+", name or ""):
         raise UserError(f"--name {name}: expected NETWORK-DATASET in lower-case letters, digits and _")
     import_tensorflow()
-    run, rows = chosen(run_dirs)
-    if rows[0]["dataset"] not in DATA:
-        raise unknown("licence of the dataset", rows[0]["dataset"], DATA)
+    run, shipped, rows = chosen(run_dirs)
+    if shipped["dataset"] not in DATA:
+        raise unknown("licence of the dataset", shipped["dataset"], DATA)
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
-        entry = _make(run, rows, name, Path(folder), float16, (data_dir, dataset))
+        entry = _make(run, shipped, rows, name, Path(folder), float16, (data_dir, dataset))
         for suffix in SUFFIXES:
             os.replace(Path(folder) / f"{name}{suffix}", FOLDER / f"{name}{suffix}")
     entries = json.loads(VERIFIED.read_text(encoding="utf-8")) if VERIFIED.is_file() else {}
@@ -87,7 +87,7 @@ VERIFIED = FOLDER / "verification.json"  # from which `predict` knows that the O
 
 
 def chosen(run_dirs):
-    """Returns the run of the lowest seed, and the rows of all seeds in their order."""
+    """Returns the run of the lowest seed, its row, and the rows of all seeds in their order."""
     from kerasref.runs import RunFiles
 
     known = {name_of(row): row for row in read_csv(RESULTS_FILE)}
@@ -103,13 +103,12 @@ def chosen(run_dirs):
     run, lowest = runs[min(runs)]
     alike = ("recipe", "dataset", "changes")
     same = [row for row in known.values() if all(row[column] == lowest[column] for column in alike)]
-    wanted = sorted(int(row["seed"]) for row in same)
-    if sorted(runs) != wanted or any(row not in same for _, row in runs.values()):
-        raise UserError(f"seeds {sorted(runs)} given; expected one recipe, with all of its seeds {wanted} in runs.csv")
-    return run, [runs[seed][1] for seed in wanted]
+    if any(row not in same for _, row in runs.values()):
+        raise UserError(f"runs of several recipes or datasets given; expected seeds of {lowest['command']} alone")
+    return run, lowest, sorted(same, key=lambda row: int(row["seed"]))
 
 
-def _make(run, rows, name, folder: Path, float16: bool, place) -> dict:
+def _make(run, shipped, rows, name, folder: Path, float16: bool, place) -> dict:
     """Writes the four files into `folder`; returns the entry of verification.json."""
     from kerasref.build import load_run_data, load_trained_model
     from kerasref.export.formats import write_onnx
@@ -138,12 +137,12 @@ def _make(run, rows, name, folder: Path, float16: bool, place) -> dict:
             "seeds": accuracies,
         },
         "weights": {
-            "seed": int(rows[0]["seed"]),
+            "seed": int(shipped["seed"]),
             "stored": "float16 kernels" if float16 else "float32",
             "bytes": weights.stat().st_size,
             "sha256": sha256(weights),
         },
-        "licence": {"code": "Apache-2.0", "weights": WEIGHTS, "data": DATA[rows[0]["dataset"]].licence},
+        "licence": {"code": "Apache-2.0", "weights": WEIGHTS, "data": DATA[shipped["dataset"]].licence},
         "metrics": metrics,
     }
     published = PretrainedFiles(name, folder)
@@ -158,7 +157,7 @@ def _make(run, rows, name, folder: Path, float16: bool, place) -> dict:
     if not entry["max_logit_difference"] <= LOGITS * entry["logit_standard_deviation"]:
         raise RunError(f"{graph.name}: logits differ from Keras' by {entry['max_logit_difference']:.2g}")
     published.history_file = run.history_file
-    write_atomically(folder / f"{name}.md", card(source, settings, entry, DATA[rows[0]["dataset"]]))
+    write_atomically(folder / f"{name}.md", card(source, settings, entry, DATA[shipped["dataset"]]))
     return entry
 
 
