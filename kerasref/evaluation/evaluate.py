@@ -16,6 +16,7 @@ from kerasref.errors import UserError
 from kerasref.evaluation.heat_maps import heat_maps
 from kerasref.evaluation.metrics import compute_metrics, confidence_threshold, fit_temperature, probabilities
 from kerasref.evaluation.report import FILES, write_report
+from kerasref.models.folding import fold_batch_norm
 from kerasref.models.weight_files import weights_sha256
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
@@ -26,8 +27,12 @@ MOST_COLUMNS = 20  # classes up to which predictions.csv has a column for each
 TOP = 5  # classes of each row above that
 
 
-def predict_logits(model, split, preprocessing):
-    """Logits of every image of a split, float [n, classes], in stored order."""
+def predict_logits(model, split, preprocessing, *, folded: bool = True):
+    """Logits of every image of a split, float [n, classes], in stored order.
+
+    folded: fold batch norm first, which pays for a network that changes less often than it is called
+    """
+    model = fold_batch_norm(model) if folded else model
     return model.predict(split.batches(BATCH_SIZE, preprocessing=preprocessing), verbose=0)
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from kerasref.data.images import COVER
 from kerasref.export.contract import Interface
 from kerasref.export.sources import Source
+from kerasref.models.folding import fold_batch_norm
 
 
 class Servable(tf.Module):
@@ -20,7 +21,8 @@ class Servable(tf.Module):
 
     def __init__(self, source: Source, inputs: Sequence[keras.Variable] | None = None):
         super().__init__()
-        model, preprocessing, shape = source.model, source.preprocessing, source.contract.image_shape
+        model = fold_batch_norm(source.model) if inputs is None else source.model
+        preprocessing, shape = source.preprocessing, source.contract.image_shape
         called = source.contract.interface
         self.parameters = [weight.value for weight in model.weights]
         class_names, self.temperature = tf.constant(source.contract.class_names), source.contract.temperature

@@ -73,7 +73,7 @@ class EpochLogs(keras.callbacks.Callback):
 
     def _validate(self) -> dict:
         split, metric, watched = self.dataset.validation, self.recipe.selection_metric, {}
-        logits = predict_logits(self.model, split, self.preprocessing).astype(np.float32)
+        logits = predict_logits(self.model, split, self.preprocessing, folded=False).astype(np.float32)
         labels, self.score = labels_of(split), None
         if np.isfinite(logits).all():  # else the weights are not finite either, which saving them reports
             metrics = compute_metrics(labels, probabilities(logits), self.dataset.class_names, metric)

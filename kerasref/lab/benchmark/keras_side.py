@@ -11,6 +11,7 @@ from kerasref.data import Preprocessing
 from kerasref.data.dataset import without_autotune
 from kerasref.lab.benchmark.workloads import MATRIX, WORKLOADS, Workload
 from kerasref.models.description import multiply_adds
+from kerasref.models.folding import fold_batch_norm
 from kerasref.named_recipes import named_recipe
 from kerasref.recipe import Recipe
 from kerasref.training import execution, fused
@@ -29,7 +30,7 @@ def steps(workload: str | Workload, precision: str, fused_kernels: bool = True) 
     keras.config.set_dtype_policy(recipe.precision)
     device = _device()
     model = build_network(recipe, chosen.input_shape, chosen.num_classes)
-    backend = keras.backend.backend()
+    predictor, backend = fold_batch_norm(model), keras.backend.backend()
     if backend == "tensorflow" and fused_kernels:
         model = fused.fuse_batch_norm(model)
         optimizer = make_optimizer(recipe)
@@ -47,6 +48,8 @@ def steps(workload: str | Workload, precision: str, fused_kernels: bool = True) 
         jit_compile=execution.choose_jit_compile(recipe, device) if backend == "tensorflow" else "auto",
         steps_per_execution=steps_per_execution,
     )
+    if predictor is not model:
+        predictor.compile(steps_per_execution=steps_per_execution, jit_compile=model.jit_compile)
     images, labels = chosen.batch()
 
     def train(calls):
@@ -54,7 +57,7 @@ def steps(workload: str | Workload, precision: str, fused_kernels: bool = True) 
         return calls * steps_per_execution * chosen.batch_size
 
     def infer(calls):
-        return len(model.predict(_repeated((images,), calls * steps_per_execution), verbose=0))
+        return len(predictor.predict(_repeated((images,), calls * steps_per_execution), verbose=0))
 
     facts = {"multiply_adds": multiply_adds(model), "device": device}
     return {"train": train, "infer": infer, "matmul": _matmul(precision), "facts": facts}
