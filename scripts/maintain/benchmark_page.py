@@ -10,6 +10,7 @@ from kerasref.named_recipes import named_recipe
 # Training throughput against PyTorch's best in float32; bfloat16 against our own float32; time of the MNIST program as
 # a share of the notes' program's; resident bytes of a training on MNIST.
 GOALS = {"mnist_cnn": 1.5, "lenet5": 1.5, "resnet20": 1.1, "alexnet": 1.15, "vgg16": 1.15, "resnet18": 1.15}
+INFERENCE_GOAL = 1.0  # the faster of Keras and the exported network against PyTorch's best, in each arithmetic
 BFLOAT16_GOAL = 1.7
 MNIST_GOAL = 1 / 4
 MEMORY_GOAL = 1.2e9
@@ -37,8 +38,8 @@ def tables(rows: list[dict]) -> dict[str, str]:
     others = [row for row in part("steps") if row["backend"] != "tensorflow"]
     by_marker = {
         "feeding": feeding_table(part("feeding")),
-        "training": steps_table(training, GOALS),
-        "inference": steps_table(inference, {}),
+        "training": training_table(training),
+        "inference": inference_table(inference),
         "bfloat16": bfloat16_table(steps),
         "pipelines": pipelines_table(part("pipelines"), training),
         "streaming": streaming_table(part("streaming")),
@@ -72,18 +73,37 @@ def ratios(row: dict, ours: str = "ours", other: str = "torch") -> list[float]:
     return [mine / theirs for mine, theirs in zip(row[ours], row[other], strict=True)]
 
 
-def steps_table(rows: list[dict], goals: dict[str, float]) -> str:
+def training_table(rows: list[dict]) -> str:
     body = []
     for row in _ordered(rows):
-        flops = 2 * PASSES[row["mode"]] * row["multiply_adds"]
-        goal = goals.get(row["workload"]) if row["precision"] == "float32" else None
+        goal = GOALS.get(row["workload"]) if row["precision"] == "float32" else None
         cells = [f"{_network(row)}, {row['batch_size']}", row["precision"], f"**{spread(ratios(row))}**"]
-        cells += [_goal(median(ratios(row)), goal)] if goals else []
-        cells += [throughput(row["ours"]), throughput(row["torch"]), row["torch_settings"]]
-        body.append([*cells, *(f"{median(row[side]) * flops / row['peak_flops']:.0%}" for side in ("ours", "torch"))])
-    goal = ["goal"] if goals else []
-    head = ["network, batch", "arithmetic", "ratio", *goal, "ours, images/s", "PyTorch, images/s", "PyTorch's best"]
+        cells += [_goal(median(ratios(row)), goal), throughput(row["ours"]), throughput(row["torch"])]
+        body.append([*cells, row["torch_settings"], _of_peak(row, "ours"), _of_peak(row, "torch")])
+    head = ["network, batch", "arithmetic", "ratio", "goal", "ours, images/s", "PyTorch, images/s", "PyTorch's best"]
     return _table([*head, "ours of peak", "PyTorch of peak"], body)
+
+
+def inference_table(rows: list[dict]) -> str:
+    """Keras and the exported network, each against PyTorch; the faster of the two is held against the goal."""
+    body = []
+    for row in _ordered(rows):
+        sides = [side for side in ("ours", "exported") if side in row]
+        against = {side: ratios(row, side) for side in sides}
+        cells = [f"{_network(row)}, {row['batch_size']}", row["precision"]]
+        cells += [f"**{spread(against[side])}**" if side in row else "" for side in ("ours", "exported")]
+        cells += [_goal(max(map(median, against.values())), INFERENCE_GOAL), throughput(row["ours"])]
+        cells += [f"{throughput(row['exported'])} {row['format']}" if "exported" in row else ""]
+        cells += [throughput(row["torch"]), row["torch_settings"]]
+        faster = max(sides, key=lambda side: median(row[side]))
+        body.append([*cells, _of_peak(row, faster), _of_peak(row, "torch")])
+    head = ["network, batch", "arithmetic", "Keras / PyTorch", "export / PyTorch", "goal", "Keras, images/s"]
+    head += ["export, images/s", "PyTorch, images/s", "PyTorch's best", "our faster of peak", "PyTorch of peak"]
+    return _table(head, body)
+
+
+def _of_peak(row: dict, side: str) -> str:
+    return f"{median(row[side]) * 2 * PASSES[row['mode']] * row['multiply_adds'] / row['peak_flops']:.0%}"
 
 
 def bfloat16_table(rows: list[dict]) -> str:

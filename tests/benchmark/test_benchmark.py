@@ -30,6 +30,8 @@ def test_a_tiny_workload_runs_on_both_sides(backend, tmp_path):
         assert len(row["ours"]) == len(row["torch"]) == 2 and min(row["ours"] + row["torch"]) > 0
         assert row["multiply_adds"] == 416_520
         assert 0 <= row["others"] <= 1
+    if backend == "tensorflow":
+        assert infer["format"] == "onnx" and len(infer["exported"]) == 2 and "exported" not in train
 
 
 def _work(seconds, connection):

@@ -2,20 +2,23 @@
 
 import json
 import statistics
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from kerasref.atomic import write_atomically
+from kerasref.build import build_network
 from kerasref.command_line import quiet_start, say
 from kerasref.errors import RunError, UserError
 from kerasref.export.exporting import ExportFailed, export
 from kerasref.export.fastest import FILE, state_of
 from kerasref.export.predictors import load
-from kerasref.export.sources import Source
+from kerasref.export.sources import Source, open_source
 from kerasref.export.trust import read_entries, verified_entry
 from kerasref.export.variant import FORMATS, Variant
 from kerasref.lab.benchmark.turns import PATIENCE, alternate, open_workers
+from kerasref.lab.benchmark.workloads import WORKLOADS
 from kerasref.markdown import markdown_table
 from kerasref.provenance import hardware
 from kerasref.text import first_line
@@ -78,6 +81,19 @@ def contender(file: str, batches: list[int]) -> dict:
         return work
 
     return {str(size): calls(rng.integers(0, 256, (size, *shape), dtype=np.uint8)) for size in batches}
+
+
+def exported(workload: str, precision: str) -> dict:
+    """What a worker measures: predictions of a network's export, raw images in, compared with the network first."""
+    chosen, numbers = WORKLOADS[workload], None if precision == "float32" else precision
+    format, variant = FILES[precision][0] if numbers else "onnx", Variant(quantize=numbers)
+    with tempfile.TemporaryDirectory() as folder, quiet_start():
+        file = Path(folder) / "model.keras"
+        build_network(chosen.recipe(), chosen.input_shape, chosen.num_classes).save(file)
+        source = open_source(file, trust=True, mean=(0.5,), std=(0.5,))
+        export(source, (format,), Path(folder), quantize=numbers)
+        predict = contender(str(Path(folder) / variant.file_name(format)), [chosen.batch_size])
+    return {"infer": predict[str(chosen.batch_size)], "facts": {"format": format}}
 
 
 def _files(source: Source, folder: Path, numbers, options) -> tuple[list[Path], list[str]]:

@@ -16,8 +16,9 @@ MOMENTUM = 0.9
 def steps(workload: str, precision: str, settings: str) -> dict:
     """Measures training steps and predictions of a twin on one batch of noise in memory, or on the GPU.
 
-    settings: "eager" or "compiled" (torch.compile), either with " channels_last". Optimizers are the fused ones,
-    bfloat16 is autocast. No metric or loss is read in between: PyTorch at its best.
+    settings: "eager", "compiled" (torch.compile), "frozen" (the same with weights as constants, batch norm folded) or
+    "frozen autotuned" (max_autotune), each also with " channels_last"; a frozen module predicts only. Optimizers are
+    the fused ones, bfloat16 is autocast. No metric or loss is read in between: PyTorch at its best.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as TensorFlow has it
@@ -32,7 +33,11 @@ def steps(workload: str, precision: str, settings: str) -> dict:
     options = {"momentum": MOMENTUM} if recipe.optimizer == "momentum" else {}
     options |= {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
     update = rule(module.parameters(), fused=True, **options)
-    called = torch.compile(module) if "compiled" in settings else module
+    called = module
+    if "frozen" in settings:
+        called = torch.compile(module, options={"freezing": True, "max_autotune": "autotuned" in settings})
+    elif "compiled" in settings:
+        called = torch.compile(module)
     low = precision == "bfloat16"
     arithmetic = torch.autocast(device.type, torch.bfloat16) if low else contextlib.nullcontext()
 

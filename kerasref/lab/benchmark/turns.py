@@ -14,6 +14,7 @@ from kerasref.errors import RunError
 from kerasref.lab.benchmark.workloads import MODES, TORCH_SETTINGS, WORKLOADS
 
 KERAS, TORCH = "kerasref.lab.benchmark.keras_side:steps", "kerasref.lab.benchmark.pytorch_side:steps"
+EXPORTED = "kerasref.lab.benchmark.engines:exported"
 REST = 0.1  # seconds between turns: threads of the last contender may still spin
 PEAK_TURNS = 3
 UNDISTURBED = 0.05  # share of the machine that other processes may use in a turn that counts
@@ -130,6 +131,9 @@ def compare_steps(
         for mode in MODES:
             contenders = {("ours", precision): ours for precision, (ours, *_) in sides.items()}
             contenders |= {("torch", precision): best[mode] for precision, (_, best, *_) in sides.items()}
+            if mode == "infer" and backend == "tensorflow":
+                exported = {p: open_worker(EXPORTED, workload=name, precision=p) for p in precisions}
+                contenders |= {("exported", precision): worker for precision, worker in exported.items()}
             contenders = dict(sorted(contenders.items(), key=lambda item: item[0][1], reverse=True))  # A B A B
             rates, others = alternate(contenders, mode, seconds, rounds)
             for precision, (ours, best, trials, peak) in sides.items():
@@ -149,6 +153,8 @@ def compare_steps(
                     "peak_flops": peak,
                     "others": others,
                 }
+                if ("exported", precision) in rates:
+                    row |= {"exported": rates["exported", precision], "format": exported[precision].facts["format"]}
                 rows.append(row)
                 report(f"{name} {mode} {precision}: {summary(row)}")
         return rows
@@ -174,7 +180,7 @@ def _best_torch(open_worker, workload, precision, settings, seconds):
     for setting in settings:
         worker = open_worker(TORCH, workload=workload, precision=precision, settings=setting)
         before, candidates = dict(best), {*best.values(), worker}
-        for mode in MODES:
+        for mode in ("infer",) if "frozen" in setting else MODES:
             try:
                 worker.measure(mode, seconds)  # compiles
                 rate = max(worker.measure(mode, seconds)["rate"] for _ in range(2))

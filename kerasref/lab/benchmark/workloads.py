@@ -8,7 +8,10 @@ from kerasref.recipe import Recipe
 MODES = ("train", "infer")
 PASSES = {"train": 3, "infer": 1}  # forward passes; a backward pass costs two
 MATRIX = 2048  # side of the matrices whose product measures the machine's peak
-TORCH_SETTINGS = ("eager", "channels_last", "compiled", "compiled channels_last")
+TORCH_SETTINGS = (
+    *("eager", "channels_last", "compiled", "compiled channels_last"),
+    *("frozen channels_last", "frozen autotuned channels_last"),
+)
 SMALL_RATE = 1e-6  # one batch is trained on repeatedly: the weights should hardly change
 
 
