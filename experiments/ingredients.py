@@ -8,7 +8,7 @@ from kerasref.named_recipes import named_recipe
 from kerasref.training import train
 
 UNITS = (32, 128, 128)  # a quarter of the computation
-RECIPE = dataclasses.replace(named_recipe("cifar10_94").recipe, units=UNITS, cutout=0, epochs=10, validation=0.1)
+RECIPE = dataclasses.replace(named_recipe("cifar10_94").recipe, units=UNITS, cutout=0, epochs=8, validation=0.1)
 CHANGES = {
     "nothing": {},
     "random first layer, no identities": {"initializer": "pytorch"},
