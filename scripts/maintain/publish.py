@@ -129,6 +129,7 @@ def _make(run, shipped, rows, name, folder: Path, float16: bool, place) -> dict:
     settings = without_paths(run.settings())
     for of_this_machine in ("path", "content"):  # by its name alone the dataset is found elsewhere
         settings["dataset"].pop(of_this_machine, None)
+    settings["dataset"]["name"] = settings["recipe"]["dataset"] = shipped["dataset"]  # it may be a folder's path
     settings |= {
         "parameters": count_weights(network.trainable_weights),
         "accuracy": {
