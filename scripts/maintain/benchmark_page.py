@@ -1,5 +1,6 @@
 """The tables of docs/performance.md, in Markdown, from the rows of results/benchmark.json."""
 
+import itertools
 from collections.abc import Iterable
 from statistics import median
 
@@ -13,6 +14,7 @@ GOALS = {"mnist_cnn": 1.5, "lenet5": 1.5, "resnet20": 1.1, "alexnet": 1.15, "vgg
 INFERENCE_GOAL = 1.0  # the faster of Keras and the exported network against PyTorch's best, in each arithmetic
 BFLOAT16_GOAL = 1.7
 MNIST_GOAL = 1 / 4
+IMPORT = "`import tensorflow, keras`"  # what a start is held against
 MEMORY_GOAL = 1.2e9
 COLUMNS = {
     "trials": ("network", "work", "arithmetic", "PyTorch's trials, images/s"),
@@ -37,6 +39,7 @@ def tables(rows: list[dict]) -> dict[str, str]:
     training, inference = _select(steps, mode="train"), _select(steps, mode="infer")
     others = [row for row in part("steps") if row["backend"] != "tensorflow"]
     by_marker = {
+        "glance": glance_table(rows),
         "feeding": feeding_table(part("feeding")),
         "training": training_table(training),
         "inference": inference_table(inference),
@@ -73,6 +76,39 @@ def ratios(row: dict, ours: str = "ours", other: str = "torch") -> list[float]:
     return [mine / theirs for mine, theirs in zip(row[ours], row[other], strict=True)]
 
 
+def glance_table(rows: list[dict]) -> str:
+    """What is fast, by how much, and what is not: a row for each of the tables below."""
+    body = []
+    for mode, precision in itertools.product(WORK, ("float32", "bfloat16")):
+        chosen = _select(rows, part="steps", backend="tensorflow", mode=mode, precision=precision)
+        if chosen:
+            against = {_network(row): max(_medians(row).values()) for row in _ordered(chosen)}
+            slower = ", ".join(f"{name} {value:.2f}" for name, value in against.items() if value < 1)
+            figure = f"{min(against.values()):.2f} to {max(against.values()):.2f} times PyTorch's best"
+            body.append([f"{WORK[mode]}, {precision}", figure, slower or "none"])
+    for row in _select(rows, part="mnist"):
+        cells = _mnist(row)
+        body.append([f"{cells[0]}, whole process", f"{cells[1]} of the notes' program's time", ""])
+    starts = {row["workload"]: median(row["seconds"]) for row in _select(rows, part="startup")}
+    for name in ("first step on MNIST, `mnist_cnn`", "first step on MNIST, `lenet5`"):
+        if {name, IMPORT} <= {*starts}:
+            share = starts[name] / starts[IMPORT]
+            body.append([name, f"{starts[name]:.1f} s, {share:.2f} times the import of TensorFlow and Keras", ""])
+    for row in _select(rows, part="streaming"):
+        rates = {name: median(values) for name, values in row["rates"].items()}
+        ours = {name: rate for name, rate in rates.items() if name.startswith("ours")}
+        others = max(rate for name, rate in rates.items() if name not in ours)
+        slower = [f"{name.removeprefix('ours, ')} {rate / others:.2f}" for name, rate in ours.items() if rate < others]
+        best = f"{max(ours.values()) / others:.2f} times the faster of tf.data and a DataLoader"
+        body.append([f"streaming, {row['workload']}", best, ", ".join(slower) or "none"])
+    return _table(["", "figure", "slower"], body)
+
+
+def _medians(row: dict) -> dict[str, float]:
+    """The ratio to PyTorch of Keras and, where it was measured, of the exported network."""
+    return {side: median(ratios(row, side)) for side in ("ours", "exported") if side in row}
+
+
 def training_table(rows: list[dict]) -> str:
     body = []
     for row in _ordered(rows):
@@ -88,15 +124,13 @@ def inference_table(rows: list[dict]) -> str:
     """Keras and the exported network, each against PyTorch; the faster of the two is held against the goal."""
     body = []
     for row in _ordered(rows):
-        sides = [side for side in ("ours", "exported") if side in row]
-        against = {side: ratios(row, side) for side in sides}
+        against = _medians(row)
         cells = [f"{_network(row)}, {row['batch_size']}", row["precision"]]
-        cells += [f"**{spread(against[side])}**" if side in row else "" for side in ("ours", "exported")]
-        cells += [_goal(max(map(median, against.values())), INFERENCE_GOAL), throughput(row["ours"])]
+        cells += [f"**{spread(ratios(row, side))}**" if side in row else "" for side in ("ours", "exported")]
+        cells += [_goal(max(against.values()), INFERENCE_GOAL), throughput(row["ours"])]
         cells += [f"{throughput(row['exported'])} {row['format']}" if "exported" in row else ""]
         cells += [throughput(row["torch"]), row["torch_settings"]]
-        faster = max(sides, key=lambda side: median(row[side]))
-        body.append([*cells, _of_peak(row, faster), _of_peak(row, "torch")])
+        body.append([*cells, _of_peak(row, max(against, key=against.get)), _of_peak(row, "torch")])
     head = ["network, batch", "arithmetic", "Keras / PyTorch", "export / PyTorch", "goal", "Keras, images/s"]
     head += ["export, images/s", "PyTorch, images/s", "PyTorch's best", "our faster of peak", "PyTorch of peak"]
     return _table(head, body)

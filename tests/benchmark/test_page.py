@@ -40,6 +40,22 @@ def test_the_faster_of_keras_and_the_export_is_held_against_the_goal():
     assert "1.0: missed" in page.tables([row])["inference"]
 
 
+def test_the_first_table_says_what_is_slower():
+    start = {"part": "startup", "cpu_seconds": [1.0]}
+    rows = [
+        *(
+            steps(name, ours=rates)
+            for name, rates in (("lenet5", (50.0, 180.0, 90.0)), ("alexnet", (200.0, 400.0, 250.0)))
+        ),
+        {**start, "workload": page.IMPORT, "seconds": [4.0]},
+        {**start, "workload": "first step on MNIST, `lenet5`", "seconds": [5.0]},
+        {"part": "streaming", "workload": "x at 1", "rates": {"ours, a": [9.0], "ours, b": [4.0], "tf.data": [6.0]}},
+    ]
+    table = page.tables(rows)["glance"]
+    assert "| training, float32 | 0.90 to 2.00 times PyTorch's best | `lenet5` 0.90 |" in table
+    assert "5.0 s, 1.25 times" in table and "1.50 times" in table and "| b 0.67 |" in table
+
+
 def test_bfloat16_is_held_against_our_own_float32():
     table = page.tables([steps(), steps(precision="bfloat16", ours=(400.0, 500.0, 450.0))])["bfloat16"]
     assert "**1.80 (1.67–2.00)**" in table and "1.7: met" in table
