@@ -151,7 +151,7 @@ def _make(run, shipped, rows, name, folder: Path, float16: bool, place) -> dict:
     source = source_of(published)  # from the files, as others will read them
     write_onnx(Servable(source, source.model.weights), source.contract, graph, None, ())
     refer_to(graph, weights, source.model)
-    data = load_run_data(run, *place)
+    data = dataclasses.replace(load_run_data(run, *place), name=shipped["dataset"])
     entry = {"format": "onnx", "numbers": settings["weights"]["stored"], "bytes": graph.stat().st_size}
     entry |= {"sha256": sha256(graph), "source": settings["weights"]["sha256"]}
     entry |= verify(graph, expect(source, *comparison_images(source, data, None)), None, folder)

@@ -136,6 +136,7 @@ def test_its_files_belong_together(name):
     assert {"recipe", "preprocessing", "parameters", "versions", "hardware"} <= set(settings)
     assert set(settings["licence"]) == {"code", "weights", "data"} and DATA[settings["dataset"]["name"]]
     assert not re.search(r'["\s=~](/|[A-Z]:\\)\w', json.dumps(settings))
+    assert not re.search(r"(?<![\w.)`])/\w+/", entry["compared_on"] + find(name).with_suffix(".md").read_text("utf-8"))
     assert os.path.getsize(find(name)) < 250_000  # the graph alone
 
 
