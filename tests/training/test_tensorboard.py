@@ -17,6 +17,7 @@ from kerasref.training import ConfusionMatrixImage, GradientHistograms, ImageGri
 from kerasref.training import tensorboard as module
 from tests.training.stops import assert_same_weights, stop_and_resume
 
+pytestmark = pytest.mark.filterwarnings("error:The structure of .inputs. doesn't match")  # Keras', of a wrapped input
 CLASSES, FEATURES, BATCH, STEPS, RATE = 3, 5, 8, 7, 0.3
 rng = np.random.default_rng(0)
 X = rng.normal(size=(STEPS, BATCH, FEATURES)).astype("float32")

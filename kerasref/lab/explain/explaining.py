@@ -31,7 +31,7 @@ class Explainer:
     def __init__(self, source: Source, methods: tuple[str, ...], layer: str | None, target: str | None):
         self.model, self.preprocessing, contract = source.model, source.preprocessing, source.contract
         if source.gives_probabilities:
-            self.model = keras.Model(source.model.inputs, as_logits(source.model.outputs[0]), name=source.model.name)
+            self.model = keras.Model(source.model.inputs[0], as_logits(source.model.outputs[0]), name=source.model.name)
         if target is not None and target not in contract.class_names:
             raise unknown("class", target, contract.class_names)
         self.target = None if target is None else contract.class_names.index(target)
