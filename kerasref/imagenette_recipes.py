@@ -31,7 +31,7 @@ IMAGENETTE_RECIPES: dict[str, NamedRecipe] = {
             model="alexnet_owt",
             image_size=224,
             initializer="torchvision",
-            learning_rate=0.01,  # Krizhevsky et al. 2012, section 5; without batch norm 0.05 diverges
+            learning_rate=0.01,  # Krizhevsky et al. 2012, section 5: there is no batch norm
             epochs=24,  # 224 pixels take longer than 128
         ),
         source="torchvision's AlexNet, trained for few images: ours",
