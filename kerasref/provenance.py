@@ -10,6 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+BFLOAT16 = ("amx_bf16", "avx512_bf16")  # as /proc/cpuinfo has them
+VECTORS = (*BFLOAT16, "avx512f", "avx2")  # the latest first
+
 
 def command() -> str:
     return shlex.join(["python", *map(mask_secrets, sys.argv)])
@@ -50,13 +53,36 @@ def commit() -> str | None:
 
 
 def hardware() -> dict:
-    model = platform.processor() or platform.machine()
+    """The processor with its vector instructions, since one model name may stand for several generations, and cores."""
+    model = _cpuinfo("model name") or platform.processor() or platform.machine()
+    if vector := vector_instructions():
+        model += f" ({vector})"
+    return {"cpu": model, "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()}
+
+
+def machine(hardware: dict) -> str:
+    """What `hardware` returned, as tables have it."""
+    return f"{hardware['cores']} cores of {hardware['cpu']}"
+
+
+def vector_instructions() -> str | None:
+    """The latest of VECTORS that the processor has; None for another processor than x86, or without /proc."""
+    flags = _cpuinfo("flags").split()
+    return next((name for name in VECTORS if name in flags), None)
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16; of one without VECTORS this is not known: True."""
+    return vector_instructions() in (*BFLOAT16, None)
+
+
+def _cpuinfo(name: str) -> str:
+    """The first value of a name in /proc/cpuinfo, or nothing."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
     except OSError:
-        pass  # not Linux: the platform's own word will do
-    return {"cpu": model, "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()}
+        return ""  # not Linux
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), "")
 
 
 def sha256(path: Path) -> str:

@@ -3,8 +3,10 @@
 import keras
 import tensorflow as tf
 
+from kerasref.command_line import say
 from kerasref.errors import UserError
 from kerasref.models.description import multiply_adds
+from kerasref.provenance import has_bfloat16
 from kerasref.recipe import Recipe
 from kerasref.training.options import Device, TrainOptions
 
@@ -32,6 +34,8 @@ def configure(recipe: Recipe, options: TrainOptions) -> str:
     threads may add in any order.
     """
     device = choose_device(options.device)
+    if device == "CPU" and recipe.precision == "mixed_bfloat16" and not has_bfloat16():
+        say("this processor has no instructions for bfloat16, so float32 is several times faster: --precision float32")
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(recipe.precision)

@@ -10,10 +10,12 @@ from kerasref import provenance
 from kerasref.atomic import write_atomically
 from kerasref.command_line import parse
 from kerasref.errors import unknown
+from maintain.benchmark_page import machine_of, tables
 from maintain.pages import DOCS, RESULTS, ROOT, origin, update_page
 
 FILE = RESULTS / "benchmark.json"
 KEY = ("part", "workload", "mode", "precision", "backend")  # a row with the same values replaces the earlier
+BY_MACHINE = ("steps", "fused", "profile")  # here only that of the same machine, since not every one has bfloat16
 Part = Literal["steps", "fused", "profile", "pipelines", "feeding", "mnist", "startup", "memory", "growth", "streaming"]
 
 
@@ -25,8 +27,9 @@ class Options:
     """What to measure; without any, only the page is generated."""
     workloads: tuple[str, ...] = ()
     """Networks of the parts steps, fused and profile; all six by default."""
-    precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
-    """Arithmetic of the parts steps, fused and profile."""
+    precisions: tuple[Literal["float32", "bfloat16"], ...] = ()
+    """Arithmetic of the parts steps, fused, profile and feeding; by default float32, and bfloat16 if the processor
+    has instructions for it."""
     backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
     """Keras' backend in the part steps; others than TensorFlow have a table of their own."""
     torch_settings: tuple[str, ...] = ()
@@ -69,7 +72,6 @@ def main(args: list[str]) -> None:
     print(f"rows in {out}")
     if options.out is None:
         from maintain import growth_page
-        from maintain.benchmark_page import tables
 
         update_page(DOCS / "performance.md", tables(read(out)))
         growth_page.write([row for row in read(out) if row["part"] == "growth"])
@@ -85,19 +87,20 @@ def _measure(part: Part, options: Options):
     from kerasref.lab.benchmark.workloads import TORCH_SETTINGS, WORKLOADS
 
     workloads, turns = options.workloads or tuple(WORKLOADS), dict(seconds=options.seconds, rounds=options.rounds)
+    precisions = options.precisions or (("float32", "bfloat16") if provenance.has_bfloat16() else ("float32",))
     if part == "steps":
         more = dict(backend=options.backend, settings=options.torch_settings or TORCH_SETTINGS)
-        yield from (compare_steps(name, options.precisions, **turns, **more) for name in workloads)
+        yield from (compare_steps(name, precisions, **turns, **more) for name in workloads)
     elif part == "fused":
-        yield from (compare_fused(name, options.precisions, **turns) for name in workloads)
+        yield from (compare_fused(name, precisions, **turns) for name in workloads)
     elif part == "profile":
-        yield programs.measure_profiles(workloads, options.precisions)
+        yield programs.measure_profiles(workloads, precisions)
     elif part == "pipelines":
         datasets = {"mnist_cnn": "mnist", "mnist_cnn_fast": "mnist"}
         datasets |= {"resnet20": options.cifar10} if options.cifar10 else {}
         yield programs.measure_pipelines(datasets, options.data_dir, **turns)
     elif part == "feeding":
-        yield from measure_feeding(options.imagenette, options.data_dir, **turns)
+        yield from measure_feeding(options.imagenette, options.data_dir, precisions, **turns)
     elif part == "mnist":
         yield programs.measure_mnist(options.recipe, options.seeds, options.data_dir)
     elif part == "startup":
@@ -120,12 +123,16 @@ def read(file: Path = FILE) -> list[dict]:
 def add(rows: list[dict], file: Path = FILE) -> None:
     """Adds `rows` to the file, with command, commit, date, versions and hardware; rows of the same KEY are replaced."""
     where = origin(provenance.command())
-    table = {tuple(row.get(name) for name in KEY): row for row in read(file)}
-    for row in rows:
-        table[tuple(row.get(name) for name in KEY)] = _rounded(row) | {"origin": where}
+    table = {_key(row): row for row in read(file)}
+    table |= {_key(row): row for row in (_rounded(row) | {"origin": where} for row in rows)}
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(row, ensure_ascii=False) for row in table.values())
     write_atomically(file, "[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def _key(row: dict) -> tuple:
+    where = machine_of(row) if row["part"] in BY_MACHINE else None
+    return *(row.get(name) for name in KEY), where
 
 
 def _rounded(value):

@@ -7,6 +7,7 @@ from statistics import median
 from kerasref.lab.benchmark.workloads import PASSES, WORKLOADS
 from kerasref.markdown import markdown_table
 from kerasref.named_recipes import named_recipe
+from kerasref.provenance import machine
 
 # Training throughput against PyTorch's best in float32; bfloat16 against our own float32; time of the MNIST program as
 # a share of the notes' program's; resident bytes of a training on MNIST.
@@ -16,6 +17,7 @@ BFLOAT16_GOAL = 1.7
 MNIST_GOAL = 1 / 4
 IMPORT = "`import tensorflow, keras`"  # what a start is held against
 MEMORY_GOAL = 1.2e9
+NOTHING = "Not measured yet."
 COLUMNS = {
     "trials": ("network", "work", "arithmetic", "PyTorch's trials, images/s"),
     "fused": ("network", "arithmetic", "gain", "fused, images/s", "Keras' own, images/s"),
@@ -30,7 +32,23 @@ WORK = {"train": "training", "infer": "inference"}
 
 
 def tables(rows: list[dict]) -> dict[str, str]:
-    """Returns the table, or a line that nothing was measured, by marker of the page."""
+    """Returns, by marker of the page, a table for each machine, or a line that nothing was measured."""
+    machines: dict[str, list[dict]] = {}
+    for row in sorted(rows, key=lambda row: row["origin"]["date"], reverse=True):
+        machines.setdefault(machine_of(row), []).append(row)
+    found: dict[str, list[str]] = {}
+    for name, theirs in machines.items():
+        for marker, table in machine_tables(theirs).items():
+            found.setdefault(marker, []).extend([f"On {name}:", table] if table != NOTHING else [])
+    return {marker: "\n\n".join(lines) or NOTHING for marker, lines in found.items()}
+
+
+def machine_of(row: dict) -> str:
+    return machine(row["origin"]["hardware"])
+
+
+def machine_tables(rows: list[dict]) -> dict[str, str]:
+    """Returns the table, or a line that nothing was measured, by marker of the page; the rows are of one machine."""
 
     def part(name: str) -> list[dict]:
         return _select(rows, part=name)
@@ -197,7 +215,7 @@ def feeding_table(rows: list[dict]) -> str:
     body = []
     for row in rows:
         pipelines = dict(row["rates"])
-        steps = [pipelines.pop(precision) for precision in ("float32", "bfloat16")]
+        steps = [pipelines.pop(precision) for precision in ("float32", "bfloat16") if precision in pipelines]
         fastest = [max(pair) for pair in zip(*steps, strict=True)]
         for name, rates in pipelines.items():
             times = [rate / step for rate, step in zip(rates, fastest, strict=True)]
@@ -254,7 +272,7 @@ def _ordered(rows: list[dict]) -> list[dict]:
 
 def _table(head: list[str], body: Iterable[list[str]]) -> str:
     body = list(body)
-    return markdown_table(head, body) if body else "Not measured yet."
+    return markdown_table(head, body) if body else NOTHING
 
 
 def _select(rows: list[dict], **wanted) -> list[dict]:

@@ -26,6 +26,7 @@ from kerasref.lab.sweeps.results_table import RESERVED, read_rows
 from kerasref.lab.sweeps.values import shown
 from kerasref.markdown import markdown_table
 from kerasref.named_recipes import named_recipe
+from kerasref.provenance import machine
 from maintain.pages import DOCS, RESULTS, ROOT, origin, update_page
 
 FOLDER, EXPERIMENTS, PAGE = ROOT / "experiments", RESULTS / "experiments", DOCS / "experiments.md"
@@ -181,7 +182,7 @@ def block(experiment: Experiment) -> str:
     """Returns the experiment's part of docs/experiments.md: command, table, plot."""
     rows = read_rows(experiment.results)[0]
     where = json.loads(experiment.results.with_suffix(".json").read_text(encoding="utf-8"))
-    hardware = f"{where['hardware']['cores']} cores of {where['hardware']['cpu']}"
+    hardware = machine(where["hardware"])
     taken = {row["run"]: row["run duration"] for row in rows if row.get("run duration")}  # of each run, in the end
     work = f"{len({row['run'] for row in rows})} runs, {sum(taken.values()):.0f} s of training"
     work = work if taken else f"{where['seconds']} s"

@@ -34,7 +34,7 @@ def measure(name: str) -> list[dict]:
     from kerasref.export.sources import Source
     from kerasref.models import build_model
     from kerasref.models.description import multiply_adds
-    from kerasref.provenance import hardware
+    from kerasref.provenance import hardware, machine
 
     keras.utils.set_random_seed(0)
     model = build_model(name)
@@ -44,7 +44,7 @@ def measure(name: str) -> list[dict]:
     preprocessing = Preprocessing(0, (0.5,) * shape[-1], (0.3,) * shape[-1])
     settle(model, np.asarray(preprocessing(images)))
     source = Source(model, preprocessing, Contract(name, shape, tuple(map(str, range(classes))), "photo"), None)
-    machine = hardware()
+    on_this = machine(hardware())
     with tempfile.TemporaryDirectory() as folder:
         entries = export(source, FORMATS, Path(folder), examples=count).values()
     return [
@@ -59,7 +59,7 @@ def measure(name: str) -> list[dict]:
             ),
             "classes_equal": f"{entry['classes_equal']:.4f}",
             "latency_ms": f"{entry['latency_ms']:.3g}",
-            "hardware": f"{machine['cores']} cores of {machine['cpu']}",
+            "hardware": on_this,
         }
         for entry in entries
     ]

@@ -14,7 +14,7 @@ from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError
 from kerasref.markdown import markdown_table
 from kerasref.named_recipes import RECIPES, named_recipe
-from kerasref.provenance import sha256
+from kerasref.provenance import machine, sha256
 from maintain.pages import RESULTS, ROOT, read_csv, update_page
 from maintain.run_files import store, without_paths
 
@@ -44,7 +44,7 @@ def row_of(run, evaluation=None) -> dict:
     }
     if evaluation:
         changes["tta"] = tta_of(evaluation, run)
-    hardware, dataset = settings["hardware"], settings["dataset"]["name"]
+    dataset = settings["dataset"]["name"]
     if "content" in settings["dataset"]:  # an image folder, whose path has no meaning on another machine
         dataset = Path(dataset).name
     row = {
@@ -59,7 +59,7 @@ def row_of(run, evaluation=None) -> dict:
         "seconds": round(run.history()[-1]["run_duration"], 1),
         "date": time.strftime("%Y-%m-%d"),
         "commit": settings["commit"] or "",
-        "hardware": f"{hardware['cores']} cores of {hardware['cpu']}, {settings['execution']['device']}",
+        "hardware": f"{machine(settings['hardware'])}, {settings['execution']['device']}",
         "keras": settings["versions"]["keras"],
         "tensorflow": settings["versions"].get("tensorflow", ""),
         "command": settings["command"]

@@ -1,5 +1,7 @@
 """The benchmark's tables and estimates, from rows and networks whose figures can be worked out by hand."""
 
+import json
+
 import keras
 import pytest
 from maintain import benchmark as record
@@ -9,6 +11,7 @@ from maintain import growth_page
 from kerasref.errors import UserError
 from kerasref.lab.benchmark.estimate import images_per_second, memory_of
 from kerasref.named_recipes import named_recipe
+from kerasref.provenance import hardware, machine
 from kerasref.recipe import Recipe
 
 
@@ -19,25 +22,25 @@ def steps(workload="lenet5", precision="float32", mode="train", backend="tensorf
         **{"batch_size": 64, "multiply_adds": 1000, "ours": list(ours), "torch": [100.0, 200.0, 100.0]},
         **{"torch_settings": "eager", "torch_trials": {"eager": 100.0, "compiled": "no compiler"}},
         **{"peak_flops": 6e6, "others": 0.01},
-        "origin": {"hardware": {"cores": 2, "cpu": "some"}},
+        "origin": {"hardware": {"cores": 2, "cpu": "some"}, "date": "2026-11-25"},
     }
 
 
 def test_the_ratio_is_the_median_of_the_rounds_and_the_goal_is_held_against_it():
-    table = page.tables([steps()])["training"]
+    table = page.machine_tables([steps()])["training"]
     assert "**2.00 (1.50–2.50)**" in table  # 2, 1.5 and 2.5
     assert "1.5: met" in table
     assert "| 25% | 10% |" in table  # 250 and 100 images of 3 · 2 · 1000 operations, of 6e6
-    assert "1.5: missed" in page.tables([steps(ours=(100.0, 200.0, 100.0))])["training"]
+    assert "1.5: missed" in page.machine_tables([steps(ours=(100.0, 200.0, 100.0))])["training"]
 
 
 def test_the_faster_of_keras_and_the_export_is_held_against_the_goal():
     row = steps(mode="infer", ours=(50.0, 100.0, 75.0)) | {"exported": [100.0, 300.0, 150.0], "format": "onnx"}
-    table = page.tables([row])["inference"]
+    table = page.machine_tables([row])["inference"]
     assert "**0.50 (0.50–0.75)**" in table and "**1.50 (1.00–1.50)**" in table and "1.0: met" in table
     assert "| 5% | 3% |" in table  # 150 and 100 images of 2 · 1000 operations, of 6e6
     del row["exported"]
-    assert "1.0: missed" in page.tables([row])["inference"]
+    assert "1.0: missed" in page.machine_tables([row])["inference"]
 
 
 def test_the_first_table_says_what_is_slower():
@@ -51,18 +54,18 @@ def test_the_first_table_says_what_is_slower():
         {**start, "workload": "first step on MNIST, `lenet5`", "seconds": [5.0]},
         {"part": "streaming", "workload": "x at 1", "rates": {"ours, a": [9.0], "ours, b": [4.0], "tf.data": [6.0]}},
     ]
-    table = page.tables(rows)["glance"]
+    table = page.machine_tables(rows)["glance"]
     assert "| training, float32 | 0.90 to 2.00 times PyTorch's best | `lenet5` 0.90 |" in table
     assert "5.0 s, 1.25 times" in table and "1.50 times" in table and "| b 0.67 |" in table
 
 
 def test_bfloat16_is_held_against_our_own_float32():
-    table = page.tables([steps(), steps(precision="bfloat16", ours=(400.0, 500.0, 450.0))])["bfloat16"]
+    table = page.machine_tables([steps(), steps(precision="bfloat16", ours=(400.0, 500.0, 450.0))])["bfloat16"]
     assert "**1.80 (1.67–2.00)**" in table and "1.7: met" in table
 
 
 def test_other_backends_and_failed_trials_have_places_of_their_own():
-    tables = page.tables([steps(), steps(backend="jax")])
+    tables = page.machine_tables([steps(), steps(backend="jax")])
     assert tables["training"].count("`lenet5`") == 1
     assert "| jax |" in tables["backends"]
     assert "compiled: failed" in tables["trials"]
@@ -70,7 +73,7 @@ def test_other_backends_and_failed_trials_have_places_of_their_own():
 
 def test_operations_are_shares_of_their_sum():
     row = {"part": "profile", "workload": "lenet5", "precision": "float32", "step": 5.0}
-    table = page.tables([row | {"operations": {"Conv2D": 6.0, "all others": 2.0}}])["profile"]
+    table = page.machine_tables([row | {"operations": {"Conv2D": 6.0, "all others": 2.0}}])["profile"]
     assert "| 5 ms | Conv2D 75%, all others 25% |" in table
 
 
@@ -80,9 +83,9 @@ def test_a_seed_that_never_arrives_counts_as_the_slowest():
         notes = [{"seed": 0, "seconds": 100.0, "accuracy": 0.988}]
         return {"part": "mnist", "workload": "mnist_cnn_fast", "target": 0.99, "ours": ours, "notes": notes}
 
-    assert "**0.24**" in page.tables([row(20.0, 24.0, None)])["mnist"]
-    assert "missed" in page.tables([row(20.0, 26.0, None)])["mnist"]
-    assert "never" in page.tables([row(20.0, None, None)])["mnist"]
+    assert "**0.24**" in page.machine_tables([row(20.0, 24.0, None)])["mnist"]
+    assert "missed" in page.machine_tables([row(20.0, 26.0, None)])["mnist"]
+    assert "never" in page.machine_tables([row(20.0, None, None)])["mnist"]
 
 
 def test_growth_is_what_each_further_image_adds():
@@ -99,7 +102,7 @@ def test_growth_is_what_each_further_image_adds():
 
 def test_pipelines_of_a_stream_have_a_column_each():
     rates = {"ours, image folder": [300.0, 500.0, 400.0], "tf.data": [100.0, 100.0, 100.0]}
-    table = page.tables([{"part": "streaming", "workload": "imagenette at 128", "rates": rates}])["streaming"]
+    table = page.machine_tables([{"part": "streaming", "workload": "imagenette at 128", "rates": rates}])["streaming"]
     assert "| images | ours, image folder | tf.data |" in table and "| 400 (300–500) | 100 (100–100) |" in table
 
 
@@ -110,6 +113,20 @@ def test_a_row_replaces_its_predecessor_only(tmp_path):
     found = record.read(file)
     assert [row["workload"] for row in found] == ["lenet5", "alexnet"]
     assert found[0]["ours"] == [1.0, 1.0, 1.0] and found[0]["origin"]["hardware"]["cores"]
+
+
+def test_each_machine_keeps_its_rows_of_training_and_has_tables_of_its_own(tmp_path):
+    file = tmp_path / "benchmark.json"
+    elsewhere = {"hardware": {"cores": 9, "cpu": "other"}, "date": "2000-01-01"}
+    file.write_text(json.dumps([steps(precision="bfloat16") | {"origin": elsewhere}]))
+    record.add([steps(), steps(precision="bfloat16", ours=(400.0, 500.0, 450.0))], file)
+    tables = page.tables(record.read(file))
+    here = machine(hardware())
+    assert tables["training"].split("\n\n")[::2] == [f"On {here}:", "On 9 cores of other:"]
+    assert (
+        tables["bfloat16"].startswith(f"On {here}:") and "other" not in tables["bfloat16"]
+    )  # float32 is missing there
+    assert tables["memory"] == page.NOTHING
 
 
 def test_memory_counts_weights_gradients_slots_and_every_output():

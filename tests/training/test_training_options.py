@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -10,7 +11,7 @@ from kerasref.data.dataset import balanced_rows
 from kerasref.errors import UserError
 from kerasref.models.resnet import CIFAR_RESNETS
 from kerasref.recipe import Recipe
-from kerasref.training import TrainOptions, distribution, fit, train
+from kerasref.training import TrainOptions, distribution, execution, fit, train
 from tests.training.stops import assert_same_run, resume, stop, stop_and_resume
 
 SMALL = Recipe(
@@ -161,3 +162,11 @@ def test_what_is_for_one_device_is_refused_under_a_strategy(fields, tmp_path):
     distribution.check_recipe(recipe, distribution.choose(options.strategy))
     with pytest.raises(UserError, match="is for one device; leave it out, or --strategy"):
         train(recipe, tmp_path, strategy="mirrored")
+
+
+@pytest.mark.parametrize(("precision", "has", "told"), [("mixed_bfloat16", False, True), ("float32", False, False)])
+def test_bfloat16_on_a_processor_without_it_is_told(precision, has, told, monkeypatch, capsys):
+    monkeypatch.setattr(execution, "has_bfloat16", lambda: has)
+    execution.configure(Recipe(precision=precision), TrainOptions(device="cpu"))
+    assert ("--precision float32" in capsys.readouterr().err) == told
+    keras.config.set_dtype_policy("float32")

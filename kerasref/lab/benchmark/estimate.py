@@ -14,6 +14,7 @@ from kerasref.command_line import import_tensorflow, parse
 from kerasref.errors import UserError, unknown
 from kerasref.lab.benchmark.workloads import PASSES
 from kerasref.named_recipes import RECIPES, named_recipe
+from kerasref.provenance import hardware, machine
 from kerasref.recipe import Recipe
 
 # Training examples, classes and images, so that nothing has to be downloaded; ImageNet's are of the recipe's size.
@@ -161,9 +162,14 @@ def images_per_second(rows: list[dict], model, recipe: Recipe) -> tuple[float, s
             f"no throughput of a training in {precision} is known; give --images-per-second N, "
             "or --measurements FILE, results/benchmark.json of the repository"
         )
-    work = multiply_adds(model)
-    row = min(measured, key=lambda row: (row["workload"] != model.name, abs(math.log(row["multiply_adds"] / work))))
-    cpu = f"{row['origin']['hardware']['cores']} cores of {row['origin']['hardware']['cpu']}"
+    work, here = multiply_adds(model), hardware()
+
+    def distance(row):
+        elsewhere = row["origin"]["hardware"] != here
+        return row["workload"] != model.name, abs(math.log(row["multiply_adds"] / work)), elsewhere
+
+    row = min(measured, key=distance)
+    cpu = machine(row["origin"]["hardware"])
     rate = statistics.median(row["ours"])
     if row["multiply_adds"] == work:
         return rate, f"measured on {row['device']}, {cpu}"

@@ -69,11 +69,11 @@ def pipeline(recipe_name: str, dataset: str, batch_size: int, unit: int, data_di
     return {"images": keras_side.pipeline_of(recipe, unit, data_dir)["batches"]}
 
 
-def measure_feeding(imagenette: str | None, data_dir: str | None, seconds: float, rounds: int):
+def measure_feeding(imagenette: str | None, data_dir: str | None, precisions, seconds: float, rounds: int):
     """Yields a row for each case: images per second of the network by precision, and of each pipeline, in turns."""
     with tempfile.TemporaryDirectory() as folder:
         few = imagenette and few_of(Path(imagenette), Path(folder) / "imagenette")
-        yield from (_measure(case, data_dir, seconds, rounds) for case in cases(few))
+        yield from (_measure(case, data_dir, precisions, seconds, rounds) for case in cases(few))
 
 
 def few_of(imagenette: Path, folder: Path) -> str:
@@ -86,12 +86,12 @@ def few_of(imagenette: Path, folder: Path) -> str:
     return str(folder)
 
 
-def _measure(case: Case, data_dir: str | None, seconds: float, rounds: int) -> list[dict]:
+def _measure(case: Case, data_dir: str | None, precisions, seconds: float, rounds: int) -> list[dict]:
     common = dict(recipe_name=case.recipe_name, batch_size=case.batch_size)
     with open_workers() as open_worker:
         steps = {
             precision: open_worker(f"{HERE}:network", input_shape=case.input_shape, precision=precision, **common)
-            for precision in ("float32", "bfloat16")
+            for precision in precisions
         }
         more = dict(dataset=case.dataset, unit=case.unit, data_dir=data_dir)
         pipelines = {
