@@ -156,10 +156,11 @@ def run(main: Callable[[list[str]], None], args: Sequence[str] | None = None) ->
         if debug:
             raise
         code, message = explain(error)
-        print("\n".join(map(printable, message.split("\n"))), file=sys.stderr)
+        for line in message.split("\n"):
+            say(line)
         sys.exit(code)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        say("stopped")
         sys.exit(130)
 
 

@@ -63,35 +63,40 @@ def measure_test(run: RunFiles, dataset: ImageDataset, model=None):
     without one; `model`: that of the run unless given. Raises UserError where there is no test split."""
     if dataset.test is None:
         raise UserError(f"{dataset.name} has no test split with validation {run.recipe().validation!r}, expected one")
-    model, on_validation, threshold = model or load_trained_model(run), {}, {}
+    measure, on_validation, threshold = _measurement(run, model or load_trained_model(run), dataset), {}, {}
     if dataset.validation is not None:
-        labels, predicted, on_validation = _measure(run, model, dataset, dataset.validation)
+        labels, predicted, on_validation = measure(dataset.validation)
         threshold = {"confidence_threshold": confidence_threshold(labels, predicted)}
-    labels, predicted, metrics = _measure(run, model, dataset, dataset.test, on_validation.get("temperature"))
+    labels, predicted, metrics = measure(dataset.test, on_validation.get("temperature"))
     return labels, predicted, metrics | threshold, on_validation
 
 
 def measure_validation(run: RunFiles, dataset: ImageDataset) -> dict:
     """Write validation.json, the metrics of the run's validation split, by which runs are chosen, and return them."""
-    metrics = _measure(run, load_trained_model(run), dataset, dataset.validation)[2]
+    metrics = _measurement(run, load_trained_model(run), dataset)(dataset.validation)[2]
     run.write_metrics(metrics, run.validation_file)
     return metrics
 
 
-def _measure(run: RunFiles, model, dataset: ImageDataset, split, temperature: float | None = None):
-    """Labels [n], probabilities [n, classes] and metrics of one split; the recipe's temperature is fitted on this split
-    unless given."""
-    recipe, labels, scaling = run.recipe(), labels_of(split), {}
-    logits = predict_logits(model, split, run.preprocessing())
-    predicted = probabilities(logits)
-    chosen = {"class_names": dataset.class_names, "selection_metric": recipe.selection_metric}
-    metrics = partial(compute_metrics, labels, **chosen)
-    if recipe.temperature_scaling:
-        before = metrics(predicted)["expected_calibration_error"]
-        scaling = {"temperature": temperature or fit_temperature(labels, logits)}
-        predicted = probabilities(logits / scaling["temperature"])
-        scaling["expected_calibration_error_before"] = before
-    return labels, predicted, metrics(predicted) | scaling | {"weights_sha256": weights_sha256(model)}
+def _measurement(run: RunFiles, model, dataset: ImageDataset):
+    """A function of a split: its labels [n], the model's probabilities [n, classes] and their metrics. The recipe's
+    temperature is fitted on the split unless it is given."""
+    recipe, network, weights = run.recipe(), fold_batch_norm(model), weights_sha256(model)
+
+    def measure(split: Split, temperature: float | None = None):
+        labels, scaling = labels_of(split), {}
+        logits = predict_logits(network, split, run.preprocessing(), folded=False)
+        predicted = probabilities(logits)
+        chosen = {"class_names": dataset.class_names, "selection_metric": recipe.selection_metric}
+        metrics = partial(compute_metrics, labels, **chosen)
+        if recipe.temperature_scaling:
+            before = metrics(predicted)["expected_calibration_error"]
+            scaling = {"temperature": temperature or fit_temperature(labels, logits)}
+            predicted = probabilities(logits / scaling["temperature"])
+            scaling["expected_calibration_error_before"] = before
+        return labels, predicted, metrics(predicted) | scaling | {"weights_sha256": weights}
+
+    return measure
 
 
 def write_evaluation(

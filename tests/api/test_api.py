@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -34,6 +35,15 @@ def test_importing_it_is_light_and_dir_shows_it():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("chosen", "found"), [(None, "1"), ("0", "0")])
+def test_onednn_is_on_unless_the_user_turned_it_off(chosen, found):
+    code = "import os, kerasref; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment |= {"TF_ENABLE_ONEDNN_OPTS": chosen} if chosen else {}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == found
 
 
 @pytest.mark.parametrize("name", ["train", "Run", "build_model", "load_dataset", "compare"])

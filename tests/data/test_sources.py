@@ -10,6 +10,7 @@ import tarfile
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from kerasref import command_line
@@ -189,6 +190,23 @@ def test_workers_share_what_is_read_from_files(too_large, tmp_path, augmentation
             for (images, labels), (all_images, all_labels) in zip(mine, whole, strict=True):
                 np.testing.assert_array_equal(images, all_images[worker::3], strict=True)
                 np.testing.assert_array_equal(labels, all_labels[worker::3], strict=True)
+
+
+def test_a_stream_has_the_examples_of_tensorflow_datasets_in_their_order(too_large, tmp_path):
+    stream = load_dataset("my_pets", data_dir=tmp_path / "tfds", image_size=8, validation=0.0).train.select([2, 3, 4])
+    part = f"train[{stream.start}:{stream.stop}]"
+    told = tfds.builder("my_pets", data_dir=tmp_path / "tfds").as_dataset(split=part)
+    in_order = [int(example["label"]) for example in told]
+    read = [list(zip(*map(list, batch), strict=True)) for batch in stream.batches(2)]
+    assert [int(label) for batch in read for _, label in batch] == in_order
+
+    def epoch(number):
+        return np.concatenate([images for images, _ in stream.batches(2, shuffle_seed=7, epoch=number)])
+
+    plain = np.concatenate([images for images, _ in stream.batches(2)])
+    shuffled = [epoch(number) for number in range(8)]
+    assert all(sorted(map(bytes, images)) == sorted(map(bytes, plain)) for images in shuffled)
+    assert len({bytes(images) for images in shuffled}) > 1 and bytes(epoch(3)) == bytes(shuffled[3])
 
 
 def test_a_picture_that_breaks_is_named_while_it_is_read(too_large, tmp_path, monkeypatch):

@@ -70,7 +70,7 @@ def test_a_part_of_a_data_set_is_measured_on_the_whole_ones_test_split(tmp_path)
 def test_the_figures_on_validation_are_kept_too_and_nothing_is_predicted_twice(tmp_path, monkeypatch):
     run = train(Recipe(model="softmax_regression", dataset="digits", validation=0.1, epochs=1), tmp_path)
     predicted, predict = [], evaluate.predict_logits
-    monkeypatch.setattr(evaluate, "predict_logits", lambda *args: predicted.append(args) or predict(*args))
+    monkeypatch.setattr(evaluate, "predict_logits", lambda *a, **b: predicted.append(a) or predict(*a, **b))
     on_test = evaluate.evaluate_run(run)
     data = load_run_data(run)
     written = run.metrics(run.validation_file)
