@@ -35,8 +35,9 @@ class EvaluateOptions(Checked):
     """Of a .keras file without a run, such as one from port-weights, which does not say it; see `train --help-all`."""
     class_index: Path | None = None
     """Names of the outputs, where the model has none: a line each, or JSON such as Keras' imagenet_class_index.json."""
-    tta: Literal["flip", "flip_shift"] | None = None
-    """Test-time augmentation: the mean of the probabilities of each image and its mirror image; with flip_shift half of
-    the weight is on both shifted by a pixel up and left, and down and right (Jordan 2024, section 3.5)."""
+    tta: Literal["flip", "shift", "flip_shift"] | None = None
+    """Test-time augmentation, the mean of the probabilities of several views. flip: each image and its mirror image;
+    shift: half of the weight on it shifted by a pixel up and left, and down and right; flip_shift: the same of both
+    (Jordan 2024, section 3.5)."""
     trust: bool = False
     """Open a model file that is neither of a run nor known to a verification.json; its code runs."""

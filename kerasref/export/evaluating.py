@@ -119,13 +119,10 @@ def _predict(predictor: Predictor, split, tta: str | None) -> tuple[np.ndarray, 
 
 def _views(images: np.ndarray, tta: str | None) -> list[tuple[float, np.ndarray]]:
     """What test-time augmentation makes of images [n, H, W, C]: weights, which add up to 1, and images."""
-    if tta is None:
-        return [(1.0, images)]
-    shifted = []
-    if tta == "flip_shift":  # by a pixel up and left, and down and right
+    views = [(1.0, images)]
+    if tta in ("shift", "flip_shift"):  # by a pixel up and left, and down and right
         padded, (height, width) = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"), images.shape[1:3]
-        shifted = [padded[:, i : i + height, i : i + width] for i in (0, 2)]
-    weight = 0.25 if shifted else 0.5
-    seen = [(weight, images), *((weight / 2, part) for part in shifted)]
-    mirrored = [(weight, view[:, :, ::-1]) for weight, view in seen]
-    return [(weight, np.ascontiguousarray(view)) for weight, view in (*seen, *mirrored)]
+        views = [(0.5, images), *((0.25, padded[:, i : i + height, i : i + width]) for i in (0, 2))]
+    if tta in ("flip", "flip_shift"):
+        views = [(weight / 2, part) for weight, view in views for part in (view, view[:, :, ::-1])]
+    return [(weight, np.ascontiguousarray(view)) for weight, view in views]

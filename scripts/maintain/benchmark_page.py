@@ -20,7 +20,7 @@ MEMORY_GOAL = 1.2e9
 NOTHING = "Not measured yet."
 COLUMNS = {
     "trials": ("network", "work", "arithmetic", "PyTorch's trials, images/s"),
-    "fused": ("network", "arithmetic", "gain", "fused, images/s", "Keras' own, images/s"),
+    "fused": ("network", "arithmetic", "gain", "fused, images/s", "Keras' own, images/s", "gain of oneDNN"),
     "profile": ("network", "arithmetic", "a step, under the profiler", "its operations"),
     "backends": ("Keras on", "network, batch", "work", "arithmetic", "ratio", "Keras, images/s", "PyTorch, images/s"),
     "mnist": ("", "share of the notes' program's time", "goal", "ours, median of the seeds", "seeds",
@@ -178,9 +178,10 @@ def _trials(row: dict) -> list[str]:
 
 
 def _fused(row: dict) -> list[str]:
-    """Compares training with and without our fused kernels, round by round."""
+    """Compares training with and without our fused kernels, and oneDNN's, round by round."""
     gains = f"**{spread(ratios(row, 'fused', 'plain'))}**"
-    return [_network(row), row["precision"], gains, throughput(row["fused"]), throughput(row["plain"])]
+    onednn = f"**{spread(ratios(row, 'fused', 'without_onednn'))}**" if "without_onednn" in row else ""
+    return [_network(row), row["precision"], gains, throughput(row["fused"]), throughput(row["plain"]), onednn]
 
 
 def _operations(row: dict) -> list[str]:

@@ -77,6 +77,12 @@ def test_operations_are_shares_of_their_sum():
     assert "| 5 ms | Conv2D 75%, all others 25% |" in table
 
 
+def test_fused_kernels_and_onednn_have_a_gain_each():
+    row = {"part": "fused", "workload": "lenet5", "precision": "float32", "fused": [200.0], "plain": [100.0]}
+    assert page.machine_tables([row])["fused"].endswith("| **2.00 (2.00–2.00)** | 200 | 100 |  |")
+    assert "| **4.00 (4.00–4.00)** |" in page.machine_tables([row | {"without_onednn": [50.0]}])["fused"]
+
+
 def test_a_seed_that_never_arrives_counts_as_the_slowest():
     def row(*seconds):
         ours = [{"seed": i, "seconds": value, "epochs": []} for i, value in enumerate(seconds)]

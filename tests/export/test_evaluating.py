@@ -48,7 +48,11 @@ def test_a_run_and_its_exports_have_the_figures_of_the_run(model, run_dir, expor
 
 @pytest.mark.parametrize(
     ("tta", "said"),
-    [("flip", "mean of each image and its mirror image"), ("flip_shift", "both also shifted by a pixel")],
+    [
+        ("flip", "mean of each image and its mirror image"),
+        ("shift", "mean of each image and the same shifted by a pixel"),
+        ("flip_shift", "both also shifted by a pixel"),
+    ],
 )
 def test_views_are_mirrored_and_half_of_them_moved_by_a_pixel(tta, said, run_dir, tmp_path):
     metrics = evaluate_model(EvaluateOptions(model=run_dir, out=tmp_path, tta=tta))
@@ -63,7 +67,8 @@ def test_views_are_mirrored_and_half_of_them_moved_by_a_pixel(tta, said, run_dir
         return (predictor(views) + predictor(views[:, :, ::-1].copy())) / 2
 
     moved = flipped(up_left) / 2 + flipped(down_right) / 2
-    expected = flipped(images) if tta == "flip" else (flipped(images) + moved) / 2
+    shifted = predictor(images) / 2 + predictor(up_left) / 4 + predictor(down_right) / 4
+    expected = {"flip": flipped(images), "shift": shifted, "flip_shift": (flipped(images) + moved) / 2}[tta]
     np.testing.assert_allclose(probabilities_in(tmp_path)[1][:50], expected, atol=1e-6)
 
 

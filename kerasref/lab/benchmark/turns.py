@@ -28,9 +28,10 @@ def report(line: str) -> None:
 class Worker:
     """A `kerasref.lab.benchmark.worker` process; `facts` are the contender's properties."""
 
-    def __init__(self, contender: str, backend: str = "tensorflow", **arguments):
+    def __init__(self, contender: str, backend: str = "tensorflow", onednn: bool = True, **arguments):
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the worker)
         environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        environment["TF_ENABLE_ONEDNN_OPTS"] = str(int(onednn))
         spec = json.dumps({"contender": contender, "arguments": arguments})
         self.name = f"{contender} {arguments}"
         self.process = subprocess.Popen(
@@ -161,16 +162,18 @@ def compare_steps(
 
 
 def compare_fused(name: str, precisions: tuple[str, ...], *, seconds: float, rounds: int) -> list[dict]:
-    """Returns a row for each precision: images per second in training, with `kerasref.training.fused` and without."""
+    """Returns a row for each precision: images per second in training, with `kerasref.training.fused` and without, and
+    with it on TensorFlow's own kernels in place of oneDNN's."""
     rows = []
     for precision in precisions:
         chosen = dict(workload=name, precision=precision)
         with open_workers() as open_worker:
             workers = {k: open_worker(KERAS, **chosen, fused_kernels=k == "fused") for k in ("fused", "plain")}
+            workers["without_onednn"] = open_worker(KERAS, **chosen, onednn=False)
             rates, others = alternate(workers, "train", seconds, rounds)
         rows.append({"part": "fused", "workload": name, "precision": precision, "others": others, **rates})
-        fused, plain = (statistics.median(rates[side]) for side in ("fused", "plain"))
-        report(f"{name} {precision}: fused {fused:,.4g}, Keras' own {plain:,.4g} images per second")
+        medians = ", ".join(f"{side} {statistics.median(values):,.4g}" for side, values in rates.items())
+        report(f"{name} {precision}: {medians} images per second")
     return rows
 
 
