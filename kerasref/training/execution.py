@@ -34,13 +34,19 @@ def configure(recipe: Recipe, options: TrainOptions) -> str:
     threads may add in any order.
     """
     device = choose_device(options.device)
-    if device == "CPU" and recipe.precision == "mixed_bfloat16" and not has_bfloat16():
-        say("this processor has no instructions for bfloat16, so float32 is several times faster: --precision float32")
+    if device == "CPU":
+        note_slow_bfloat16(recipe)
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(recipe.seed)
     return device
+
+
+def note_slow_bfloat16(recipe: Recipe) -> None:
+    """Say on stderr where the recipe is slow for its bfloat16, since the processor has no instructions for it."""
+    if recipe.precision == "mixed_bfloat16" and not has_bfloat16():
+        say("this processor has no instructions for bfloat16, so float32 is several times faster: --precision float32")
 
 
 def choose_steps_per_execution(recipe: Recipe, model: keras.Model) -> int:

@@ -21,6 +21,7 @@ from kerasref.pytorch.weights import to_state_dict
 from kerasref.recipe import Recipe
 from kerasref.runs import RunFiles
 from kerasref.training.distribution import OneDevice
+from kerasref.training.execution import note_slow_bfloat16
 from kerasref.training.network import initial_network
 from kerasref.training.optimizers import ADAM, MOMENTUM
 
@@ -46,6 +47,7 @@ class TwinTraining:
         self.run = run = RunFiles(run_dir)
         self.recipe, self.history, self.rows = run.recipe(), run.history(), []
         _check(self.recipe, run)
+        note_slow_bfloat16(self.recipe)
         self.dataset = load_run_data(run, data_dir)
         self.preprocessing = run.preprocessing()
         self.augmentation = make_augmentation(self.recipe, self.dataset)
