@@ -14,7 +14,7 @@ from kerasref.errors import UserError
 
 FILES_AT_ONCE = 16  # of a shuffled split, as in `as_dataset`
 SHUFFLE_BUFFER = 4096  # encoded images, about 0.5 GB of ImageNet's
-NO_RECORD = b"no record"  # takes the place of each record that is missing
+NO_RECORD = b"no record"  # stands for each record that is missing
 AGAIN = "delete that folder and prepare the set again"
 
 
@@ -123,7 +123,7 @@ class StreamSplit(Split):
         return found[image_key], found[label_key]
 
     def _no_record(self) -> bytes:
-        """A serialized example in the place of one that is missing."""
+        """A serialized example that stands for one that is missing."""
         import tensorflow as tf
 
         image_key, label_key = self.keys
