@@ -28,6 +28,8 @@ SHAPES = {  # two input sizes, the first for gradients too; the others take thos
     "alexnet_owt": ((63, 95, 3), (79, 65, 3)),
 }
 EXAMPLES = 3
+# In the deepest networks rounding flips a ReLU of most examples, and these do not count.
+FLOAT32_EXAMPLES = {"resnet101": 16, "resnet152": 16}
 NARROW = 64
 
 
@@ -50,10 +52,10 @@ def narrow_fully_connected(monkeypatch, torchvision):
         monkeypatch.setattr(module, "FC_UNITS", NARROW)
 
 
-def twins(name, shape, **options):
+def twins(name, shape, examples=EXAMPLES, **options):
     model, module, names = pair(name, shape, 2 if name == "logistic_regression" else 7, **options)
     random = np.random.default_rng(1)
-    return model, module, names, random.normal(size=(EXAMPLES, *shape)), random.integers(0, 2, EXAMPLES)
+    return model, module, names, random.normal(size=(examples, *shape)), random.integers(0, 2, examples)
 
 
 def test_every_network_has_a_twin():
@@ -62,12 +64,12 @@ def test_every_network_has_a_twin():
 
 @pytest.mark.parametrize("name", model_names())
 def test_float32(name):
-    model, module, names, inputs, labels = twins(name, shapes_of(name)[0])
+    model, module, names, inputs, labels = twins(name, shapes_of(name)[0], FLOAT32_EXAMPLES.get(name, EXAMPLES))
     forward = forward_part(model, module, inputs, names, DEEP_TOLERANCE)
     assert forward["equal"], forward["first"]
     assert forward["rows"][-1]["relative"] <= (SHALLOW_TOLERANCE if name in SHALLOW else DEEP_TOLERANCE)
     gradients = gradient_part(model, module, inputs, labels, names, 1e-4)
-    assert gradients["equal"], gradients["first"]
+    assert gradients["equal"], gradients
 
 
 @pytest.mark.parametrize("name", model_names())

@@ -150,7 +150,7 @@ def gradient_part(model, module, inputs, labels, names: dict[str, str], toleranc
     Dropout is off, since the two draw different masks.
     """
     training = model.compute_dtype == "float64"
-    agree = np.ones(len(inputs), bool) if training else ~_flipped_signs(model, module, inputs, names)
+    agree = np.ones(len(inputs), bool) if training else _agreeing(model, module, inputs, names)
     counts = {"mode": "training" if training else "inference", "examples": int(agree.sum()), "of": len(inputs)}
     if not agree.any():
         return {"part": "gradients", "equal": None, "tolerance": tolerance, "measure": "–", "worst": None} | counts
@@ -164,6 +164,15 @@ def gradient_part(model, module, inputs, labels, names: dict[str, str], toleranc
         "largest difference / largest entry of PyTorch's gradient",
     )
     return part | counts | losses
+
+
+def _agreeing(model, module, inputs, names) -> np.ndarray:
+    """The examples whose ReLUs agree, also when they alone are computed: a batch of another size rounds otherwise."""
+    agree, flipped = np.ones(len(inputs), bool), np.ones(1, bool)
+    while agree.any() and flipped.any():
+        flipped = _flipped_signs(model, module, inputs[agree], names)
+        agree[np.flatnonzero(agree)[flipped]] = False
+    return agree
 
 
 def _flipped_signs(model, module, inputs, names) -> np.ndarray:
