@@ -71,7 +71,7 @@ clients: $(VENV)/.test-ready  ## let other programs read exports: docs/export.md
 cost: $(VENV)/.test-ready  ## what checkpoints and --deterministic cost on MNIST
 	$(RUN) tests/crash/cost.py
 
-benchmark: $(VENV)/.test-ready  ## kerasref against PyTorch on this machine: docs/performance.md anew, an hour
+benchmark: $(VENV)/.test-ready  ## kerasref against PyTorch on this machine: docs/performance.md anew, one to two hours
 	$(RUN) scripts/benchmark.py $(BENCHMARK_ARGS)
 
 lint: $(VENV)/.test-ready  ## ruff (lint and format), the import contracts, the types of the public API

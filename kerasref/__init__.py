@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# TensorFlow leaves oneDNN off on processors without AVX-512 VNNI or the like, and then trains at half the speed there.
+# TensorFlow leaves oneDNN off on processors without AVX-512 VNNI or the like, where training then takes twice as long.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _HOMES = {

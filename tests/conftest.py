@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+import kerasref  # noqa: F401 (turns oneDNN on, before a test imports TensorFlow)
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as kerasref does, also where a test imports TensorFlow first
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from kerasref.data.dataset import WHOLE, MemorySplit, Split
+from kerasref.data.dataset import WHOLE, MemorySplit, Split, epoch_order
 from kerasref.data.files import FileSplit, decode
 from kerasref.data.idx import check_labels
 from kerasref.data.images import COVER, Resizing
@@ -100,18 +100,17 @@ class StreamSplit(Split):
         import tensorflow as tf
 
         parts = self.builder.info.splits[f"{self.split}[{self.start}:{self.stop}]"].file_instructions
-        shuffle = shuffle_seed is not None
-        if shuffle:
-            random = np.random.Generator(np.random.Philox(key=[shuffle_seed, epoch]))
-            parts = [parts[index] for index in random.permutation(len(parts))]
+        parts = [parts[index] for index in epoch_order(len(parts), shuffle_seed, epoch)]
         files = [str(part.filename) for part in parts]
         skips, takes = np.array([(part.skip, part.take) for part in parts], np.int64).T
         records = tf.data.Dataset.from_tensor_slices((files, skips, takes)).interleave(
             lambda file, skip, take: tf.data.TFRecordDataset(file).skip(skip).take(take),
-            cycle_length=FILES_AT_ONCE if shuffle else 1,
+            cycle_length=1 if shuffle_seed is None else FILES_AT_ONCE,
         )
-        seed = int(random.integers(2**31)) if shuffle else None
-        return records.shuffle(SHUFFLE_BUFFER, seed, reshuffle_each_iteration=False) if shuffle else records
+        if shuffle_seed is None:
+            return records
+        seed = int(np.random.SeedSequence((shuffle_seed, epoch)).generate_state(1)[0])
+        return records.shuffle(SHUFFLE_BUFFER, seed, reshuffle_each_iteration=False)
 
     def _parse(self, records) -> tuple:
         """Encoded images and labels of serialized examples [n], all at once: `as_dataset` takes one by one."""

@@ -129,9 +129,8 @@ def test_each_machine_keeps_its_rows_of_training_and_has_tables_of_its_own(tmp_p
     tables = page.tables(record.read(file))
     here = machine(hardware())
     assert tables["training"].split("\n\n")[::2] == [f"On {here}:", "On 9 cores of other:"]
-    assert (
-        tables["bfloat16"].startswith(f"On {here}:") and "other" not in tables["bfloat16"]
-    )  # float32 is missing there
+    assert tables["bfloat16"].startswith(f"On {here}:")
+    assert "other" not in tables["bfloat16"]  # float32 is missing there
     assert tables["memory"] == page.NOTHING
 
 

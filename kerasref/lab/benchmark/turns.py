@@ -31,7 +31,7 @@ class Worker:
     def __init__(self, contender: str, backend: str = "tensorflow", onednn: bool = True, **arguments):
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the worker)
         environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
-        environment["TF_ENABLE_ONEDNN_OPTS"] = str(int(onednn))
+        environment |= {} if onednn else {"TF_ENABLE_ONEDNN_OPTS": "0"}
         spec = json.dumps({"contender": contender, "arguments": arguments})
         self.name = f"{contender} {arguments}"
         self.process = subprocess.Popen(
